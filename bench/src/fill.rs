@@ -81,6 +81,7 @@ pub(crate) async fn open(directory: &Path) -> Result<Arc<App>, Failure> {
         audit_retention_days: None,
         audit_sinks: Vec::new(),
         mailer: None,
+        poster: Arc::default(),
         journal: None,
         location: location(directory),
         master_key: master_key(directory),

@@ -93,12 +93,18 @@ def flows(suite):
     made_for = registration["id"]
     oauth(suite, registration["client_id"], registration["secret"]["value"])
     by_hand(suite, client["id"])
+    body = {"name": "Canary", "url": "https://hooks.invalid/", "client_id": client["id"], "confirm_name": "Canary"}
+    webhook = suite.api("POST", "/webhooks", owner, body, lambda it: {"signing secret": it["signing_secret"]}).json()["id"]
+    signing = lambda it: {"second signing secret": it["signing_secret"]}  # noqa: E731
+    suite.api("POST", f"/webhooks/{webhook}/rotate-secret", owner, {"overlap_hours": 1}, signing)
+    delivery = suite.api("POST", f"/webhooks/{webhook}/test", owner).json()["id"]
     grant = server.api("GET", f"/users/{person}")["grants"]
     grant = (grant or [{"id": "grant_" + "0" * 22}])[0]["id"]
     token = server.pages("/tokens")[0]["id"]
     suite.ids = {
         "property": prop, "client": client["id"], "environment": "production", "secret": secret,
         "registration": made_for, "rotation": rotation, "drill": drill, "user": person, "grant": grant, "token": token,
+        "webhook": webhook, "delivery": delivery,
     }
     return tokens
 

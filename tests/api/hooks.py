@@ -93,6 +93,15 @@ def new_grant():
     return {"user": user["id"], "grant": grant["id"]}
 
 
+def new_webhook():
+    """A webhook of a client of its own, and its first delivery."""
+    client = new_client()
+    # A name that never resolves: nothing leaves this machine.
+    body = {"name": fresh("Webhook"), "url": "https://hooks.invalid/", "client_id": client["id"], "confirm_name": client["name"]}
+    webhook = api("POST", "/webhooks", body)["id"]
+    return {"webhook": webhook, "delivery": api("POST", f"/webhooks/{webhook}/test")["id"]}
+
+
 # What the path of an operation leads to, where that is not one of the things that everybody reads.
 ARRANGED = {
     "delete_property": lambda: {"property": api("POST", "/properties", {"name": fresh("Property")})["id"]},
@@ -113,6 +122,13 @@ ARRANGED = {
     "rollback_secret": latest_rotation,
     "schedule_drill": lambda: running_transition()[0],
     "stop_drill": running_drill,
+    "read_webhook": new_webhook,
+    "update_webhook": new_webhook,
+    "delete_webhook": new_webhook,
+    "rotate_webhook_secret": new_webhook,
+    "test_webhook": new_webhook,
+    "list_deliveries": new_webhook,
+    "replay_delivery": new_webhook,
     "update_user": lambda: {"user": new_user()["id"]},
     "delete_user": lambda: {"user": new_user()["id"]},
     "create_link": lambda: {"user": new_user()["id"]},
@@ -169,6 +185,11 @@ def settle_body(operation, case):
         body["allowed_networks"] = [f"10.{number}.0.0/16" for number, _ in enumerate(body["allowed_networks"])]
     if operation == "update_client" and "owners" in body:
         body["confirm_client_name"] = client_name(case)
+    if operation == "create_client" or operation == "update_client":
+        # A webhook among the owners must exist.
+        body["owners"] = [owner for owner in body.get("owners") or [] if "@" in owner]
+    if operation in ("create_webhook", "update_webhook"):
+        settle_webhook(operation, case)
     if operation == "extend_secret":
         body["expires_at"] = hours_from_now(100)
     # Windows that fit into what is left of the transition, and what that secret is depends on the transition.
@@ -189,6 +210,27 @@ def settle_body(operation, case):
         body["environment"] = "production"
     if operation == "update_user" and body.get("email") and is_program(case):
         body["email"] = None
+
+
+def settle_webhook(operation, case):
+    """A client of its own, because their number is limited, and a URL, a key and environments that fit."""
+    body = case.body
+    if body.get("url") is not None or operation == "create_webhook":
+        body["url"] = "https://hooks.invalid/other"
+    if body.get("environments"):
+        body["environments"] = ["development"]
+    if operation == "update_webhook":
+        webhook = owner.get(f"{URL}/api/v1/webhooks/{case.path_parameters['webhook']}", timeout=30).json()
+        body.pop("routing_key", None)
+        if webhook.get("client_id"):
+            body["confirm_name"] = api("GET", f"/clients/{webhook['client_id']}")["name"]
+        return
+    client = new_client()
+    body |= {"client_id": client["id"], "confirm_name": client["name"]}
+    body.pop("property_id", None)
+    body.pop("routing_key", None)
+    if body.get("format") == "pagerduty":
+        body["routing_key"] = "0123456789abcdef"
 
 
 def is_program(case):

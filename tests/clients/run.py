@@ -5,12 +5,14 @@ import collections
 import contextlib
 import datetime
 import html
+import http.server
 import os
 import pathlib
 import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import frame
@@ -532,8 +534,45 @@ def load(suite):
           f"{len(old_after)} old and {len(new_after)} new after the revocation")
 
 
+class Deliveries(http.server.BaseHTTPRequestHandler):
+    """Keeps what webhooks deliver."""
+
+    taken = []
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"])).decode()
+        self.taken.append((dict(self.headers), body))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *arguments):
+        """Says nothing."""
+
+
+def webhooks(suite):
+    run = suite.checks.run
+    with http.server.HTTPServer(("127.0.0.1", 0), Deliveries) as receiver:
+        threading.Thread(target=receiver.serve_forever, daemon=True).start()
+        body = {"name": "Deliveries", "url": f"http://127.0.0.1:{receiver.server_port}/", "confirm_name": "platform"}
+        webhook = suite.server.api("POST", "/webhooks", body)
+        suite.server.api("POST", f"/webhooks/{webhook['id']}/test", {})
+        run("a delivery arrives", eventually, lambda: require(Deliveries.taken, "nothing arrived"))
+        headers, body = Deliveries.taken[0]
+        asked = {"secret": webhook["signing_secret"], "headers": headers, "body": body}
+        adapter = suite.adapter("webhook.mjs", "standardwebhooks")
+        answer = adapter.ask(asked)
+        run("standardwebhooks verifies a delivery", require, answer.get("payload", {}).get("type") == "webhook.test", answer)
+        answer = adapter.ask(asked | {"body": body + " "})
+        run("standardwebhooks refuses a changed one", require, answer.get("exception") == "WebhookVerificationError", answer)
+        suite.server.api("DELETE", f"/webhooks/{webhook['id']}")
+        receiver.shutdown()
+
+
 Record = collections.namedtuple("Record", "secret begin end status")
-PHASES = [discovery, rotations, printed_commands, restricted_methods, scopes, introspection, revocation, verification, guide, load]
+PHASES = [
+    discovery, rotations, printed_commands, restricted_methods, scopes, introspection, revocation, verification, guide,
+    webhooks, load,
+]
 
 
 def play(checks, binary, database_url):
@@ -543,6 +582,7 @@ def play(checks, binary, database_url):
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="crossfade-clients-"))
         server = Server(binary, directory, database_url)
         stack.callback(server.stop)
+        server.environment["CROSSFADE_OUTBOUND_PRIVATE_NETWORKS"] = "127.0.0.1/32"
         server.start()
         suite = Suite(checks, server, directory, stack)
         for phase in PHASES:

@@ -16,7 +16,7 @@ use crate::{
         seal::{Vault, root},
         source::KeySource,
     },
-    messages::sending::Sending,
+    messages::{posting::Posting, sending::Sending},
     node::{
         addresses::Addresses,
         clock_watch::calibrate,
@@ -71,6 +71,10 @@ pub struct App {
     pub(crate) shipping: Shipping,
     /// Mail to owners.
     pub(crate) sending: Sending,
+    /// Messages to webhooks.
+    pub(crate) posting: Posting,
+    /// Tests and replays of webhooks that accounts ask for.
+    pub(crate) webhook_tests: Paces,
     pub(crate) fresh_sign_in: Duration,
     /// Turns for costly reads.
     pub(crate) reads: Reads,
@@ -98,6 +102,9 @@ const RATE_OF_SELF_ROTATIONS: Rate = Rate { burst: 10, interval: Duration::from_
 
 /// Texts that an account searches for secrets. Each is an event that is kept.
 const RATE_OF_SEARCHES: Rate = Rate { burst: 200, interval: Duration::from_secs(1) };
+
+/// Tests and replays of webhooks that an account asks for. Each is a request to a URL of its choice.
+const RATE_OF_WEBHOOK_TESTS: Rate = Rate { burst: 100, interval: Duration::from_secs(2) };
 
 /// Time limit for checking the readiness.
 const READY_WITHIN: Duration = Duration::from_secs(3);
@@ -176,6 +183,8 @@ impl App {
             audit_retention_days: options.audit_retention_days,
             shipping: Shipping::new(options.audit_sinks),
             sending: Sending::new(options.mailer),
+            posting: Posting::new(options.poster),
+            webhook_tests: Paces::new(RATE_OF_WEBHOOK_TESTS),
             fresh_sign_in: options.fresh_sign_in,
             reads: Reads::default(),
             new_tokens: Paces::new(RATE_OF_NEW_TOKENS),
@@ -370,7 +379,8 @@ impl App {
     /// Measures the instance. If the database does not answer, returns the other values.
     pub async fn measure(&self) -> Gauges {
         let mail = self.sending.state().unwrap_or_default();
-        Gauges { sinks: self.shipping.states(), mail, ..self.node.measure().await }
+        let webhooks = self.posting.state();
+        Gauges { sinks: self.shipping.states(), mail, webhooks, ..self.node.measure().await }
     }
 
     /// Records that the caller's address in a request from this declared proxy could not be read, so that the proxy

@@ -3,7 +3,7 @@
 use crate::{keys::source::KeySource, node::addresses::AddressPolicy, trail::sinks::AuditSink};
 use crossfade_authority::Clock;
 use crossfade_core::Random;
-use crossfade_outbound::Mailer;
+use crossfade_outbound::{Mailer, Poster};
 use crossfade_store::Location;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -27,6 +27,8 @@ pub struct Options {
     pub audit_sinks: Vec<AuditSink>,
     /// Sends messages to owners; `None`: mail is not set up.
     pub mailer: Option<Arc<Mailer>>,
+    /// Sends messages to webhooks.
+    pub poster: Arc<Poster>,
     /// How evidence, sessions and the audit trail store addresses.
     pub evidence_addresses: AddressPolicy,
     /// How long a sign-in counts as fresh for dangerous actions.

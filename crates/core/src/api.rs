@@ -16,6 +16,7 @@ mod places;
 mod quarantine;
 mod secrets;
 mod users;
+mod webhooks;
 
 pub use crate::account::UserKind;
 pub use clients::{
@@ -38,6 +39,10 @@ pub use secrets::{
     Rotation, RotationSummary, Secret, SecretChanged, YoungSecret,
 };
 pub use users::{CreateGrant, CreateLink, CreateUser, Grant, Me, OneTimeLink, Token, UpdateUser, User};
+pub use webhooks::{
+    CreateWebhook, DeliveryStatus, ReplayDelivery, RotateWebhookSecret, TestWebhook, UpdateWebhook, Webhook,
+    WebhookDelivery,
+};
 
 /// One page of a list.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

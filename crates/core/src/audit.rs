@@ -11,17 +11,19 @@ pub mod verify;
 pub use actor::{Actor, Origin, Via};
 pub use facts::{
     ClientFacts, EnvironmentFacts, GrantFacts, LimitsFacts, RefusedCallerFacts, RegistrationFacts, UserFacts,
+    WebhookFacts,
 };
 
 use crate::{
-    ClientId, DrillId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId, Timestamp,
-    TransitionHours, UserId,
+    ClientId, DeliveryId, DrillId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId,
+    Timestamp, TransitionHours, UserId, WebhookId,
     account::UserKind,
     change_over::Verdict,
     drill::StoppedAs,
     ended::Cause,
     environment::{EnvironmentKind, SigningAlg},
     rotation::SecretState,
+    webhook::DisabledAs,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -283,6 +285,59 @@ events! {
         after: Box<RegistrationFacts>,
         /// Number of known callers that new allowed networks locked out. It was acknowledged.
         locked_out_count: u64,
+    }
+    /// A webhook was created.
+    WebhookCreated = "webhook.created" {
+        /// The webhook.
+        webhook: WebhookFacts,
+    }
+    /// A webhook was changed.
+    WebhookUpdated = "webhook.updated" {
+        /// Before the change.
+        before: WebhookFacts,
+        /// After the change.
+        after: WebhookFacts,
+        /// Whether its routing key was replaced.
+        routing_key_replaced: bool,
+        /// Waiting deliveries that were abandoned.
+        abandoned_deliveries: u64,
+    }
+    /// A webhook was deleted, together with its deliveries.
+    WebhookDeleted = "webhook.deleted" {
+        /// The webhook.
+        webhook: WebhookFacts,
+    }
+    /// A webhook got a new signing secret.
+    WebhookSecretRotated = "webhook.secret_rotated" {
+        /// Hours for which the earlier secret signs as well.
+        overlap_hours: u64,
+    }
+    /// A test message to a webhook was queued.
+    WebhookTested = "webhook.tested" {
+        /// The webhook.
+        webhook_id: WebhookId,
+        /// Its name.
+        name: String,
+    }
+    /// A delivery of a webhook was queued again.
+    WebhookReplayed = "webhook.replayed" {
+        /// The delivery.
+        delivery_id: DeliveryId,
+    }
+    /// A webhook was disabled, because its receiver is gone or has failed for days.
+    WebhookDisabled = "webhook.disabled" {
+        /// The webhook.
+        webhook_id: WebhookId,
+        /// Its name.
+        name: String,
+        /// Host of its URL.
+        host: String,
+        /// Why: `gone` or `failing`.
+        disabled_as: DisabledAs,
+        /// Why the last attempt failed.
+        last_error: String,
+        /// Waiting deliveries that were abandoned.
+        abandoned_deliveries: u64,
     }
     /// A secret was rotated.
     SecretRotated = "secret.rotated" {

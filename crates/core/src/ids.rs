@@ -114,6 +114,10 @@ ids! {
     GrantId = "grant_";
     /// An API token (its id, not its value).
     TokenId = "tok_";
+    /// A webhook: a URL that gets messages.
+    WebhookId = "wh_";
+    /// One message to one recipient.
+    DeliveryId = "del_";
     /// A session in the Console (its id, not the value of the cookie).
     SessionId = "ses_";
     /// The OAuth `client_id` of a registration (RFC 6749 §2.2). It has no prefix: every client library form-encodes

@@ -28,10 +28,11 @@ pub mod self_rotation;
 pub mod signing_key;
 pub mod text;
 pub mod time;
+pub mod webhook;
 
 pub use ids::{
-    ClientId, DrillId, GrantId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId, SessionId,
-    TokenId, UserId,
+    ClientId, DeliveryId, DrillId, GrantId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId,
+    SessionId, TokenId, UserId, WebhookId,
 };
 pub use operations::Operation;
 pub use problem::{Code, Problem};

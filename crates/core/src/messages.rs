@@ -4,7 +4,26 @@
 use crate::{Timestamp, audit::Event};
 use std::time::Duration;
 
-/// How long a delivery is tried.
+/// How a message reaches its recipient. The channels send independently of each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Channel {
+    /// Mail to an address.
+    Mail,
+    /// A request to the URL of a webhook.
+    Webhook,
+}
+
+impl Channel {
+    /// Returns the word that is stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mail => "mail",
+            Self::Webhook => "webhook",
+        }
+    }
+}
+
+/// How long a mail is tried.
 pub const TRIED_FOR: Duration = Duration::from_secs(3 * 86_400);
 /// Time until the second attempt. Doubled for each further attempt.
 const FIRST_RETRY: Duration = Duration::from_secs(60);
@@ -18,17 +37,20 @@ pub enum AbandonedAs {
     Late,
     /// The server of the channel refused it for good.
     Refused,
-    /// It was tried for 3 days.
+    /// It was tried for as long as its channel tries.
     GaveUp,
     /// It was queued before the database was put into quarantine.
     Quarantine,
     /// Its row cannot be read.
     Unreadable,
+    /// Its webhook was disabled.
+    Disabled,
 }
 
 impl AbandonedAs {
     /// All reasons.
-    pub const ALL: [Self; 5] = [Self::Late, Self::Refused, Self::GaveUp, Self::Quarantine, Self::Unreadable];
+    pub const ALL: [Self; 6] =
+        [Self::Late, Self::Refused, Self::GaveUp, Self::Quarantine, Self::Unreadable, Self::Disabled];
 
     /// Returns the word that is stored.
     pub fn as_str(self) -> &'static str {
@@ -38,6 +60,7 @@ impl AbandonedAs {
             Self::GaveUp => "gave_up",
             Self::Quarantine => "quarantine",
             Self::Unreadable => "unreadable",
+            Self::Disabled => "disabled",
         }
     }
 }
@@ -77,7 +100,7 @@ pub fn is_in_time(not_after: Option<Timestamp>, now: Timestamp) -> bool {
     not_after.is_none_or(|not_after| now < not_after)
 }
 
-/// Returns the time until the next attempt, after this number of attempts.
+/// Returns the time until the next attempt to send a mail, after this number of attempts.
 pub fn retry_after(attempts: i64) -> Duration {
     let doublings = u32::try_from(attempts.saturating_sub(1).clamp(0, 16)).unwrap_or(16);
     FIRST_RETRY.saturating_mul(1 << doublings).min(MAX_RETRY)

@@ -89,6 +89,8 @@ codes! {
     DrillOver = "drill_over" 409;
     /// The value of this secret is not stored.
     SecretNotStored = "secret_not_stored" 409;
+    /// The webhook is disabled.
+    WebhookDisabled = "webhook_disabled" 409;
     /// The name is already taken.
     NameTaken = "name_taken" 409;
     /// The instance is not in quarantine.

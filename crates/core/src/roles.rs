@@ -43,6 +43,8 @@ permissions! {
     SecretRollback = "secret:rollback";
     /// Schedule and stop drills.
     SecretDrill = "secret:drill";
+    /// Read, create, change, test and delete webhooks.
+    WebhookManage = "webhook:manage";
     /// Create, rename and delete properties.
     PropertyManage = "property:manage";
     /// Change environments and their signing keys.
@@ -137,10 +139,11 @@ impl Role {
                 SecretRollback,
                 SecretDrill,
             ],
-            Self::ApplicationManager => &[ClientRead, ClientManage],
+            Self::ApplicationManager => &[ClientRead, ClientManage, WebhookManage],
             Self::OperationsManager => &[
                 ClientRead,
                 ClientManage,
+                WebhookManage,
                 PropertyManage,
                 EnvironmentManage,
                 UserRead,
@@ -199,11 +202,12 @@ impl Role {
                 secrets."
             }
             Self::ApplicationManager => {
-                "Manages the clients and registrations of a property or client. Cannot see or rotate secrets."
+                "Manages the clients, registrations and webhooks of a property or client. Cannot see or rotate \
+                secrets."
             }
             Self::OperationsManager => {
-                "Manages properties, clients, environments, users and grants. Cannot see or rotate secrets. \
-                Can grant only Viewer, Application Manager and Operations Manager."
+                "Manages properties, clients, webhooks, environments, users and grants. Cannot see or rotate \
+                secrets. Can grant only Viewer, Application Manager and Operations Manager."
             }
             Self::Auditor => {
                 "Reads and exports the audit trail. Cannot change anything or see secret values."
@@ -500,12 +504,13 @@ mod tests {
                     "secret:drill",
                 ],
             ),
-            (Role::ApplicationManager, &["client:read", "client:manage"]),
+            (Role::ApplicationManager, &["client:read", "client:manage", "webhook:manage"]),
             (
                 Role::OperationsManager,
                 &[
                     "client:read",
                     "client:manage",
+                    "webhook:manage",
                     "property:manage",
                     "environment:manage",
                     "user:read",
@@ -525,6 +530,7 @@ mod tests {
                     "secret:extend",
                     "secret:rollback",
                     "secret:drill",
+                    "webhook:manage",
                     "property:manage",
                     "environment:manage",
                     "user:read",

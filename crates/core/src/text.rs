@@ -37,6 +37,15 @@ pub const NAME_PATTERN: &str = concat!("^", visible!(""), "*", visible!(spaces!(
 pub const EMAIL_PATTERN: &str =
     concat!("^", visible!(concat!(spaces!(), "@")), "+@", visible!(concat!(spaces!(), "@")), "+$");
 
+/// An owner of a client as a regular expression: an email address, or the id of a webhook.
+pub const OWNER_PATTERN: &str = concat!(
+    "^(?:wh_[0-9A-Za-z]{22}|",
+    visible!(concat!(spaces!(), "@")),
+    "+@",
+    visible!(concat!(spaces!(), "@")),
+    "+)$"
+);
+
 /// A name as it is shown and typed: trimmed, NFC, without invisible characters or characters that change the direction
 /// of text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Debug)]

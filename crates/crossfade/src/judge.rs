@@ -3,7 +3,7 @@
 
 use crate::cli::{
     Audit, Client, Command, CreateGrant, Drill, Env, EnvChange, Grant, Limits, Moment, Property,
-    Registration, RegistrationChange, Secret, Token, User,
+    Registration, RegistrationChange, Secret, Token, User, Webhook,
 };
 use crossfade_authority::Failure;
 use crossfade_core::{
@@ -16,6 +16,7 @@ use crossfade_core::{
     registration::{Scopes, audience},
     rotation::{Refusal, RotationRequest},
     text::{Name, REASON_CHARACTERS, Reason, email, line},
+    webhook::{KINDS, parse_kind},
 };
 
 /// Hours of the longest transition.
@@ -45,6 +46,14 @@ pub(crate) fn judge(command: &Command) -> Result<(), Problem> {
                 }
                 false => Ok(()),
             }
+        }
+        Command::Webhook(Webhook::Create(args)) => {
+            Name::parse("name", &args.name)?;
+            kinds(&args.event)
+        }
+        Command::Webhook(Webhook::Update(args)) => {
+            optional_name(args.change.name.as_deref())?;
+            kinds(&args.change.event)
         }
         Command::User(User::Create(args)) => {
             args.email.as_deref().map(|text| email("email", text)).transpose()?;
@@ -187,6 +196,15 @@ fn secret(command: &Secret) -> Result<(), Problem> {
         | Secret::Watch(_)
         | Secret::Identify { .. } => Ok(()),
     }
+}
+
+fn kinds(events: &[String]) -> Result<(), Problem> {
+    let is_kind = |event: &String| parse_kind(event).is_some();
+    if events.iter().all(is_kind) {
+        return Ok(());
+    }
+    let words: Vec<&str> = KINDS.iter().map(|kind| kind.as_str()).collect();
+    Err(Problem::invalid("events", &format!("must contain only {}", words.join(", "))))
 }
 
 fn optional_name(text: Option<&str>) -> Result<(), Problem> {

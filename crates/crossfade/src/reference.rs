@@ -21,6 +21,13 @@ fn the_reference_is_what_it_describes() {
         ("errors.md", errors()),
         ("audit-events.md", audit_events()),
         ("roles.md", roles()),
+        (
+            "webhook-events.json",
+            format!(
+                "{}\n",
+                serde_json::to_string_pretty(&crossfade_core::webhook::payload_schemas()).unwrap()
+            ),
+        ),
     ] {
         let path = directory.join(name);
         if fs::read_to_string(&path).ok().as_deref() != Some(text.as_str()) {

@@ -128,6 +128,7 @@ pub(crate) async fn open_at(
         audit_retention_days: settings.audit_retention_days,
         audit_sinks: settings.audit_sinks.clone(),
         mailer: decides.then(|| settings.mailer.clone()).flatten(),
+        poster: settings.poster.clone(),
         journal: settings.journal.clone(),
         evidence_addresses: settings.evidence_addresses.policy(),
         fresh_sign_in: settings.fresh_sign_in,

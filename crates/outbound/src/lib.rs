@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod mail;
+mod webhook;
 
 pub use mail::{
     Mailer,
@@ -8,3 +9,4 @@ pub use mail::{
     letter::{Letter, Mail},
     server::MailServer,
 };
+pub use webhook::{Answer, Destination, Post, PostFailure, Poster, Resolve, SigningSecret};

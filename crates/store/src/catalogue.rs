@@ -5,7 +5,7 @@ use crate::{
     access, audit, backup, carry_over, chain, change_log, checks, clients, counts, db, deliveries, devices,
     drills, ends, environments, evidence, failures, guard, history, idempotency, keys, leaks, limits, lines,
     makers, messages, properties, proxies, refused, rotations, secrets, sessions, token_revocations,
-    verifiers,
+    verifiers, webhooks,
 };
 
 use std::borrow::Cow;
@@ -62,6 +62,7 @@ impl Statement {
             rotations::STATEMENTS,
             secrets::STATEMENTS,
             verifiers::STATEMENTS,
+            webhooks::STATEMENTS,
             sessions::STATEMENTS,
             devices::STATEMENTS,
             token_revocations::STATEMENTS,

@@ -35,6 +35,7 @@ mod secrets;
 mod sessions;
 mod token_revocations;
 mod verifiers;
+mod webhooks;
 
 pub use access::{GrantRow, Link, LinkPurpose, TokenOwner, TokenRow, User};
 pub use audit::{AuditEvent, AuditFilter, AuditPage, LOOKED_AT_ONCE, NewAuditEvent};
@@ -49,7 +50,7 @@ pub use db::{
     Db, Durability, Fault, Holder, Integrity, Location, Purpose, ServeLock, ServerId, StoreError,
     TRACE_STATEMENTS, Tx, Value,
 };
-pub use deliveries::{Delivery, DeliveryQueue, NewDelivery};
+pub use deliveries::{Attempt, Delivery, DeliveryQueue, LoggedDelivery, NewDelivery};
 pub use devices::DeviceRow;
 pub use drills::{DrillRow, SecretWindows};
 pub use ends::{Applied, NotedEnd};
@@ -72,6 +73,7 @@ pub use secrets::{Expired, Secret, SecretPlace, SecretRow};
 pub use sessions::SessionRow;
 pub use token_revocations::{RevocationSum, TokenRevocation};
 pub use verifiers::{ReadVerifier, VerifierRow, VerifierSecret};
+pub use webhooks::Webhook;
 
 /// Where a page of a list starts and how long it is.
 #[derive(Clone, Debug)]

@@ -41,4 +41,5 @@ mod suite {
     mod transactions;
     mod upgrades;
     mod verifiers;
+    mod webhooks;
 }

@@ -150,6 +150,21 @@ impl Metrics {
                     stored.mail_oldest_seconds,
                 ),
                 (
+                    "crossfade_webhooks_queued",
+                    "Deliveries to webhooks that wait for an attempt.",
+                    stored.webhooks_queued,
+                ),
+                (
+                    "crossfade_webhooks_oldest_seconds",
+                    "Seconds since the oldest delivery that waits was queued; 0 if none waits.",
+                    stored.webhooks_oldest_seconds,
+                ),
+                (
+                    "crossfade_webhooks_disabled",
+                    "Webhooks that were disabled because the receiver was gone or failed for days.",
+                    stored.webhooks_disabled,
+                ),
+                (
                     "crossfade_changes_behind",
                     "Stored changes not yet applied on this node.",
                     stored.changes_behind,
@@ -228,6 +243,17 @@ impl Metrics {
                 "crossfade_mail_refused_total",
                 "Messages that the mail server refused for good.",
                 gauges.mail.refused,
+            ),
+            ("crossfade_webhooks_sent_total", "Deliveries that a webhook has taken.", gauges.webhooks.sent),
+            (
+                "crossfade_webhooks_failed_total",
+                "Attempts to deliver to a webhook that failed.",
+                gauges.webhooks.failed,
+            ),
+            (
+                "crossfade_webhooks_lost_total",
+                "Deliveries that were given up after the last attempt.",
+                gauges.webhooks.lost,
             ),
             (
                 "crossfade_jobs_failed_total",

@@ -14,9 +14,10 @@ use crate::{
         versioned::Versioned,
     },
     registrations::registration::shown_registration,
+    webhooks::owners::check_webhook_owners,
 };
 use crossfade_core::{
-    ClientId, Code, OauthClientId, Operation, Problem, PropertyId, SecretId, Timestamp,
+    ClientId, Code, OauthClientId, Operation, Problem, PropertyId, SecretId, Timestamp, WebhookId,
     api::{self, CreateClient, DeleteClient, Page, UpdateClient},
     audit::{ClientFacts, Event},
     drill::StoppedAs,
@@ -100,7 +101,10 @@ fn owners(list: &[String]) -> Result<Vec<String>, Problem> {
     }
     let mut unique = Vec::new();
     for owner in list {
-        let owner = text::email("owners", owner)?;
+        let owner = match WebhookId::parse(owner.trim()) {
+            Ok(webhook) => webhook.into(),
+            Err(_) => text::email("owners", owner)?,
+        };
         if !unique.contains(&owner) {
             unique.push(owner);
         }
@@ -353,6 +357,7 @@ impl App {
             if act.tx.client_named(&client.property_id, &client.name).await?.is_some() {
                 return Err(name_taken().into());
             }
+            check_webhook_owners(act.tx, &client).await?;
             act.tx.insert_client(&client).await?;
             let about =
                 About { client: Some(&client.id), target: Some(client.id.to_string()), ..About::default() };
@@ -416,6 +421,7 @@ impl App {
                     confirm(&client_before, body.confirm_client_name.as_deref())?;
                 }
                 client.owners = after;
+                check_webhook_owners(act.tx, &client).await?;
             }
             if act
                 .tx

@@ -8,6 +8,7 @@ use super::{
     mail::{Tried, mail},
     shown,
     trail::audit_chain,
+    webhooks::webhooks,
 };
 use crate::{
     keys::{
@@ -90,6 +91,7 @@ pub(super) async fn check(db: &Db, instance: &Instance<'_>, is_served: bool, che
         None => None,
     };
     look(db, checks, "mail", async |tx| mail(tx, tried.as_ref(), now).await).await;
+    look(db, checks, "webhooks", async |tx| webhooks(tx, now).await).await;
     look(db, checks, "quarantine", async |tx| quarantine(tx).await).await;
     look(db, checks, "changes_lost", async |tx| changes_lost(tx, now).await).await;
     look(db, checks, "evidence", async |tx| evidence(tx, now).await).await;
@@ -228,6 +230,15 @@ async fn sealed_values(tx: &mut Tx, vault: &Vault) -> CheckResult {
             open(place, format!("a remembered response to {}", it.actor), &it.sealed)
         })
         .await?;
+    for webhook in tx.all_webhooks().await?.into_iter().flatten() {
+        let id = &webhook.id;
+        let signing = std::iter::once(&webhook.signing_secret).chain(&webhook.previous_secret);
+        let signing = signing.map(|sealed| ("signing", sealed));
+        for (secret, sealed) in signing.chain(webhook.routing_key.iter().map(|sealed| ("routing", sealed))) {
+            values += 1;
+            open(SealPlace::Webhook { id, secret }, format!("a secret of webhook {id}"), sealed)?;
+        }
+    }
     if broken.is_empty() {
         return Ok(Check::ok(NAME, format!("{} can be opened.", count(values, "stored value"))));
     }

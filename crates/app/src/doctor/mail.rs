@@ -1,7 +1,7 @@
 //! Check of mail: whether it is set up, whether the server takes it, and whether messages wait.
 
 use super::{Check, count, shown};
-use crossfade_core::Timestamp;
+use crossfade_core::{Timestamp, messages::Channel};
 use crossfade_outbound::{Failure, Mailer};
 use crossfade_store::{StoreError, Tx};
 use std::time::Duration;
@@ -37,7 +37,10 @@ pub(super) async fn mail(
         let sentence = "Mail is not set up, so owners are not notified of rotations and deadlines.";
         return Ok(Check::ok(NAME, sentence));
     };
-    let (queue, lost) = (tx.delivery_queue().await?, tx.lost_deliveries(now.before(LOOKED_BACK)).await?);
+    let (queue, lost) = (
+        tx.delivery_queue(Channel::Mail).await?,
+        tx.lost_deliveries(Channel::Mail, now.before(LOOKED_BACK)).await?,
+    );
     if let Err(failure) = said {
         let sentence = format!("Mail cannot be sent by {}: {}.", mailer.server(), failure.said());
         return Ok(Check::warn(NAME, sentence, MEND));

@@ -7,6 +7,7 @@ pub(crate) mod database;
 mod files;
 mod mail;
 mod trail;
+mod webhooks;
 
 pub(crate) use crate::wording::{count, shown};
 use crate::{keys::source::KeySource, trail::sinks::AuditSink};

@@ -8,11 +8,12 @@ use crate::{
     },
 };
 use crossfade_core::{
-    Code, Problem, Random, RegistrationId, SecretId, Timestamp,
+    Code, DeliveryId, Problem, Random, RegistrationId, SecretId, Timestamp, WebhookId,
     audit::Event,
     base62,
     environment::Slug,
-    messages::{cause, not_after},
+    messages::{Channel, cause, not_after},
+    webhook::Choice,
 };
 use crossfade_store::{ChangeKind, Client, NewDelivery, Notification, Tx};
 
@@ -26,23 +27,25 @@ pub(crate) struct Act<'a> {
     pub(crate) if_match: IfMatch<'a>,
     /// Whether messages to owners are mailed.
     pub(crate) mails: bool,
+    /// Whether messages are sent at all.
+    pub(crate) sends: bool,
 }
 
 impl<'a> Act<'a> {
     pub(crate) fn new(tx: &'a mut Tx, now: Timestamp, by: impl Into<Author>) -> Self {
-        Self { tx, now, by: by.into(), if_match: IfMatch::Any, mails: false }
+        Self { tx, now, by: by.into(), if_match: IfMatch::Any, mails: false, sends: true }
     }
 
     /// Returns this change as one of another author, for entries that are not the actor's own.
     pub(crate) fn on_behalf_of(&mut self, by: impl Into<Author>) -> Act<'_> {
-        Act { mails: self.mails, ..Act::new(self.tx, self.now, by) }
+        Act { mails: self.mails, sends: self.sends, ..Act::new(self.tx, self.now, by) }
     }
 
-    /// Returns this change with mail only if `wanted`: not for a message that another one of this change makes
-    /// unnecessary.
-    pub(crate) fn mailing(&mut self, wanted: bool) -> Act<'_> {
+    /// Returns this change with messages that are sent only if `wanted`: not for a message that another one of this change
+    /// makes unnecessary.
+    pub(crate) fn sending(&mut self, wanted: bool) -> Act<'_> {
         let by = self.by.clone();
-        Act { mails: self.mails && wanted, ..Act::new(self.tx, self.now, by) }
+        Act { mails: self.mails, sends: self.sends && wanted, ..Act::new(self.tx, self.now, by) }
     }
 
     /// Refuses the change if the principal has read another version than the present one.
@@ -131,7 +134,27 @@ impl<'a> Act<'a> {
         Ok(())
     }
 
-    /// Queues a message to the owners of a client, for delivery after the commit.
+    /// Returns the webhooks that get a message about an event of a client: those that are its owners, and those that have
+    /// chosen it.
+    async fn webhooks_for(
+        &mut self,
+        client: &Client,
+        event: &Event,
+        environment: Option<&Slug>,
+        details: &serde_json::Value,
+    ) -> Result<Vec<WebhookId>, Error> {
+        let mut webhooks = self.tx.webhooks_for(&client.property_id, &client.id).await?;
+        webhooks.retain(|it| {
+            let is_owner = client.owners.iter().any(|owner| owner == it.id.as_str());
+            let choice = it.choice();
+            // An owner is told everything that its format can say.
+            let choice = if is_owner { Choice { environments: &[], events: &[], ..choice } } else { choice };
+            choice.includes(event.action(), environment, details)
+        });
+        Ok(webhooks.into_iter().map(|webhook| webhook.id).collect())
+    }
+
+    /// Queues a message to the owners of a client and to its webhooks, for delivery after the commit.
     pub(crate) async fn notify(
         &mut self,
         random: &dyn Random,
@@ -140,7 +163,9 @@ impl<'a> Act<'a> {
         environment: Option<&Slug>,
         reason: Option<&str>,
     ) -> Result<(), Error> {
-        if client.owners.is_empty() {
+        let details = event.details();
+        let webhooks = self.webhooks_for(client, event, environment, &details).await?;
+        if client.owners.is_empty() && webhooks.is_empty() {
             return Ok(());
         }
         let number = match environment {
@@ -160,17 +185,22 @@ impl<'a> Act<'a> {
             actor_kind: Some(self.by.actor.kind().to_owned()),
             source: self.by.origin.stored.clone(),
             reason: reason.filter(|reason| !reason.is_empty()).map(str::to_owned),
-            details: event.details(),
+            details,
         };
         self.tx.insert_notification(&notification).await?;
-        if !self.mails {
+        if !self.sends {
             return Ok(());
         }
         let (cause, not_after) = (cause(event, &notification.id), not_after(event));
-        for recipient in &notification.recipients {
+        let mails = notification.recipients.iter().map(String::as_str);
+        let mails = mails.filter(|owner| self.mails && WebhookId::parse(owner).is_err());
+        let mails = mails.map(|recipient| (Channel::Mail, recipient));
+        let posts = webhooks.iter().map(|webhook| (Channel::Webhook, webhook.as_str()));
+        for (channel, recipient) in mails.chain(posts).collect::<Vec<_>>() {
             let delivery = NewDelivery {
-                id: message_id(random),
+                id: DeliveryId::generate(random).into(),
                 notification: &notification.id,
+                channel,
                 recipient,
                 cause: &cause,
                 created_at: self.now,
@@ -182,7 +212,7 @@ impl<'a> Act<'a> {
     }
 }
 
-/// Returns the ID of a new message or delivery.
+/// Returns the ID of a new message or lease.
 pub(crate) fn message_id(random: &dyn Random) -> String {
     let mut id = [0; 16];
     random.fill(&mut id);

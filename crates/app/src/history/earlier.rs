@@ -47,6 +47,7 @@ impl Place {
             audit_retention_days: None,
             audit_sinks: Vec::new(),
             mailer: None,
+            poster: Arc::default(),
             journal: Some(self.journal()),
             evidence_addresses: AddressPolicy::Full,
             fresh_sign_in: Duration::from_secs(600),

@@ -101,7 +101,7 @@ impl App {
                 new_first_used_at: judged.new_first_used_at,
             };
             // The mail about an extension says everything that the warning would say.
-            let mut told = act.mailing(extend_to.is_none());
+            let mut told = act.sending(extend_to.is_none());
             told.tell_at(now, self.random.as_ref(), &event, about(&near, None)).await?;
         }
         let Some(extended) = extend_to else { return Ok(()) };

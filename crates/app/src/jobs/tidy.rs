@@ -13,8 +13,9 @@ use crossfade_core::{
     api::Grain,
     audit::{Actor, Event},
     forget::TOKENS_LIVE_ON,
-    messages::TRIED_FOR,
+    messages::{Channel, TRIED_FOR},
     rotation::{DECIDED_WITHIN, wiped_if_ended_by},
+    webhook,
 };
 use crossfade_store::{StoreError, Tx};
 use std::{sync::PoisonError, time::Duration};
@@ -73,7 +74,10 @@ impl App {
             let minutes = (now.before(MINUTES_LIVE * 2), now.before(MINUTES_LIVE));
             tx.thin_usage_series(Grain::Minute, minutes, now.before(MINUTES_LIVE)).await?;
             tx.delete_evidence_gaps(now.before(DAYS_LIVE)).await?;
-            tx.abandon_old_deliveries(now, now.before(TRIED_FOR)).await?;
+            for (channel, tried_for) in [(Channel::Mail, TRIED_FOR), (Channel::Webhook, webhook::TRIED_FOR)] {
+                tx.abandon_old_deliveries(channel, now, now.before(tried_for)).await?;
+            }
+            tx.delete_webhooks_of_deleted_clients().await?;
             tx.delete_notifications(now.before(NOTIFICATIONS_LIVE)).await?;
             tx.trim_changes(applied.saturating_sub(CHANGES_KEPT)).await?;
             if let Some(journal) = &self.node.journal {

@@ -202,6 +202,12 @@ async fn sealed_values(tx: &mut Tx) -> Result<BTreeMap<String, u64>, Error> {
     for key in tx.audit_keys().await? {
         add(&key.sealed)?;
     }
+    for webhook in tx.all_webhooks().await?.into_iter().flatten() {
+        add(&webhook.signing_secret)?;
+        for value in webhook.previous_secret.iter().chain(&webhook.routing_key) {
+            add(value)?;
+        }
+    }
     Ok(sealed)
 }
 

@@ -1,7 +1,7 @@
 //! The places of sealed values. A seal binds its place as associated data, so that a sealed value opens nowhere else.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use crossfade_core::{RegistrationId, SecretId, environment::Slug};
+use crossfade_core::{RegistrationId, SecretId, WebhookId, environment::Slug};
 use std::fmt;
 
 /// SealPlace of a sealed value: its purpose and its owner.
@@ -17,6 +17,8 @@ pub(crate) enum SealPlace<'a> {
     Answer { actor: &'a str, key: &'a str },
     /// The private key that signs statements about the audit trail.
     AuditKey { id: &'a str },
+    /// A secret of a webhook: `signing` or `routing`.
+    Webhook { id: &'a WebhookId, secret: &'a str },
     /// The instance that a database belongs to.
     Instance { id: &'a str },
     /// A cursor, and the list that issued it.
@@ -32,6 +34,7 @@ impl SealPlace<'_> {
             Self::SigningKey { environment, kid } => &["signing_keys", environment.as_str(), kid],
             Self::Answer { actor, key } => &["idempotency", actor, key],
             Self::AuditKey { id } => &["audit_keys", id],
+            Self::Webhook { id, secret } => &["webhooks", id.as_str(), secret],
             Self::Instance { id } => &["instance", id],
             Self::Cursor { list } => &["cursor", list],
         };
@@ -55,6 +58,7 @@ impl fmt::Display for SealPlace<'_> {
                 write!(f, "idempotency/{actor}/{}", hex(digest(&SHA256, key.as_bytes()).as_ref()))
             }
             Self::AuditKey { id } => write!(f, "audit_keys/{id}"),
+            Self::Webhook { id, secret } => write!(f, "webhooks/{id}/{secret}"),
             Self::Instance { id } => write!(f, "instance/{id}"),
             Self::Cursor { list } => write!(f, "cursor of {list}"),
         }
@@ -83,6 +87,7 @@ mod tests {
         let registration = RegistrationId::parse(&format!("reg_{:022}", 1)).unwrap();
         let secret = SecretId::parse(&format!("sec_{:022}", 2)).unwrap();
         let environment = Slug::from_stored("staging".into());
+        let webhook = WebhookId::parse(&format!("wh_{:022}", 3)).unwrap();
         for (place, bound, old) in [
             (
                 SealPlace::DataKey { purpose: "seal", id: "0000000000000007" },
@@ -109,6 +114,12 @@ mod tests {
                 SealPlace::AuditKey { id: "k" },
                 "000000000000000a 61756469745f6b657973 0000000000000001 6b",
                 "audit_keys/k",
+            ),
+            (
+                SealPlace::Webhook { id: &webhook, secret: "signing" },
+                "0000000000000008 776562686f6f6b73 0000000000000019 77685f30303030303030303030303030303030303030303033 \
+                 0000000000000007 7369676e696e67",
+                "webhooks/wh_0000000000000000000003/signing",
             ),
             (
                 SealPlace::Instance { id: "i" },

@@ -23,6 +23,10 @@ impl<'a> Facts<'a> {
         self.0[name].as_i64()
     }
 
+    fn text(&self, name: &str) -> Option<&'a str> {
+        self.0[name].as_str()
+    }
+
     fn flag(&self, name: &str) -> bool {
         self.0[name].as_bool().unwrap_or(false)
     }
@@ -76,7 +80,8 @@ impl Said {
 
 /// Returns the letter to one recipient; `None` if the stored facts cannot be read. `base` is the base of the Console.
 pub(crate) fn letter(message: &Notification, to: &str, base: &str) -> Option<Letter> {
-    let name = message.client_name.as_deref().unwrap_or("a client");
+    let named = message.client_name.as_deref().or_else(|| message.details["name"].as_str());
+    let name = named.unwrap_or("a client");
     let facts = Facts(&message.details);
     let said = match message.event {
         Action::SecretRotated if message.actor_kind.as_deref() == Some("client") => rotated_itself(&facts)?,
@@ -97,6 +102,8 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str) -> Option<Let
             "All secrets of the client are refused from now on. Check that nothing still uses the client.",
         )
         .button("View all clients"),
+        Action::WebhookTested => tested(&facts)?,
+        Action::WebhookDisabled => webhook_disabled(&facts)?,
         _ => return None,
     };
     let short: String = name.chars().take(MAX_NAME).collect();
@@ -105,7 +112,8 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str) -> Option<Let
         Some(environment) => (format!("{short} in {environment}"), format!("{name} in {environment}")),
         None => (short, name.to_owned()),
     };
-    let mut facts = vec![("Client", name.to_owned())];
+    let is_about_webhook = matches!(message.event, Action::WebhookTested | Action::WebhookDisabled);
+    let mut facts = vec![(if is_about_webhook { "Webhook" } else { "Client" }, name.to_owned())];
     facts.extend(message.environment.iter().map(|environment| ("Environment", environment.to_string())));
     facts.extend(said.facts);
     facts.extend(message.actor_name.iter().map(|actor| ("Done by", actor.clone())));
@@ -121,6 +129,10 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str) -> Option<Let
         button: said.button,
         url: url(message, base),
         because: match is_owner(message, to) {
+            _ if is_about_webhook => {
+                "You receive this message because you created the webhook or are an owner of its client."
+                    .to_owned()
+            }
             true => format!("You receive this message because you are an owner of {name}."),
             false => format!("You receive this message because you were an owner of {name}."),
         },
@@ -128,7 +140,10 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str) -> Option<Let
 }
 
 /// Returns the page that a letter leads to.
-fn url(message: &Notification, base: &str) -> String {
+pub(super) fn url(message: &Notification, base: &str) -> String {
+    if let Some(webhook) = message.details["webhook_id"].as_str() {
+        return format!("{base}/console/webhooks/{webhook}");
+    }
     match (&message.client_id, &message.environment) {
         (Some(client), Some(environment)) => {
             format!("{base}/console/clients/{client}/environments/{environment}/security")
@@ -353,6 +368,29 @@ fn owners(facts: &Facts<'_>, to: &str) -> Said {
     let list: Vec<&str> = after.list("owners").iter().filter_map(Value::as_str).collect();
     let list = if list.is_empty() { "none".to_owned() } else { list.join(", ") };
     said.fact("Owners", list).button("View the client")
+}
+
+fn tested(facts: &Facts<'_>) -> Option<Said> {
+    let next = "Nothing needs to be done. Messages about your clients look like this one.";
+    facts.text("webhook_id")?;
+    Some(Said::new("Test of a webhook", "This is a test of a webhook", next).button("View the webhook"))
+}
+
+fn webhook_disabled(facts: &Facts<'_>) -> Option<Said> {
+    let why = match facts.text("disabled_as")? {
+        "gone" => "the receiver answered that it is gone (410)",
+        _ => "all attempts of 5 days failed",
+    };
+    let next =
+        "Correct the URL or the receiver, enable the webhook, and replay the deliveries that are missing.";
+    Some(
+        Said::new("Webhook disabled", "A webhook was disabled", next)
+            .urgent(true)
+            .fact("Receiver", facts.text("host")?)
+            .fact("Why", why)
+            .fact("Last failure", facts.text("last_error")?)
+            .button("View the webhook"),
+    )
 }
 
 /// Returns a count such as `3 hours`.

@@ -1,4 +1,4 @@
-//! Sends messages from their rows, at least once and under one Message-ID. A mail server that is slow or down holds up
+//! Sends mail from its rows, at least once and under one Message-ID. A mail server that is slow or down holds up
 //! nothing: its messages wait in the database.
 
 use super::letter::letter;
@@ -148,14 +148,18 @@ impl App {
         self.sending.state()
     }
 
-    /// Sends messages until the process ends.
+    /// Sends mail and webhooks until the process ends.
     pub(crate) async fn send_messages(&self) {
-        if self.sending.mailer.is_none() {
-            return std::future::pending().await;
-        }
         while let Err(error) = self.release_leases().await {
             tracing::warn!(%error, "cannot take over the messages of the last process");
             tokio::time::sleep(LOOK_EVERY).await;
+        }
+        tokio::join!(self.send_mail(), self.send_webhooks());
+    }
+
+    async fn send_mail(&self) {
+        if self.sending.mailer.is_none() {
+            return;
         }
         loop {
             match self.send_due_messages().await {
@@ -171,7 +175,7 @@ impl App {
 
     /// Ends the leases of the last process. There is none beside this one, because it holds the lock of the database.
     pub async fn release_leases(&self) -> Result<(), Error> {
-        self.node.transact(async |tx, _| Ok(tx.release_mail_leases().await?)).await
+        self.node.transact(async |tx, _| Ok(tx.release_leases().await?)).await
     }
 
     /// Sends messages that are due, at most as many as are leased at a time. Returns whether there may be more. A
@@ -188,7 +192,7 @@ impl App {
         }
         let now = self.clock.now();
         // Usually none is due, and then the lock is not needed.
-        if !self.node.read(async |tx| Ok(tx.has_due_delivery(now).await?)).await? {
+        if !self.node.read(async |tx| Ok(tx.has_due_mail(now).await?)).await? {
             return Ok(false);
         }
         let lease = message_id(self.random.as_ref());
@@ -212,7 +216,7 @@ impl App {
                 let until = now.after(LEASE);
                 let leased = match tx.quarantine().await? {
                     Some(_) => Vec::new(),
-                    None => tx.lease_deliveries(lease, (now, until), limit).await?,
+                    None => tx.lease_mail(lease, (now, until), limit).await?,
                 };
                 Ok((until, leased))
             })

@@ -1,11 +1,14 @@
 //! Metrics of the complete instance.
 
 use crate::{
-    error::Error, history::journal::Journal, messages::sending::MailState, node::state::Node,
+    error::Error,
+    history::journal::Journal,
+    messages::{posting::WebhookState, sending::MailState},
+    node::state::Node,
     trail::shipping::SinkState,
 };
-use crossfade_core::{Timestamp, guard::Mark};
-use crossfade_store::Fault;
+use crossfade_core::{Timestamp, guard::Mark, messages::Channel};
+use crossfade_store::{DeliveryQueue, Fault};
 use std::{
     path::Path,
     sync::{Mutex, PoisonError, atomic::Ordering},
@@ -51,6 +54,8 @@ pub struct Gauges {
     pub sinks: Vec<SinkState>,
     /// What this process knows of its mail.
     pub mail: MailState,
+    /// What this process knows of its deliveries to webhooks.
+    pub webhooks: WebhookState,
 }
 
 /// The values that are read from the database.
@@ -70,6 +75,12 @@ pub struct StoredGauges {
     pub mail_queued: i64,
     /// Seconds since the oldest of them was queued.
     pub mail_oldest_seconds: i64,
+    /// Deliveries to webhooks that wait.
+    pub webhooks_queued: i64,
+    /// Seconds since the oldest of them was queued.
+    pub webhooks_oldest_seconds: i64,
+    /// Webhooks that were disabled because of their receivers.
+    pub webhooks_disabled: i64,
 }
 
 /// Space on a disk, in bytes.
@@ -131,6 +142,7 @@ impl Node {
             authentications: self.authority.evidence().totals(),
             sinks: Vec::new(),
             mail: MailState::default(),
+            webhooks: WebhookState::default(),
         }
     }
 
@@ -139,7 +151,7 @@ impl Node {
         let now = self.clock.now();
         let known = *self.counted.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = known.filter(|(at, _)| now < at.after(COUNTED_EVERY)).map(|(_, counts)| counts);
-        let (stored, running, counts, queue) = self
+        let (stored, running, counts, mail, (webhooks, disabled)) = self
             .read(async |tx| {
                 let counts = match known {
                     Some(counts) => counts,
@@ -153,23 +165,28 @@ impl Node {
                     tx.read_head().await?.0,
                     tx.count_retiring(now).await?,
                     counts,
-                    tx.delivery_queue().await?,
+                    tx.delivery_queue(Channel::Mail).await?,
+                    (tx.delivery_queue(Channel::Webhook).await?, tx.count_disabled_webhooks().await?),
                 ))
             })
             .await?;
         if known.is_none() {
             *self.counted.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, counts));
         }
+        let age = |queue: &DeliveryQueue| {
+            queue.oldest.map_or(0, |oldest| i64::try_from(now.since(oldest).as_secs()).unwrap_or(i64::MAX))
+        };
         Ok(StoredGauges {
             transitions_running: running,
             secrets_overdue: counts.overdue,
             secrets_warned: counts.warned.map(|(mark, secrets)| (mark.hours(), secrets)),
             evidence_lost_until: counts.lost_until,
             changes_behind: stored.saturating_sub(self.applied()).max(0),
-            mail_queued: queue.queued,
-            mail_oldest_seconds: queue
-                .oldest
-                .map_or(0, |oldest| i64::try_from(now.since(oldest).as_secs()).unwrap_or(i64::MAX)),
+            mail_queued: mail.queued,
+            mail_oldest_seconds: age(&mail),
+            webhooks_queued: webhooks.queued,
+            webhooks_oldest_seconds: age(&webhooks),
+            webhooks_disabled: disabled,
         })
     }
 }

@@ -155,6 +155,7 @@ impl App {
                 .into());
             }
             act.tx.delete_limits_of_property(&property.id).await?;
+            act.tx.delete_webhooks_of_property(&property.id).await?;
             act.tx.delete_property(&property.id).await?;
             self.end_grants_on(act, &Scope::Property(property.id.clone())).await?;
             let event = Event::PropertyDeleted { name: property.name.to_string() };

@@ -5,7 +5,7 @@ use crate::{
     ClientId, OauthClientId, PropertyId, RegistrationId, Timestamp,
     environment::{MAX_ENVIRONMENTS, Slug},
     registration::{AuthMethod, TOKEN_PATTERN},
-    text::{EMAIL_PATTERN, LINE_PATTERN, NAME_PATTERN},
+    text::{LINE_PATTERN, NAME_PATTERN, OWNER_PATTERN},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ pub struct Client {
     pub description: String,
     /// Property it belongs to.
     pub property_id: PropertyId,
-    /// Email addresses of the people who are notified about the client.
+    /// Email addresses of the people, and IDs of the webhooks, that are notified about the client.
     pub owners: Vec<String>,
     /// When it was created.
     pub created_at: Timestamp,
@@ -42,9 +42,9 @@ pub struct CreateClient {
     /// Description.
     #[schemars(length(max = 1000), regex(pattern = LINE_PATTERN))]
     pub description: Option<String>,
-    /// Email addresses of the people who are notified about the client.
+    /// Email addresses of the people, and IDs of the webhooks, that are notified about the client.
     #[serde(default)]
-    #[schemars(length(max = 50), inner(length(max = 254), regex(pattern = EMAIL_PATTERN)))]
+    #[schemars(length(max = 50), inner(length(max = 254), regex(pattern = OWNER_PATTERN)))]
     pub owners: Vec<String>,
     /// Environments it is registered in.
     #[schemars(length(min = 1, max = MAX_ENVIRONMENTS), inner(regex(pattern = Slug::PATTERN)))]
@@ -67,10 +67,10 @@ pub struct UpdateClient {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000), regex(pattern = LINE_PATTERN))]
     pub description: Option<String>,
-    /// Email addresses of the people who are notified about the client. A change requires `confirm_client_name`,
+    /// Email addresses of the people, and IDs of the webhooks, that are notified about the client. A change requires `confirm_client_name`,
     /// because it redirects messages.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 50), inner(length(max = 254), regex(pattern = EMAIL_PATTERN)))]
+    #[schemars(length(max = 50), inner(length(max = 254), regex(pattern = OWNER_PATTERN)))]
     pub owners: Option<Vec<String>>,
     /// The client's name before this change, to confirm it. Required to change the owners.
     #[serde(skip_serializing_if = "Option::is_none")]

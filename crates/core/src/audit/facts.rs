@@ -6,6 +6,7 @@ use crate::{
     environment::{EnvironmentKind, SigningAlg},
     registration::AuthMethod,
     roles::Role,
+    webhook::WebhookFormat,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -26,8 +27,31 @@ pub struct ClientFacts {
     pub name: String,
     /// Description.
     pub description: String,
-    /// Email addresses of the people who are notified about the client.
+    /// Email addresses of the people, and IDs of the webhooks, that are notified about the client.
     pub owners: Vec<String>,
+}
+
+/// The changeable facts of a webhook. A URL can itself be a secret, so only its host is recorded, and its digest.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct WebhookFacts {
+    /// Name.
+    pub name: String,
+    /// Scheme, host and port of its URL.
+    pub origin: String,
+    /// First 16 digits of the SHA-256 digest of its URL in hexadecimal, which show whether the URL was changed.
+    pub url_digest: String,
+    /// Property whose clients it gets messages about.
+    pub property_id: Option<PropertyId>,
+    /// Client that it gets messages about.
+    pub client_id: Option<ClientId>,
+    /// Environments; empty: all.
+    pub environments: Vec<String>,
+    /// Kinds of events; empty: all.
+    pub events: Vec<String>,
+    /// Form of the bodies.
+    pub format: WebhookFormat,
+    /// Whether messages are sent.
+    pub enabled: bool,
 }
 
 /// Defines the facts of an object, with their documentation, and takes them from the object as the API shows it.

@@ -182,6 +182,51 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
             "crossfade property limits set Payments --env staging --issuer-only --any-scope",
         ],
     ),
+    ("webhook list", ["crossfade webhook list", "crossfade webhook list --json"]),
+    (
+        "webhook show",
+        ["crossfade webhook show Rotations", "crossfade webhook show wh_0123456789abcdefghijkl --json"],
+    ),
+    (
+        "webhook create",
+        [
+            "crossfade webhook create Rotations --client \"Billing API\" --to https://hooks.example.com/crossfade --output signing.secret",
+            "crossfade webhook create On-call --format pagerduty --routing-key-file pagerduty.key --confirm platform --show",
+        ],
+    ),
+    (
+        "webhook update",
+        [
+            "crossfade webhook update Rotations --event secret.rotated,secret.expired",
+            "crossfade webhook update Rotations --to https://hooks.example.com/new --confirm \"Billing API\"",
+        ],
+    ),
+    (
+        "webhook delete",
+        ["crossfade webhook delete Rotations", "crossfade webhook delete wh_0123456789abcdefghijkl"],
+    ),
+    (
+        "webhook rotate-secret",
+        [
+            "crossfade webhook rotate-secret Rotations --overlap 24 --output signing.secret",
+            "crossfade webhook rotate-secret Rotations --overlap 0 --show",
+        ],
+    ),
+    (
+        "webhook deliveries",
+        [
+            "crossfade webhook deliveries Rotations",
+            "crossfade webhook deliveries Rotations --limit 20 --json",
+        ],
+    ),
+    (
+        "webhook replay",
+        [
+            "crossfade webhook replay Rotations del_0123456789abcdefghijkl",
+            "crossfade webhook replay Rotations del_0123456789abcdefghijkl --json",
+        ],
+    ),
+    ("webhook test", ["crossfade webhook test Rotations", "crossfade webhook test Rotations --json"]),
     ("user list", ["crossfade user list", "crossfade user list --q grace"]),
     ("user show", ["crossfade user show grace@example.com", "crossfade user show grace@example.com --json"]),
     (

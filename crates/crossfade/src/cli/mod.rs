@@ -15,6 +15,7 @@ mod times;
 mod tokens;
 mod users;
 mod values;
+mod webhooks;
 
 #[cfg(test)]
 pub(crate) use self::operations::command;
@@ -37,6 +38,7 @@ pub(crate) use self::{
     times::Moment,
     tokens::RemoteToken,
     users::{CreateGrant, CreateUser, Grant, User},
+    webhooks::{CreateWebhook, SigningSecret, UpdateWebhook, Webhook},
 };
 use crate::settings::Settings;
 use clap::{Args, Parser, Subcommand};
@@ -94,6 +96,9 @@ pub(crate) enum Command {
     /// Manage properties.
     #[command(subcommand)]
     Property(Property),
+    /// Manage webhooks: URLs that get messages about rotations, deadlines and drills.
+    #[command(subcommand)]
+    Webhook(Webhook),
     /// Manage users: people, and programs that use API tokens.
     #[command(subcommand)]
     User(User),
@@ -142,6 +147,7 @@ impl Command {
             | Self::Registration(_)
             | Self::Env(_)
             | Self::Property(_)
+            | Self::Webhook(_)
             | Self::User(_)
             | Self::Grant(_)
             | Self::Secret(_)

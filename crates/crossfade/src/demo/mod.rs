@@ -115,6 +115,7 @@ fn throwaway(listen: SocketAddr, directory: &std::path::Path) -> Resolved {
         audit_retention_days: None,
         audit_sinks: Vec::new(),
         mailer: None,
+        poster: Arc::default(),
         journal: None,
     }
 }

@@ -123,6 +123,10 @@ pub(crate) const SECRET: Kind = Kind {
     lost: "Show it with crossfade secret reveal. If the environment does not store values, rotate again.",
 };
 
+/// The signing secret of a webhook.
+pub(crate) const SIGNING_SECRET: Kind =
+    Kind { noun: "signing secret", lost: "Generate another with crossfade webhook rotate-secret." };
+
 /// A one-time link.
 pub(crate) const LINK: Kind =
     Kind { noun: "link", lost: "Create another with crossfade user link, which replaces this one." };

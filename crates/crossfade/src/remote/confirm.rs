@@ -6,13 +6,19 @@ use std::io::{BufRead, IsTerminal};
 
 /// Returns the client's name from the command, or typed now; the server compares it. `what` says what happens.
 pub(super) fn confirmed(given: Option<String>, what: &str) -> Result<String, Failure> {
+    confirmed_name(given, what, "the client's name")
+}
+
+/// Returns a name from the command, or typed now; the server compares it. `what` says what happens, and `whose_name` what to
+/// type.
+pub(super) fn confirmed_name(given: Option<String>, what: &str, whose_name: &str) -> Result<String, Failure> {
     match given {
         Some(name) => Ok(name),
-        None => typed(&format!("This {what}."), "the client's name")?.ok_or_else(|| {
-            Failure::usage(
-                "This command needs a confirmation. Nothing was changed. Set --confirm to the client's name, \
-                or run the command in a terminal.",
-            )
+        None => typed(&format!("This {what}."), whose_name)?.ok_or_else(|| {
+            Failure::usage(format!(
+                "This command needs a confirmation. Nothing was changed. Set --confirm to {whose_name}, or run the \
+                command in a terminal."
+            ))
         }),
     }
 }

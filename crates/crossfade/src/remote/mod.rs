@@ -16,6 +16,7 @@ mod registrations;
 mod secrets;
 mod tokens;
 mod users;
+mod webhooks;
 
 pub(crate) use self::{
     audit::audit,
@@ -29,4 +30,5 @@ pub(crate) use self::{
     secrets::secret,
     tokens::token,
     users::{user, whoami},
+    webhooks::webhook,
 };

@@ -6,22 +6,19 @@ use crossfade_app::{MailServer, Mailer};
 use std::{path::PathBuf, sync::Arc};
 
 /// The settings of mail, as written.
-pub(super) struct Mail {
+pub(super) struct Mail<'a> {
     pub(super) url: Option<String>,
     pub(super) password_file: Option<PathBuf>,
     pub(super) from: Option<String>,
-    pub(super) ca_file: Option<PathBuf>,
+    pub(super) authorities: Option<&'a [u8]>,
 }
 
-impl Mail {
+impl Mail<'_> {
     /// Returns the mailer; `None` if mail is not set up.
     pub(super) fn mailer(self) -> Result<Option<Arc<Mailer>>, Failure> {
         let Some(url) = self.url else {
-            let without = [
-                ("smtp_password_file", self.password_file.is_some()),
-                ("mail_from", self.from.is_some()),
-                ("outbound_ca_file", self.ca_file.is_some()),
-            ];
+            let without =
+                [("smtp_password_file", self.password_file.is_some()), ("mail_from", self.from.is_some())];
             return match without.iter().find(|(_, is_set)| *is_set) {
                 Some((name, _)) => Err(Failure::usage(format!("{name} must be set together with smtp_url."))),
                 None => Ok(None),
@@ -32,16 +29,7 @@ impl Mail {
         };
         let password_file =
             self.password_file.map(|path| non_empty("smtp_password_file", path)).transpose()?;
-        let ca = match self.ca_file {
-            Some(path) => {
-                let path = non_empty("outbound_ca_file", path)?;
-                Some(std::fs::read(&path).map_err(|error| {
-                    Failure::failed(format!("Cannot read the file {}: {error}.", path.display()))
-                })?)
-            }
-            None => None,
-        };
-        let server = MailServer::parse(&url, password_file, ca.as_deref());
+        let server = MailServer::parse(&url, password_file, self.authorities);
         let server = server.map_err(|what| Failure::usage(format!("smtp_url {what}.")))?;
         let mailer = Mailer::new(server, &from);
         mailer
@@ -54,12 +42,12 @@ impl Mail {
 mod tests {
     use super::*;
 
-    fn mail(url: Option<&str>, from: Option<&str>) -> Mail {
+    fn mail(url: Option<&str>, from: Option<&str>) -> Mail<'static> {
         Mail {
             url: url.map(str::to_owned),
             password_file: None,
             from: from.map(str::to_owned),
-            ca_file: None,
+            authorities: None,
         }
     }
 

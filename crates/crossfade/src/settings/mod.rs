@@ -4,6 +4,7 @@ mod addresses;
 mod database_url;
 mod file;
 mod mail;
+mod outbound;
 mod values;
 
 pub(crate) use self::database_url::warn_of_typed_password;
@@ -12,21 +13,17 @@ use self::{
     addresses::{Reached, address, rename},
     database_url::{DatabaseUrl, has_password},
     mail::Mail,
-    values::{audit_sinks, key_command, non_empty, retention, tls_files, within},
+    outbound::{authorities, poster},
+    values::{audit_sinks, key_command, networks, non_empty, retention, tls_files, within},
 };
 use crate::{connections::Policy, failure::Failure, log::checked, tls};
 use clap::{Args, ValueEnum};
-use crossfade_app::{AddressPolicy, AuditSink, KeySource, Mailer, doctor::Instance};
+use crossfade_app::{AddressPolicy, AuditSink, KeySource, Mailer, Poster, doctor::Instance};
 use crossfade_authority::Clock;
 use crossfade_store::Location;
 use ipnet::IpNet;
 use serde::Deserialize;
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 /// What can be set. The same keys stand in the file, with underscores.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -133,8 +130,12 @@ pub(crate) struct Settings {
     /// Sender of mail, such as Crossfade <crossfade@example.com>. Required with --smtp-url.
     #[arg(long, env = "CROSSFADE_MAIL_FROM", hide_env_values = true, value_name = "ADDRESS")]
     pub(crate) mail_from: Option<String>,
-    /// PEM file with the certificate authorities of the mail server, instead of those of the system. [default:
-    /// none]
+    /// Private networks that webhooks can be sent to, and to which they can be sent without TLS. Comma-separated.
+    /// [default: none, and webhooks are sent only to public addresses with TLS]
+    #[arg(long, env = "CROSSFADE_OUTBOUND_PRIVATE_NETWORKS", hide_env_values = true, value_delimiter = ',')]
+    pub(crate) outbound_private_networks: Option<Vec<String>>,
+    /// PEM file with certificate authorities: those of the mail server, instead of those of the system, and those
+    /// of webhooks, beside those of the system. [default: none]
     #[arg(long, env = "CROSSFADE_OUTBOUND_CA_FILE", hide_env_values = true, value_name = "FILE")]
     pub(crate) outbound_ca_file: Option<PathBuf>,
 }
@@ -207,6 +208,7 @@ pub(crate) struct Resolved {
     pub(crate) audit_retention_days: Option<u32>,
     pub(crate) audit_sinks: Vec<AuditSink>,
     pub(crate) mailer: Option<Arc<Mailer>>,
+    pub(crate) poster: Arc<Poster>,
 }
 
 impl Settings {
@@ -238,19 +240,11 @@ impl Settings {
                 Failure::usage("database_url must start with postgres:// or sqlite:.".to_owned())
             })?,
         };
-        let mut trusted_proxies = Vec::new();
-        for (at, text) in self.trusted_proxies.or(file.trusted_proxies).unwrap_or_default().iter().enumerate()
-        {
-            let text = text.trim();
-            let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-            trusted_proxies.push(network.map_err(|_| {
-                // Not quoted, like an address.
-                Failure::usage(format!(
-                    "trusted_proxies must contain networks such as 10.0.0.0/8, and number {} is none.",
-                    at + 1
-                ))
-            })?);
-        }
+        let trusted_proxies = networks("trusted_proxies", self.trusted_proxies.or(file.trusted_proxies))?;
+        let private = self.outbound_private_networks.or(file.outbound_private_networks);
+        let private = networks("outbound_private_networks", private)?;
+        let ca_file = self.outbound_ca_file.or(file.outbound_ca_file);
+        let authorities = authorities(ca_file)?;
         let tls =
             tls_files(self.tls_cert_file.or(file.tls_cert_file), self.tls_key_file.or(file.tls_key_file))?;
         let reached = Reached { speaks_tls: tls.is_some(), behind_proxy: !trusted_proxies.is_empty() };
@@ -329,9 +323,10 @@ impl Settings {
                 url: self.smtp_url.or(file.smtp_url),
                 password_file: self.smtp_password_file.or(file.smtp_password_file),
                 from: self.mail_from.or(file.mail_from),
-                ca_file: self.outbound_ca_file.or(file.outbound_ca_file),
+                authorities: authorities.as_deref(),
             }
             .mailer()?,
+            poster: poster(private, authorities.as_deref())?,
             data_dir,
         })
     }

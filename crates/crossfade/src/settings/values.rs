@@ -2,7 +2,11 @@
 
 use crate::{failure::Failure, tls, variables};
 use crossfade_app::{AuditSink, KeyCommand, KeySource, other_writer};
-use std::path::{Path, PathBuf};
+use ipnet::IpNet;
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 /// A path that names something: an empty one would be the working directory.
 pub(super) fn non_empty(name: &str, path: PathBuf) -> Result<PathBuf, Failure> {
@@ -34,6 +38,22 @@ pub(super) fn key_command(words: Vec<String>, config: Option<&Path>) -> Result<K
     }
     let command = KeyCommand::new(words);
     command.map(KeySource::Command).map_err(|what| Failure::usage(format!("master_key_command {what}.")))
+}
+
+/// Networks and addresses.
+pub(super) fn networks(name: &str, list: Option<Vec<String>>) -> Result<Vec<IpNet>, Failure> {
+    let read = |(at, text): (usize, String)| {
+        let text = text.trim();
+        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        network.map_err(|_| {
+            // Not quoted, like an address.
+            Failure::usage(format!(
+                "{name} must contain networks such as 10.0.0.0/8, and number {} is none.",
+                at + 1
+            ))
+        })
+    };
+    list.unwrap_or_default().into_iter().enumerate().map(read).collect()
 }
 
 /// A number from 1 to `most`.

@@ -64,6 +64,8 @@ async fn a_token_of_one_registration_rotates_it_and_does_nothing_else(world: Wor
         ("{grant}", "grant_0000000000000000000000"),
         ("{drill}", "drill_0000000000000000000000"),
         ("{token}", "tok_0000000000000000000000"),
+        ("{webhook}", "wh_0000000000000000000000"),
+        ("{delivery}", "del_0000000000000000000000"),
     ];
     let before = world.number("SELECT MAX(seq) FROM change_log").await;
     let mut reads = Vec::new();

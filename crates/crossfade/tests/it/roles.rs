@@ -33,6 +33,8 @@ struct Place {
     property: String,
     rotation: String,
     drill: String,
+    webhook: String,
+    delivery: String,
 }
 
 /// An account with what it owns.
@@ -145,7 +147,7 @@ pub fn objects(operation: Operation) -> usize {
     let path = operation.path();
     match () {
         () if path.contains("{client}") || operation == Operation::CreateClient => 4,
-        () if path.contains("{property}") => 4,
+        () if path.contains("{property}") || path.contains("{webhook}") => 4,
         () if path.contains("{user}") || path.contains("{token}") => 2,
         () => 1,
     }
@@ -189,7 +191,17 @@ impl<'w> Stage<'w> {
             };
             let (rotation, drill) = (first("/rotations").await, first("/drills").await);
             let property = text(&owner.get(&format!("/clients/{}", client.id)).await.ok()["property_id"]);
-            Place { environment, property, rotation, drill, client }
+            let hook = json!({
+                "name": format!("{} in {environment}", client.name),
+                "url": "https://hooks.example.com/",
+                "client_id": client.id,
+                "environments": [environment],
+                "confirm_name": client.name,
+            });
+            let webhook = text(&owner.post("/webhooks", hook).await.created()["id"]);
+            let test = owner.post(&format!("/webhooks/{webhook}/test"), json!({})).await.created();
+            let delivery = text(&test["id"]);
+            Place { environment, property, rotation, drill, webhook, delivery, client }
         };
         let places = [
             place(0, "staging").await,
@@ -276,6 +288,8 @@ impl<'w> Stage<'w> {
             ("{secret}", secret),
             ("{rotation}", &place.rotation),
             ("{drill}", &place.drill),
+            ("{webhook}", &place.webhook),
+            ("{delivery}", &place.delivery),
             ("{user}", &account.user),
             ("{grant}", &account.grant),
             ("{token}", &account.token),
@@ -287,7 +301,8 @@ impl<'w> Stage<'w> {
     /// Returns the outcome of an operation, derived from the table of roles.
     pub fn expected(&self, operation: Operation, holder: &Holder<'_>, object: usize) -> &'static str {
         use Operation::{
-            CreateClient, CreateGrant, CreateLink, DeleteGrant, IdentifySecrets, ListClients, ListProperties,
+            CreateClient, CreateGrant, CreateLink, CreateWebhook, DeleteGrant, IdentifySecrets, ListClients,
+            ListProperties, ListWebhooks,
         };
         let may = |permission, object: Object<'_>| allows(&holder.grants, permission, object);
         let holds = |permission| holder.grants.iter().any(|it| it.role.permissions().contains(&permission));
@@ -310,6 +325,8 @@ impl<'w> Stage<'w> {
             IdentifySecrets => return if holds(permission) { YES } else { "403" },
             // The trail is cut to the clients that its reader audits.
             _ if permission == Permission::AuditRead => return if holds(permission) { YES } else { "403" },
+            // A list contains what its reader can manage, and what a new webhook is about is in the body.
+            ListWebhooks | CreateWebhook => return if holds(permission) { YES } else { "403" },
             // The property of a new client is in the body.
             CreateClient if !holds(permission) => return "403",
             CreateClient if !may(Permission::ClientRead, Object::Property(&property)) => return "422",
@@ -324,6 +341,10 @@ impl<'w> Stage<'w> {
         }
         let (object, read) = match () {
             () if path.contains("{user}") => (platform, Permission::UserRead),
+            // To those who cannot manage it, a webhook does not exist.
+            () if path.contains("{webhook}") => {
+                (Object::Registration(&property, &client, &environment), permission)
+            }
             () if path.contains("{client}/environments/{environment}") => {
                 (Object::Registration(&property, &client, &environment), Permission::ClientRead)
             }

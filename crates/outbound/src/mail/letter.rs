@@ -11,7 +11,7 @@ const WIDTH: usize = 72;
 /// A message to one recipient.
 #[derive(Clone, Debug)]
 pub struct Mail<'a> {
-    /// Id of the delivery, which each attempt has: letters and digits.
+    /// Id of the delivery, which each attempt has: letters, digits and `_`.
     pub id: &'a str,
     /// Email address.
     pub to: &'a str,

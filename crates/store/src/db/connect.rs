@@ -287,6 +287,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (35, "value_digests", include_str!("../../migrations/0035_value_digests.sql")),
     (36, "programs", include_str!("../../migrations/0036_programs.sql")),
     (37, "unsealed_ends", include_str!("../../migrations/0037_unsealed_ends.sql")),
+    (38, "webhooks", include_str!("../../migrations/0038_webhooks.sql")),
     (44, "message_origin", include_str!("../../migrations/0044_message_origin.sql")),
 ];
 

@@ -2,7 +2,12 @@
 
 use crate::engines::on_both_engines;
 use crate::harness::*;
-use crossfade_core::{Timestamp, audit::Action, ended::Cause, messages::AbandonedAs};
+use crossfade_core::{
+    Timestamp,
+    audit::Action,
+    ended::Cause,
+    messages::{AbandonedAs, Channel},
+};
 use crossfade_store::{NewDelivery, Notification, QuarantineRow, StoreError, Tx};
 use serde_json::json;
 use std::time::Duration;
@@ -44,8 +49,17 @@ async fn queue(
     for recipient in recipients {
         let id = format!("{number} to {recipient}");
         let (notification, created_at) = (message.id.as_str(), at(number));
-        tx.insert_delivery(&NewDelivery { id, notification, recipient, cause, created_at, not_after })
-            .await?;
+        let channel = Channel::Mail;
+        tx.insert_delivery(&NewDelivery {
+            id,
+            notification,
+            channel,
+            recipient,
+            cause,
+            created_at,
+            not_after,
+        })
+        .await?;
     }
     Ok(())
 }
@@ -54,14 +68,14 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 async fn lease(t: &TestDb, lease: &str, now: Timestamp) -> Vec<String> {
     t.write(async |tx| {
-        let leased = tx.lease_deliveries(lease, (now, now.after(MINUTE)), 2).await?;
+        let leased = tx.lease_mail(lease, (now, now.after(MINUTE)), 2).await?;
         Ok(leased.into_iter().map(|it| format!("{} #{}", it.id, it.attempts)).collect())
     })
     .await
 }
 
 async fn queued(t: &TestDb) -> i64 {
-    t.read(async |tx| Ok(tx.delivery_queue().await?.queued)).await
+    t.read(async |tx| Ok(tx.delivery_queue(Channel::Mail).await?.queued)).await
 }
 
 async fn a_recipient_gets_one_message_for_one_cause(t: TestDb) {
@@ -109,9 +123,9 @@ async fn a_failed_delivery_waits_for_its_next_attempt(t: TestDb) {
         Ok(())
     })
     .await;
-    let due = async |now| t.read(async |tx| tx.has_due_delivery(now).await).await;
+    let due = async |now| t.read(async |tx| tx.has_due_mail(now).await).await;
     assert_eq!((due(again.before(Duration::from_micros(1))).await, due(again).await), (false, true));
-    let queue = t.read(async |tx| tx.delivery_queue().await).await;
+    let queue = t.read(async |tx| tx.delivery_queue(Channel::Mail).await).await;
     assert_eq!((queue.queued, queue.oldest, queue.last_error), (1, Some(at(1)), Some("451 later".into())));
     assert_eq!(lease(&t, "b", again).await, ["1 to ada@example.com #2"]);
     t.write(async |tx| {
@@ -121,7 +135,7 @@ async fn a_failed_delivery_waits_for_its_next_attempt(t: TestDb) {
     })
     .await;
     assert_eq!(queued(&t).await, 0);
-    let lost = async |since| t.read(async |tx| tx.lost_deliveries(since).await).await;
+    let lost = async |since| t.read(async |tx| tx.lost_deliveries(Channel::Mail, since).await).await;
     assert_eq!((lost(again).await, lost(again.after(MINUTE)).await), (1, 0));
 }
 
@@ -132,7 +146,9 @@ async fn what_is_late_or_was_tried_for_long_is_abandoned(t: TestDb) {
         Ok(())
     })
     .await;
-    let sweep = async |now, since| t.write(async |tx| tx.abandon_old_deliveries(now, since).await).await;
+    let sweep = async |now, since| {
+        t.write(async |tx| tx.abandon_old_deliveries(Channel::Mail, now, since).await).await
+    };
     assert_eq!(sweep(at(49), at(9)).await, 0);
     assert_eq!(sweep(at(50), at(19)).await, 1);
     assert_eq!(sweep(at(50), at(20)).await, 1);

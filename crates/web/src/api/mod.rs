@@ -16,6 +16,7 @@ mod secrets;
 mod tokens;
 mod trail;
 mod users;
+mod webhooks;
 
 use crate::{Web, document::Document, observe};
 use axum::{
@@ -96,6 +97,15 @@ fn route(operation: Operation) -> Route {
         ListUsageSeries => of(operation, secrets::list_usage_series, secrets::list_usage_series_shape),
         ReadChangeOver => of(operation, secrets::read_change_over, secrets::read_change_over_shape),
         IdentifySecrets => of(operation, leaks::identify, leaks::identify_shape),
+        ListWebhooks => of(operation, webhooks::list, webhooks::list_shape),
+        CreateWebhook => of(operation, webhooks::create, webhooks::create_shape),
+        ReadWebhook => of(operation, webhooks::read, webhooks::read_shape),
+        UpdateWebhook => of(operation, webhooks::update, webhooks::update_shape),
+        DeleteWebhook => of(operation, webhooks::delete, webhooks::delete_shape),
+        RotateWebhookSecret => of(operation, webhooks::rotate_secret, webhooks::rotate_secret_shape),
+        TestWebhook => of(operation, webhooks::test, webhooks::test_shape),
+        ListDeliveries => of(operation, webhooks::list_deliveries, webhooks::list_deliveries_shape),
+        ReplayDelivery => of(operation, webhooks::replay, webhooks::replay_shape),
         ListUsers => of(operation, users::list, users::list_shape),
         CreateUser => of(operation, users::create, users::create_shape),
         ReadUser => of(operation, users::read, users::read_shape),

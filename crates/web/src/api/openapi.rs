@@ -88,6 +88,7 @@ fn tag_text(name: &str) -> &'static str {
         "properties" => "Properties, which group clients, and their limits.",
         "quarantine" => "Whether the database was restored or replaced, and what is released.",
         "tokens" => "API tokens.",
+        "webhooks" => "URLs that get messages, and what became of their deliveries.",
         "users" => "Accounts of people and programs, and their roles.",
         _ => "",
     }
@@ -164,6 +165,8 @@ fn path_schema(name: &str) -> Value {
         "user" => id("usr_"),
         "grant" => id("grant_"),
         "token" => id("tok_"),
+        "webhook" => id("wh_"),
+        "delivery" => id("del_"),
         _ => slug_schema(),
     }
 }

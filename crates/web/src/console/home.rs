@@ -8,7 +8,10 @@ use super::{
     page,
     session::SignedIn,
 };
-use crate::{console::clients::State, reply::Reply};
+use crate::{
+    console::clients::State,
+    reply::{Refused, Reply},
+};
 use askama::Template;
 use axum::response::{IntoResponse, Redirect};
 use crossfade_app::{App, OverdueSecret, Principal, RunningTransition};
@@ -29,6 +32,8 @@ struct HomePage {
     clock: Option<String>,
     /// Why owners are not notified, with the kind of the notice.
     mail: Option<(&'static str, String)>,
+    /// That webhooks were disabled.
+    webhooks: Option<String>,
     transitions: Vec<Moving>,
     overdue: Vec<Overdue>,
     more_overdue: bool,
@@ -163,6 +168,17 @@ fn no_mail(app: &App, principal: &Principal) -> Option<(&'static str, String)> {
     }
 }
 
+/// Returns that webhooks were disabled, for people who can change it.
+async fn broken_webhooks(app: &App, principal: &Principal) -> Result<Option<String>, Refused> {
+    Ok(match app.count_broken_webhooks(principal).await? {
+        0 => None,
+        1 => Some("1 webhook is disabled because of its receiver. Its messages are not sent.".to_owned()),
+        number => Some(format!(
+            "{number} webhooks are disabled because of their receivers. Their messages are not sent."
+        )),
+    })
+}
+
 pub(super) async fn show(signed: SignedIn) -> Reply {
     let (app, principal) = (&signed.app, signed.principal());
     if !principal.may_somewhere(Permission::ClientRead) {
@@ -176,6 +192,7 @@ pub(super) async fn show(signed: SignedIn) -> Reply {
         now,
         clock: app.clock_warning(),
         mail: no_mail(app, principal).filter(|_| read.has_clients),
+        webhooks: broken_webhooks(app, principal).await?,
         transitions: read.transitions.into_iter().filter_map(|it| moving(it, &known, now)).collect(),
         overdue: read.overdue.into_iter().filter_map(|it| overdue(it, &known, now)).collect(),
         more_overdue: read.more_overdue,
@@ -195,6 +212,7 @@ mod tests {
             now: samples::now(),
             clock: None,
             mail: None,
+            webhooks: None,
             transitions,
             overdue: Vec::new(),
             more_overdue: false,

@@ -13,6 +13,7 @@ pub(crate) enum Section {
     Environments,
     Audit,
     Leaks,
+    Webhooks,
     People,
     /// Not in the rail; the account menu links to it.
     Account,
@@ -27,6 +28,7 @@ impl Section {
         Self::Environments,
         Self::Audit,
         Self::Leaks,
+        Self::Webhooks,
         Self::People,
     ];
 
@@ -38,6 +40,7 @@ impl Section {
             Self::Environments => "Environments",
             Self::Audit => "Audit",
             Self::Leaks => "Leaks",
+            Self::Webhooks => "Webhooks",
             Self::People => "People",
             Self::Account => "Your account",
         }
@@ -51,6 +54,7 @@ impl Section {
             Self::Environments => "/console/environments",
             Self::Audit => "/console/audit",
             Self::Leaks => "/console/leaks",
+            Self::Webhooks => "/console/webhooks",
             Self::People => "/console/people",
             Self::Account => "/console/account",
         }
@@ -63,6 +67,7 @@ impl Section {
                 Some(Permission::ClientRead)
             }
             Self::Audit => Some(Permission::AuditRead),
+            Self::Webhooks => Some(Permission::WebhookManage),
             Self::People => Some(Permission::UserRead),
             Self::Account => None,
         }
@@ -85,6 +90,7 @@ impl Section {
             Self::Environments => "environments",
             Self::Audit => "audit",
             Self::Leaks => "shield",
+            Self::Webhooks => "link",
             Self::People => "people",
             Self::Account => "account",
         }
@@ -99,6 +105,7 @@ impl Section {
             Self::Environments => "e",
             Self::Audit => "t",
             Self::Leaks => "l",
+            Self::Webhooks => "w",
             Self::People => "p",
             Self::Account => "a",
         }

@@ -30,6 +30,7 @@ mod quarantine;
 mod session;
 mod sign_in;
 mod theme;
+mod webhooks;
 mod words;
 
 use crate::{
@@ -69,6 +70,12 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         .route("/console/leaks", get(leaks::show).post(leaks::identify))
         .route("/console/quarantine", get(quarantine::show))
         .route("/console/quarantine/release", post(quarantine::release))
+        .route("/console/webhooks", get(webhooks::list::show).post(webhooks::list::create))
+        .route("/console/webhooks/{webhook}", get(webhooks::one::show).post(webhooks::one::update))
+        .route("/console/webhooks/{webhook}/secret", post(webhooks::one::rotate_secret))
+        .route("/console/webhooks/{webhook}/test", post(webhooks::one::test))
+        .route("/console/webhooks/{webhook}/delete", post(webhooks::one::delete))
+        .route("/console/webhooks/{webhook}/deliveries/{delivery}/replay", post(webhooks::one::replay))
         .merge(clients::router())
         .route("/console/sign-in", get(sign_in::show).post(sign_in::submit))
         .route("/console/sign-out", post(sign_in::sign_out))

@@ -24,6 +24,8 @@ const PAGES: &[&str] = &[
     "/console/properties/*",
     "/console/properties/*/limits/*",
     "/console/quarantine",
+    "/console/webhooks",
+    "/console/webhooks/*",
     "/docs/api",
     "/docs/errors",
     "/docs/roles",

@@ -66,6 +66,11 @@ fn samples() -> Vec<Notification> {
         message(Action::ClientUpdated, owners(&[ada], &[grace])),
         message(Action::ClientUpdated, owners(&[ada], &[ada, grace])),
         message(Action::ClientDeleted, json!({"name": "Billing API"})),
+        message(Action::WebhookTested, json!({"webhook_id": "wh_1", "name": "Hook"})),
+        message(
+            Action::WebhookDisabled,
+            json!({"webhook_id": "wh_1", "host": "hooks.example.com", "disabled_as": "gone", "last_error": "status 410"}),
+        ),
     ]
 }
 

@@ -32,6 +32,11 @@ pub const FRESH: &[&str] = &[
     "/console/properties/{property}/delete",
     "/console/properties/{property}/limits/{environment}",
     "/console/quarantine/release",
+    // Where messages go, and what signs them.
+    "/console/webhooks",
+    "/console/webhooks/{webhook}",
+    "/console/webhooks/{webhook}/delete",
+    "/console/webhooks/{webhook}/secret",
 ];
 
 /// What does not.
@@ -52,6 +57,9 @@ pub const NOT_FRESH: &[&str] = &[
     "/console/theme",
     // Changes nothing. Ending what it finds asks for a fresh sign-in.
     "/console/leaks",
+    // Send what the webhook gets anyway, to the URL that it has.
+    "/console/webhooks/{webhook}/deliveries/{delivery}/replay",
+    "/console/webhooks/{webhook}/test",
 ];
 
 /// Paths that are routed outside the Console.

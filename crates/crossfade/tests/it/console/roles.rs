@@ -79,6 +79,8 @@ const PAGES: &[(&str, Shows)] = &[
     ("/console/quarantine", Operates(ReadQuarantine)),
     ("/console/session", Own),
     ("/console/sign-in", Anybody),
+    ("/console/webhooks", Operates(ListWebhooks)),
+    ("/console/webhooks/{webhook}", Operates(ReadWebhook)),
     ("/console/{*rest}", Nothing),
 ];
 
@@ -121,6 +123,12 @@ const FORMS: &[(&str, Shows)] = &[
     ("/console/properties/{property}/limits/{environment}", Operates(UpdateLimits)),
     ("/console/quarantine/release", Operates(ReleaseQuarantine)),
     ("/console/theme", Anybody),
+    ("/console/webhooks", Operates(CreateWebhook)),
+    ("/console/webhooks/{webhook}", Operates(UpdateWebhook)),
+    ("/console/webhooks/{webhook}/delete", Operates(DeleteWebhook)),
+    ("/console/webhooks/{webhook}/deliveries/{delivery}/replay", Operates(ReplayDelivery)),
+    ("/console/webhooks/{webhook}/secret", Operates(RotateWebhookSecret)),
+    ("/console/webhooks/{webhook}/test", Operates(TestWebhook)),
     ("/console/people/{user}/grants/{grant}/delete", Operates(DeleteGrant)),
     ("/console/account/sessions/end", Own),
     ("/console/sign-in", Anybody),
@@ -142,6 +150,7 @@ const WITHOUT_A_ROUTE: &[Operation] = &[
     ListTokens,
     ReadAuditCheckpoint,
     ListAuthenticationFailures,
+    ListDeliveries,
 ];
 
 /// Returns the route of a path of this list.

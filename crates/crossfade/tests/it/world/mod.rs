@@ -198,6 +198,24 @@ impl World {
         self.open_with(Options { mailer, ..options }).await;
     }
 
+    /// Restarts with what sends to webhooks.
+    pub async fn restart_with_poster(&mut self, poster: crossfade_app::Poster) {
+        let clock = Arc::new(Clock::manual(self.clock.now()));
+        let options = self.options(&clock);
+        self.open_with(Options { poster: Arc::new(poster), ..options }).await;
+    }
+
+    /// Restarts with mail and with what sends to webhooks.
+    pub async fn restart_with_both(
+        &mut self,
+        mailer: Arc<crossfade_app::Mailer>,
+        poster: crossfade_app::Poster,
+    ) {
+        let clock = Arc::new(Clock::manual(self.clock.now()));
+        let options = self.options(&clock);
+        self.open_with(Options { mailer: Some(mailer), poster: Arc::new(poster), ..options }).await;
+    }
+
     /// Restarts with an audit retention in days.
     pub async fn restart_with_retention(&mut self, days: u32) {
         self.open_again(self.clock.now(), Some(days)).await;
@@ -425,6 +443,7 @@ fn router(app: &Arc<App>, proxies: TrustedProxies) -> Router {
 
 fn options(location: &Location, master_key_file: &Path, clock: &Arc<Clock>, chance: &Arc<Chance>) -> Options {
     Options {
+        poster: Arc::default(),
         location: location.clone(),
         master_key: master_key_file.into(),
         public_url: PUBLIC_URL.to_owned(),

@@ -1,0 +1,433 @@
+//! Sends deliveries to webhooks from their rows, at least once and under one id. Each webhook has a lane of its own, so one
+//! that is slow or dead holds up no other, and the number of lanes and of requests in a lane is bounded.
+
+use super::body::body;
+use crate::{app::App, error::Error, frame::act::message_id, keys::place::SealPlace};
+use crossfade_core::{
+    Timestamp, WebhookId,
+    messages::{AbandonedAs, is_in_time},
+    webhook::{DisabledAs, Failing, retry_after, still_signs},
+};
+use crossfade_outbound::{Answer, Post, Poster, SigningSecret};
+use crossfade_store::{Attempt, Delivery, Tx, Webhook};
+use futures_util::{StreamExt, stream, stream::FuturesUnordered};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// Pause between two looks for deliveries that are due.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Number of webhooks that are sent to at the same time.
+const MAX_LANES: usize = 32;
+/// Number of requests to one webhook at the same time.
+const MAX_IN_LANE: usize = 2;
+/// Number of deliveries of a webhook leased at a time.
+const LEASED_AT_ONCE: i64 = 50;
+/// Number of results stored at a time.
+const STORED_AT_ONCE: usize = 25;
+/// How long a result waits for others, to be stored together with them.
+const STORED_WITHIN: Duration = Duration::from_millis(500);
+/// How long deliveries are leased. Afterwards they are sent again if their results are not stored.
+const LEASE: Duration = Duration::from_secs(600);
+/// How long before the end of the lease no attempt begins: longer than any attempt takes.
+const MARGIN: Duration = Duration::from_secs(120);
+/// Pause of a webhook after a batch that failed. Doubled for each further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+/// Maximum pause of a webhook.
+const MAX_PAUSE: Duration = Duration::from_secs(300);
+
+/// What this process knows of its deliveries to webhooks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct WebhookState {
+    /// Deliveries since the start that a receiver took.
+    pub sent: u64,
+    /// Attempts since the start that failed.
+    pub failed: u64,
+    /// Deliveries since the start that were given up.
+    pub lost: u64,
+}
+
+/// The deliveries of this process.
+pub(crate) struct Posting {
+    pub(crate) poster: Arc<Poster>,
+    state: Mutex<WebhookState>,
+    /// Webhooks that failed, so that a long queue is not tried in vain, one delivery after the other.
+    paused: Mutex<BTreeMap<WebhookId, Pause>>,
+    /// Held while a test or the worker sends what is due.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// Pause of a webhook.
+#[derive(Clone, Copy)]
+struct Pause {
+    /// Number of batches that failed, one after the other.
+    failures: u32,
+    until: Timestamp,
+}
+
+/// What became of a leased delivery.
+enum Outcome {
+    Sent,
+    /// It failed.
+    Failed {
+        /// Time until the next attempt; `None`: there is none.
+        again: Option<Duration>,
+        /// How long the receiver asks to wait.
+        asked: Option<Duration>,
+        said: String,
+    },
+    /// The receiver is gone for good.
+    Gone,
+    Abandoned(AbandonedAs, Option<String>),
+    /// There was no attempt.
+    Left,
+}
+
+/// A delivery, what became of it, and its attempt.
+struct Done {
+    id: String,
+    outcome: Outcome,
+    attempt: Option<Attempt>,
+}
+
+/// A webhook with its secrets, opened for a batch of deliveries.
+struct Receiver {
+    webhook: Webhook,
+    signing: SigningSecret,
+    previous: Option<SigningSecret>,
+    routing_key: Option<String>,
+}
+
+impl Posting {
+    pub(crate) fn new(poster: Arc<Poster>) -> Self {
+        let (state, paused, turn) = Default::default();
+        Self { poster, state, paused, turn }
+    }
+
+    /// Ends the pause of a webhook, because a person has changed something or wants to see something.
+    pub(crate) fn end_pause(&self, id: &WebhookId) {
+        self.paused.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    fn is_paused(&self, id: &WebhookId, now: Timestamp) -> bool {
+        let paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+        paused.get(id).is_some_and(|pause| now < pause.until)
+    }
+
+    /// Notes whether a batch of a webhook failed.
+    fn note_batch(&self, id: &WebhookId, done: &[Done], now: Timestamp) {
+        let mut paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+        if done.iter().any(|done| matches!(done.outcome, Outcome::Sent)) {
+            paused.remove(id);
+            return;
+        }
+        let asked = done.iter().filter_map(|done| match done.outcome {
+            Outcome::Failed { asked, .. } => Some(asked.unwrap_or_default()),
+            _ => None,
+        });
+        let Some(asked) = asked.max() else { return };
+        let failures = paused.get(id).map_or(0, |pause| pause.failures);
+        let pause = FIRST_PAUSE.saturating_mul(1 << failures.min(16)).max(asked).min(MAX_PAUSE);
+        paused.insert(id.clone(), Pause { failures: failures.saturating_add(1), until: now.after(pause) });
+    }
+
+    pub(crate) fn state(&self) -> WebhookState {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, work: impl FnOnce(&mut WebhookState)) {
+        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl App {
+    /// Sends deliveries to webhooks until the process ends.
+    pub(crate) async fn send_webhooks(&self) {
+        let _turn = self.posting.turn.lock().await;
+        let (mut lanes, mut busy) = (FuturesUnordered::new(), BTreeSet::new());
+        loop {
+            match self.due_webhooks().await {
+                Ok(due) => {
+                    let free = MAX_LANES.saturating_sub(busy.len());
+                    let due = due.into_iter().filter(|id| !busy.contains(id)).take(free);
+                    for id in due.collect::<Vec<_>>() {
+                        busy.insert(id.clone());
+                        lanes.push(async move {
+                            let sent = self.send_lane(&id).await;
+                            (id, sent)
+                        });
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "cannot read which deliveries to webhooks are due"),
+            }
+            let pause = tokio::time::sleep(LOOK_EVERY);
+            tokio::pin!(pause);
+            // Looks again when a lane is free, or after a while.
+            let (id, sent) = tokio::select! {
+                Some(ended) = lanes.next() => ended,
+                () = &mut pause => continue,
+            };
+            busy.remove(&id);
+            if let Err(error) = sent {
+                tracing::warn!(webhook = %id, %error, "cannot read or store what became of deliveries to a webhook");
+                pause.await;
+            }
+        }
+    }
+
+    /// Sends deliveries to webhooks that are due, at most as many of each webhook as are leased at a time. Returns whether
+    /// there were any. A database in quarantine sends nothing.
+    pub async fn send_due_webhooks(&self) -> Result<bool, Error> {
+        let _turn = self.posting.turn.lock().await;
+        let due = self.due_webhooks().await?;
+        let was_due = !due.is_empty();
+        let mut lanes =
+            stream::iter(due).map(|id| async move { self.send_lane(&id).await }).buffer_unordered(MAX_LANES);
+        while let Some(sent) = lanes.next().await {
+            sent?;
+        }
+        Ok(was_due)
+    }
+
+    /// Returns the webhooks with deliveries that are due, in an order that changes each time.
+    async fn due_webhooks(&self) -> Result<Vec<WebhookId>, Error> {
+        if self.node.quarantine().is_some() {
+            return Ok(Vec::new());
+        }
+        let now = self.clock.now();
+        let mut due = self.node.read(async |tx| Ok(tx.due_webhooks(now).await?)).await?;
+        due.retain(|id| !self.posting.is_paused(id, now));
+        // With more webhooks than lanes, none is always the last.
+        if !due.is_empty() {
+            let first = usize::try_from(now.as_micros().unsigned_abs() / 1_000_000).unwrap_or(0) % due.len();
+            due.rotate_left(first);
+        }
+        Ok(due)
+    }
+
+    /// Sends a batch of deliveries of one webhook.
+    async fn send_lane(&self, id: &WebhookId) -> Result<(), Error> {
+        let lease = message_id(self.random.as_ref());
+        let Some((until, webhook, leased)) = self.lease_of(id, &lease).await? else { return Ok(()) };
+        let receiver = self.open_receiver(webhook);
+        // The first failure ends the attempts of the others.
+        let fails = Mutex::new(false);
+        let attempts = stream::iter(leased)
+            .map(|delivery| self.attempt_post(receiver.as_ref(), delivery, until, &fails));
+        let mut attempts = attempts.buffer_unordered(MAX_IN_LANE);
+        let (mut done, mut stored_at) = (Vec::new(), Instant::now());
+        while let Some(one) = attempts.next().await {
+            done.push(one);
+            if done.len() >= STORED_AT_ONCE || stored_at.elapsed() >= STORED_WITHIN {
+                self.store_posts(id, &lease, &done).await?;
+                done.clear();
+                stored_at = Instant::now();
+            }
+        }
+        if done.is_empty() { Ok(()) } else { self.store_posts(id, &lease, &done).await }
+    }
+
+    /// Leases deliveries of a webhook. Returns until when, the webhook and the deliveries; `None` if there are none.
+    async fn lease_of(
+        &self,
+        id: &WebhookId,
+        lease: &str,
+    ) -> Result<Option<(Timestamp, Webhook, Vec<Delivery>)>, Error> {
+        let _turn = self.node.background_turn().await;
+        self.node
+            .transact(async |tx, now| {
+                if tx.quarantine().await?.is_some() {
+                    return Ok(None);
+                }
+                let Some(webhook) = tx.webhook(id).await?.filter(|webhook| webhook.disabled.is_none()) else {
+                    return Ok(None);
+                };
+                let until = now.after(LEASE);
+                let leased = tx.lease_deliveries_of(id, lease, (now, until), LEASED_AT_ONCE).await?;
+                Ok(Some((until, webhook, leased)))
+            })
+            .await
+    }
+
+    /// Opens the secrets of a webhook; `None` if they cannot be opened.
+    fn open_receiver(&self, webhook: Webhook) -> Option<Receiver> {
+        let open = |secret: &'static str, sealed: &[u8]| {
+            let opened = self.vault.open(&SealPlace::Webhook { id: &webhook.id, secret }, sealed);
+            opened.inspect_err(|error| tracing::error!(webhook = %webhook.id, %error, "cannot open a secret of a webhook")).ok()
+        };
+        let signing = SigningSecret::from_bytes(&open("signing", &webhook.signing_secret)?);
+        let previous = match &webhook.previous_secret {
+            Some(sealed) => Some(SigningSecret::from_bytes(&open("signing", sealed)?)),
+            None => None,
+        };
+        let routing_key = match &webhook.routing_key {
+            Some(sealed) => Some(String::from_utf8(open("routing", sealed)?.to_vec()).ok()?),
+            None => None,
+        };
+        Some(Receiver { signing, previous, routing_key, webhook })
+    }
+
+    async fn attempt_post(
+        &self,
+        receiver: Option<&Receiver>,
+        delivery: Delivery,
+        until: Timestamp,
+        fails: &Mutex<bool>,
+    ) -> Done {
+        let (outcome, attempt) = self.try_post(receiver, &delivery, until, fails).await;
+        if matches!(outcome, Outcome::Failed { .. } | Outcome::Gone) {
+            *fails.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        }
+        Done { id: delivery.id, outcome, attempt }
+    }
+
+    async fn try_post(
+        &self,
+        receiver: Option<&Receiver>,
+        delivery: &Delivery,
+        until: Timestamp,
+        fails: &Mutex<bool>,
+    ) -> (Outcome, Option<Attempt>) {
+        let now = self.clock.now();
+        if !is_in_time(delivery.not_after, now) {
+            return (Outcome::Abandoned(AbandonedAs::Late, None), None);
+        }
+        if now >= until.before(MARGIN) || *fails.lock().unwrap_or_else(PoisonError::into_inner) {
+            return (Outcome::Left, None);
+        }
+        let unreadable =
+            |what: &str| (Outcome::Abandoned(AbandonedAs::Unreadable, Some(what.to_owned())), None);
+        let message = match &delivery.message {
+            Ok(message) => message,
+            Err(error) => return unreadable(&error.to_string()),
+        };
+        let Some(receiver) = receiver else {
+            return unreadable("the secrets of the webhook cannot be opened");
+        };
+        let webhook = &receiver.webhook;
+        let Some(body) = body(message, webhook.format, receiver.routing_key.as_deref(), &self.admin_url)
+        else {
+            return unreadable("the facts of the event cannot be read");
+        };
+        let to = match self.posting.poster.destination(&webhook.url) {
+            Ok(to) => to,
+            // A setting that allowed it has changed.
+            Err(what) => return (failed(delivery, None, format!("the URL {what}")), None),
+        };
+        let earlier = receiver.previous.as_ref().filter(|_| still_signs(webhook.previous_until, now));
+        let secrets = [Some(&receiver.signing), earlier];
+        let secrets: Vec<_> =
+            secrets.into_iter().flatten().map(|it| SigningSecret::from_bytes(it.bytes())).collect();
+        let begun = Instant::now();
+        let post = Post { id: &delivery.id, to: &to, at: now, body, secrets: &secrets };
+        let answer = self.posting.poster.post(post).await;
+        let attempt = Attempt {
+            status: answer.as_ref().ok().map(|answer| answer.status),
+            duration_ms: i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX),
+        };
+        let outcome = match answer {
+            Ok(Answer { status: 200..=299, .. }) => Outcome::Sent,
+            Ok(Answer { status: 410, .. }) => Outcome::Gone,
+            Ok(Answer { status, retry_after }) => {
+                let said = match status {
+                    300..=399 => format!("status {status}, a redirect, which is not followed"),
+                    _ => format!("status {status}"),
+                };
+                failed(delivery, retry_after, said)
+            }
+            Err(failure) => failed(delivery, None, failure.to_string()),
+        };
+        (outcome, Some(attempt))
+    }
+
+    /// Stores what became of deliveries, and disables a webhook whose receiver is gone or has failed for days. What a newer
+    /// lease, a replay or a quarantine has taken over stays as it is.
+    async fn store_posts(&self, id: &WebhookId, lease: &str, done: &[Done]) -> Result<(), Error> {
+        self.posting.note(|state| {
+            for done in done {
+                match done.outcome {
+                    Outcome::Sent => state.sent += 1,
+                    Outcome::Failed { again, .. } => {
+                        state.failed += 1;
+                        state.lost += u64::from(again.is_none());
+                    }
+                    Outcome::Gone => state.failed += 1,
+                    Outcome::Abandoned(..) | Outcome::Left => {}
+                }
+            }
+        });
+        self.posting.note_batch(id, done, self.clock.now());
+        let _turn = self.node.background_turn().await;
+        let disabled = self
+            .node
+            .transact(async |tx, now| {
+                for done in done {
+                    store_post(tx, lease, done, now).await?;
+                }
+                judge(tx, id, done, now).await
+            })
+            .await?;
+        match disabled {
+            Some((reason, said)) => self.disable_webhook(id, reason, &said).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Returns what becomes of a delivery after a failed attempt.
+fn failed(delivery: &Delivery, asked: Option<Duration>, said: String) -> Outcome {
+    Outcome::Failed { again: retry_after(delivery.attempts, asked), asked, said }
+}
+
+async fn store_post(tx: &mut Tx, lease: &str, done: &Done, now: Timestamp) -> Result<(), Error> {
+    if let Some(attempt) = done.attempt {
+        tx.note_attempt(&done.id, lease, attempt).await?;
+    }
+    match &done.outcome {
+        Outcome::Sent => tx.delivery_sent(&done.id, lease, now).await?,
+        Outcome::Failed { again: Some(pause), said, .. } => {
+            tx.delivery_failed(&done.id, lease, (now.after(*pause), said)).await?
+        }
+        Outcome::Failed { again: None, said, .. } => {
+            tx.abandon_delivery(&done.id, lease, (now, AbandonedAs::GaveUp, Some(said))).await?
+        }
+        Outcome::Gone => {
+            tx.abandon_delivery(&done.id, lease, (now, AbandonedAs::Refused, Some(GONE))).await?
+        }
+        Outcome::Abandoned(reason, said) => {
+            tx.abandon_delivery(&done.id, lease, (now, *reason, said.as_deref())).await?
+        }
+        Outcome::Left => tx.release_delivery(&done.id, lease).await?,
+    };
+    Ok(())
+}
+
+const GONE: &str = "status 410, the receiver is gone";
+
+/// Records whether a webhook works. Returns why it must be disabled, and the last failure.
+async fn judge(
+    tx: &mut Tx,
+    id: &WebhookId,
+    done: &[Done],
+    now: Timestamp,
+) -> Result<Option<(DisabledAs, String)>, Error> {
+    let said = done.iter().rev().find_map(|done| match &done.outcome {
+        Outcome::Failed { said, .. } => Some(said.clone()),
+        _ => None,
+    });
+    if done.iter().any(|done| matches!(done.outcome, Outcome::Gone)) {
+        return Ok(Some((DisabledAs::Gone, GONE.to_owned())));
+    }
+    if done.iter().any(|done| matches!(done.outcome, Outcome::Sent)) {
+        tx.webhook_works(id).await?;
+        return Ok(None);
+    }
+    let Some(said) = said else { return Ok(None) };
+    let Some(webhook) = tx.webhook(id).await? else { return Ok(None) };
+    let failing = Failing::after(webhook.failing, now);
+    tx.webhook_fails(id, failing).await?;
+    Ok(failing.is_too_long().then_some((DisabledAs::Failing, said)))
+}

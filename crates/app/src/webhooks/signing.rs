@@ -1,0 +1,57 @@
+//! Rotating the signing secret of a webhook.
+
+use super::webhook::{Loaded, WebhookPath, about, shown};
+use crate::{
+    app::App,
+    error::Error,
+    frame::{
+        request::{Input, Request},
+        versioned::Versioned,
+    },
+};
+use crossfade_core::{
+    Operation, Problem,
+    api::{self, RotateWebhookSecret},
+    audit::Event,
+    webhook::{MAX_OVERLAP_HOURS, still_signs},
+};
+use crossfade_outbound::SigningSecret;
+use std::time::Duration;
+
+impl App {
+    /// Generates a new signing secret. The earlier one signs as well for the chosen hours; one that is even earlier ends.
+    /// The reply has the new one.
+    pub async fn rotate_webhook_secret(
+        &self,
+        request: &Request<'_>,
+        path: WebhookPath<'_>,
+        input: Input<'_, RotateWebhookSecret>,
+    ) -> Result<Versioned<api::Webhook>, Error> {
+        self.change(Operation::RotateWebhookSecret, request, path, async |act, _, loaded: Loaded| {
+            let mut webhook = loaded.webhook;
+            act.matches(webhook.version)?;
+            let hours = input.read()?.overlap_hours;
+            let hours = hours.as_ref().and_then(serde_json::Value::as_u64);
+            let hours = hours.filter(|hours| *hours <= MAX_OVERLAP_HOURS).ok_or_else(|| {
+                Problem::invalid("overlap_hours", "is required, and must be a whole number from 0 to 168")
+            })?;
+            let secret = SigningSecret::generate(self.random.as_ref());
+            let sealed = self.seal_of_webhook(&webhook.id, "signing", secret.bytes())?;
+            let earlier = std::mem::replace(&mut webhook.signing_secret, sealed);
+            let until = act.now.after(Duration::from_secs(hours * 3600));
+            // An earlier secret that signs no more is not kept.
+            let signs = still_signs(Some(until), act.now);
+            (webhook.previous_secret, webhook.previous_until) = match signs {
+                true => (Some(earlier), Some(until)),
+                false => (None, None),
+            };
+            act.tx.set_signing_secrets(&webhook).await?;
+            act.audit(&Event::WebhookSecretRotated { overlap_hours: hours }, about(&webhook)).await?;
+            webhook.version += 1;
+            let mut reply = shown(&webhook, act.now);
+            reply.object.signing_secret = Some(secret.text());
+            Ok(reply)
+        })
+        .await
+    }
+}
