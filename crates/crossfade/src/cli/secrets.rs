@@ -166,18 +166,54 @@ pub(crate) struct Rotate {
     /// rotation and left as it is otherwise. With --json, `rotated` says what was done.
     #[arg(long, value_name = "DURATION", value_parser = within(1..=315_360_000, "from 1s to 3650d"), conflicts_with = "compromised")]
     pub(crate) if_older_than: Option<Duration>,
-    /// Exit with status 8 if --if-older-than left the secret as it is.
+    /// Exit with status 8 if --if-older-than left the secret as it is, or with 9 if no caller has used that secret
+    /// since the rotation that created it.
+    ///
+    /// 9 means that the secret may not have been delivered. It is given while the old secret is valid, and after
+    /// that if callers that present the old secret were refused.
     #[arg(long, requires = "if_older_than")]
     pub(crate) exit_code: bool,
+    /// Idempotency-Key of the rotation, such as the ID of a job: 1 to 255 visible ASCII characters without
+    /// quotation marks. Defaults to a random key.
+    ///
+    /// A job that was stopped and runs again with the same key and options does not rotate again: within 10
+    /// minutes it receives the same value, and within 24 hours it is told that the value was given before. A value
+    /// that is no longer current is not given. Use each key for one rotation.
+    #[arg(long, value_name = "KEY", value_parser = idempotency_key)]
+    pub(crate) idempotency_key: Option<String>,
     #[command(flatten)]
     pub(crate) value: NewValue,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }
 
+/// Reads a key that a header contains as it is.
+fn idempotency_key(text: &str) -> Result<String, String> {
+    let is_bare = |byte: u8| byte.is_ascii_graphic() && byte != b'"';
+    match (1..=255).contains(&text.len()) && text.bytes().all(is_bare) {
+        true => Ok(text.to_owned()),
+        false => Err("must be 1 to 255 visible ASCII characters without quotation marks".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::cli::tests::refused;
+
+    #[test]
+    fn an_idempotency_key_is_one_that_a_header_contains() {
+        let rotate = |key: &str| {
+            refused(&format!(
+                "secret rotate X --env production --transition 0 --show --idempotency-key={key}"
+            ))
+        };
+        for good in ["github-19-rotate", "a", &"x".repeat(255)] {
+            assert_eq!(rotate(good), 0, "{good}");
+        }
+        for bad in ["", "\"quoted\"", "a\nb", "ü", "a\tb", &"x".repeat(256)] {
+            assert_eq!(rotate(bad), 2, "{bad:?}");
+        }
+    }
 
     #[test]
     fn rule_9_a_transition_out_of_range_is_wrong_usage() {

@@ -98,7 +98,7 @@ impl Api {
 
     /// Reads an object.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        self.call(Method::GET, path, None::<&()>).await
+        self.call(Method::GET, path, None::<(&(), _)>).await
     }
 
     /// Reads every page of a list, at most `most` items.
@@ -124,7 +124,18 @@ impl Api {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, Failure> {
-        self.call(method, path, Some(body)).await
+        self.call(method, path, Some((body, idempotency_key()))).await
+    }
+
+    /// Sends a change like [`Self::send`], with a key that another process can repeat it with.
+    pub(crate) async fn send_with_key<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+        key: &str,
+    ) -> Result<T, Failure> {
+        self.call(method, path, Some((body, key.to_owned()))).await
     }
 
     /// Deletes an object that needs no body.
@@ -134,7 +145,8 @@ impl Api {
 
     /// Reads a response that may be long.
     pub(crate) async fn stream(&self, path: &str) -> Result<Stream, Failure> {
-        let response = while_waiting(WAITING, self.request(Method::GET, path, None::<&()>, None)).await?;
+        let response =
+            while_waiting(WAITING, self.request(Method::GET, path, None::<(&(), _)>, None)).await?;
         match response.status().is_success() {
             true => Ok(Stream(response)),
             false => Err(answer::<()>(response).await.err().unwrap_or_else(|| not_ours("no response"))),
@@ -145,7 +157,7 @@ impl Api {
         &self,
         method: Method,
         path: &str,
-        body: Option<&B>,
+        body: Option<(&B, String)>,
     ) -> Result<T, Failure> {
         let called =
             async { answer(self.request(method, path, body, Some(WHOLE_ANSWER_WITHIN)).await?).await };
@@ -156,10 +168,9 @@ impl Api {
         &self,
         method: Method,
         path: &str,
-        body: Option<&B>,
+        body: Option<(&B, String)>,
         within: Option<Duration>,
     ) -> Result<reqwest::Response, Failure> {
-        let key = idempotency_key();
         let (mut attempt, mut paused) = (0, Duration::ZERO);
         loop {
             attempt += 1;
@@ -168,8 +179,8 @@ impl Api {
             if let Some(within) = within {
                 request = request.timeout(within);
             }
-            if let Some(body) = body {
-                request = request.header("idempotency-key", &key).json(body);
+            if let Some((body, key)) = &body {
+                request = request.header("idempotency-key", key).json(body);
             }
             match request.send().await {
                 // Nothing was done, so a change can be sent again, too.

@@ -15,8 +15,8 @@ use crossfade_authority::Clock;
 use crossfade_core::{
     Code, SecretId,
     api::{
-        ExtendSecret, NotRotated, RevealReply, RevealSecret, RevokeSecret, RollBackRotation, RotateSecret,
-        RotateSecretAnswer, Rotation, Secret, SecretChanged, Usage,
+        ChangeOver, ExtendSecret, NotRotated, RevealReply, RevealSecret, RevokeSecret, RollBackRotation,
+        RotateSecret, RotateSecretAnswer, Rotation, Secret, SecretChanged, Usage,
     },
     change_over::Verdict,
     rotation::{EndedAs, SecretState},
@@ -201,8 +201,12 @@ async fn rotate(args: Rotate) -> Result<(), Failure> {
         transition_hours: Some(args.transition.hours().into()),
         confirm_client_name: Some(confirm),
         reason: args.reason,
-        // The secret that this command expects to replace, so that of two simultaneous rotations only one succeeds.
-        expected_current_secret_id: site.in_state(SecretState::Current).await?,
+        // The secret that this command expects to replace, so that of two simultaneous rotations only one succeeds. A
+        // command that is repeated with the same key finds another one, and must send the same request.
+        expected_current_secret_id: match &args.idempotency_key {
+            None => site.in_state(SecretState::Current).await?,
+            Some(_) => None,
+        },
         end_running_transition: args.end_running_transition,
         compromised: args.compromised,
         revoke_tokens: args.revoke_tokens,
@@ -210,7 +214,14 @@ async fn rotate(args: Rotate) -> Result<(), Failure> {
         if_older_than_seconds: args.if_older_than.map(|age| age.as_secs()),
     };
     let path = format!("{}/secrets/rotate", site.path);
-    let request = site.api.send::<RotateSecretAnswer>(Method::POST, &path, &body);
+    let request = async {
+        match &args.idempotency_key {
+            None => site.api.send::<RotateSecretAnswer>(Method::POST, &path, &body).await,
+            Some(key) => {
+                given_again(&site, site.api.send_with_key(Method::POST, &path, &body, key).await?).await
+            }
+        }
+    };
     let (sink, answer) = match args.if_older_than {
         None => Sink::for_new(&args.value, request).await?,
         Some(_) => Sink::for_next(&args.value, request).await?,
@@ -219,7 +230,7 @@ async fn rotate(args: Rotate) -> Result<(), Failure> {
         RotateSecretAnswer::Rotated(reply) => *reply,
         RotateSecretAnswer::NotRotated(reply) => {
             sink.discard();
-            return not_rotated(&reply, args.exit_code, args.remote.json);
+            return not_rotated(&site, &reply, args.exit_code, args.remote.json).await;
         }
     };
     let previous = &reply.previous_secret;
@@ -248,8 +259,28 @@ async fn rotate(args: Rotate) -> Result<(), Failure> {
     keep(sink, reply.secret.value.take(), &reply.secret.id)
 }
 
+/// Returns the response to a rotation that can be a repeated one. Fails if its secret has been replaced or rolled back
+/// since, so that no job delivers a secret that is refused.
+async fn given_again(site: &Site, answer: RotateSecretAnswer) -> Result<RotateSecretAnswer, Failure> {
+    let RotateSecretAnswer::Rotated(reply) = &answer else { return Ok(answer) };
+    // If the server does not answer, the value is kept: it may be the only copy.
+    match site.in_state(SecretState::Current).await {
+        Ok(Some(current)) if current != reply.secret.id => Err(Failure::conflict(format!(
+            "This --idempotency-key belongs to a rotation whose secret {} is no longer current, so its value is not \
+             given. Use a new key.",
+            reply.secret.id
+        ))),
+        _ => Ok(answer),
+    }
+}
+
 /// Reports that the current secret is younger than required.
-fn not_rotated(reply: &NotRotated, has_exit_code: bool, json: bool) -> Result<(), Failure> {
+async fn not_rotated(
+    site: &Site,
+    reply: &NotRotated,
+    has_exit_code: bool,
+    json: bool,
+) -> Result<(), Failure> {
     let (id, at) = (&reply.secret.id, reply.old_enough_at);
     let sentence = format!(
         "The current secret {id} is younger than --if-older-than. Nothing was changed. It is old enough at {at}."
@@ -258,10 +289,41 @@ fn not_rotated(reply: &NotRotated, has_exit_code: bool, json: bool) -> Result<()
         output::json(reply)?;
     }
     if has_exit_code {
-        return Err(Failure::not_due(sentence));
+        return Err(match read_now(site).await.map(|now| why_undelivered(&now)) {
+            Ok(Some(unused)) => Failure::unused(unused),
+            Err(failure) if !failure.has_code(Code::NotRetiring) => failure,
+            // Used, or never rotated.
+            _ => Failure::not_due(sentence),
+        });
     }
     output::note(&sentence);
     Ok(())
+}
+
+/// Returns a sentence if the new secret of a rotation may not have been delivered: no caller has used it while the old
+/// secret is valid, or since callers are refused because the old secret has ended.
+fn why_undelivered(now: &ChangeOver) -> Option<String> {
+    let new = &now.new_secret;
+    if new.state != SecretState::Current || new.last_used_at.is_some() {
+        return None;
+    }
+    let deliver = "If it was not delivered, deliver it: crossfade secret reveal shows it to an account that can reveal \
+                   secrets.";
+    match now.verdict {
+        Verdict::NotStarted => Some(format!(
+            "No caller has used the current secret {} since the rotation at {}. The old secret expires at {}. Nothing \
+             was changed. {deliver} Or roll the rotation back with crossfade secret rollback or in the Console. To \
+             rotate again, --end-running-transition is needed, which ends the old secret immediately: look at \
+             crossfade secret change-over first.",
+            new.id, now.rotated_at, now.ends_at
+        )),
+        Verdict::Ended if !now.refused_since_end.is_empty() => Some(format!(
+            "No caller has used the current secret {} since the rotation at {}, and callers are refused since the old \
+             secret ended at {}. Nothing was changed. {deliver}",
+            new.id, now.rotated_at, now.ends_at
+        )),
+        _ => None,
+    }
 }
 
 fn keep(sink: Sink, value: Option<String>, new: &SecretId) -> Result<(), Failure> {
