@@ -31,8 +31,9 @@ class Receiver(http.server.ThreadingHTTPServer):
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(pair.certificate, pair.key)
             self.socket = context.wrap_socket(self.socket, server_side=True)
-        scheme = "https" if pair else "http"
-        self.url = f"{scheme}://localhost:{self.server_address[1]}/hook"
+        # The certificate is for the address.
+        host = "https://127.0.0.1" if pair else "http://localhost"
+        self.url = f"{host}:{self.server_address[1]}/hook"
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def handle_error(self, request, client_address):

@@ -41,6 +41,15 @@ impl Delivery {
         &self.headers["webhook-id"]
     }
 
+    /// Whether the library of Standard Webhooks signs the delivery alike. It verifies only near the machine's time, which is
+    /// not that of the test.
+    pub fn is_verified_by(&self, secret: &str) -> bool {
+        let time = self.headers["webhook-timestamp"].parse().unwrap();
+        let library = standardwebhooks::Webhook::new(secret).unwrap();
+        let signed = library.sign(self.id(), time, self.body.as_bytes()).unwrap();
+        self.headers["webhook-signature"].split(' ').any(|one| one == signed)
+    }
+
     /// Returns the number of signatures by this secret, and of all.
     pub fn signatures_by(&self, secret: &str) -> (usize, usize) {
         use base64::{Engine, engine::general_purpose::STANDARD};

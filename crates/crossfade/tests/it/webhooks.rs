@@ -115,6 +115,12 @@ async fn a_delivery_is_signed_and_numbered_and_has_no_secret(mut world: World) {
     assert_eq!(numbers, [1, 2]);
     for delivery in &deliveries {
         assert_eq!(delivery.signatures_by(&secret), (1, 1));
+        assert!(
+            delivery.is_verified_by(&secret)
+                && !delivery.is_verified_by("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+        );
+        let changed = Delivery { body: format!("{} ", delivery.body), ..delivery.clone() };
+        assert!(!changed.is_verified_by(&secret));
         assert!(delivery.id().starts_with("del_") && !delivery.id().contains('.'));
         assert_eq!(delivery.headers["content-type"], "application/json");
         let payload = delivery.json();
@@ -155,6 +161,7 @@ async fn two_secrets_sign_until_the_overlap_ends(mut world: World) {
     let signed = async |world: &World| {
         rotate(world, &client, "production").await;
         let [delivery] = sent(world, &receiver).await.try_into().unwrap();
+        assert!(delivery.is_verified_by(second));
         (delivery.signatures_by(first), delivery.signatures_by(second))
     };
     world.advance(HOUR - SECOND);
