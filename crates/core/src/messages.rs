@@ -2,8 +2,10 @@
 //! of the event and the time.
 
 mod kind;
+mod switch;
 
 pub use kind::{Class, Kind, OffFor};
+pub use switch::{Switch, is_off, stops_more, switches_schema};
 
 use crate::{Timestamp, audit::Event};
 use std::time::Duration;
@@ -28,11 +30,14 @@ pub enum AbandonedAs {
     Quarantine,
     /// Its row cannot be read.
     Unreadable,
+    /// The account of its recipient was deleted.
+    Deleted,
 }
 
 impl AbandonedAs {
     /// All reasons.
-    pub const ALL: [Self; 5] = [Self::Late, Self::Refused, Self::GaveUp, Self::Quarantine, Self::Unreadable];
+    pub const ALL: [Self; 6] =
+        [Self::Late, Self::Refused, Self::GaveUp, Self::Quarantine, Self::Unreadable, Self::Deleted];
 
     /// Returns the word that is stored.
     pub fn as_str(self) -> &'static str {
@@ -42,6 +47,7 @@ impl AbandonedAs {
             Self::GaveUp => "gave_up",
             Self::Quarantine => "quarantine",
             Self::Unreadable => "unreadable",
+            Self::Deleted => "deleted",
         }
     }
 }

@@ -4,8 +4,8 @@
 use crate::{
     access, audit, backup, carry_over, chain, change_log, checks, clients, counts, db, deliveries, devices,
     drills, ends, environments, evidence, failures, guard, history, idempotency, keys, leaks, limits, lines,
-    makers, messages, properties, proxies, refused, rotations, secrets, sessions, token_revocations,
-    verifiers,
+    makers, messages, properties, proxies, refused, rotations, secrets, seen, sessions, switches,
+    token_revocations, verifiers,
 };
 
 use std::borrow::Cow;
@@ -62,7 +62,9 @@ impl Statement {
             rotations::STATEMENTS,
             secrets::STATEMENTS,
             verifiers::STATEMENTS,
+            seen::STATEMENTS,
             sessions::STATEMENTS,
+            switches::STATEMENTS,
             devices::STATEMENTS,
             token_revocations::STATEMENTS,
             evidence::STATEMENTS,

@@ -32,7 +32,9 @@ mod proxies;
 mod refused;
 mod rotations;
 mod secrets;
+mod seen;
 mod sessions;
+mod switches;
 mod token_revocations;
 mod verifiers;
 
@@ -69,7 +71,9 @@ pub use properties::Property;
 pub use refused::{DrillCounts, DrillFindings, RefusedCallerRow};
 pub use rotations::{Decision, Rotation, RotationLine, SecretMarks};
 pub use secrets::{Expired, Secret, SecretPlace, SecretRow};
+pub use seen::SeenRow;
 pub use sessions::SessionRow;
+pub use switches::SwitchedFor;
 pub use token_revocations::{RevocationSum, TokenRevocation};
 pub use verifiers::{ReadVerifier, VerifierRow, VerifierSecret};
 

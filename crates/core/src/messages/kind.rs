@@ -108,6 +108,8 @@ kinds! {
     RegistrationSwitched = "registration.updated", Today, PersonOrClient;
     /// The owners of a client were changed.
     OwnersChanged = "client.owners", Today, Nobody;
+    /// Messages were switched on or off.
+    MessagesSwitched = "messages.switched", Today, Nobody;
     /// A client was deleted.
     ClientDeleted = "client.deleted", Today, PersonOrClient;
 }
@@ -132,7 +134,8 @@ impl Kind {
             Event::DrillStopped { .. } => Self::DrillStopped,
             Event::DrillFinished { .. } => Self::DrillFinished,
             Event::RegistrationUpdated { .. } => Self::RegistrationSwitched,
-            Event::ClientUpdated { .. } => Self::OwnersChanged,
+            Event::ClientUpdated { .. } | Event::ClientHandedOver { .. } => Self::OwnersChanged,
+            Event::ClientMessagesUpdated { .. } | Event::OwnMessagesUpdated { .. } => Self::MessagesSwitched,
             Event::ClientDeleted { .. } => Self::ClientDeleted,
             _ => return None,
         })
@@ -156,6 +159,8 @@ mod tests {
 
     #[test]
     fn messages_about_where_messages_go_cannot_be_switched_off() {
-        assert_eq!(Kind::OwnersChanged.off_for(), OffFor::Nobody);
+        for kind in [Kind::OwnersChanged, Kind::MessagesSwitched] {
+            assert_eq!(kind.off_for(), OffFor::Nobody);
+        }
     }
 }

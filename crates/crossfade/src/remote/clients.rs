@@ -3,6 +3,7 @@
 use super::{
     confirm::confirmed,
     http::{Api, form_encode},
+    messages,
 };
 use crate::{
     cli::{Client as Command, CreateClient as Create, Place, UpdateClient as Update},
@@ -17,14 +18,20 @@ use reqwest::Method;
 /// Runs the command.
 pub(crate) async fn client(command: Command) -> Result<(), Failure> {
     match command {
-        Command::List { q, property, env, overdue, remote } => {
+        Command::List { q, property, env, overdue, ownerless, remote } => {
             let api = Api::new(&remote)?;
             let property = match property {
                 Some(name) => Some(api.find_property(&name).await?.id.to_string()),
                 None => None,
             };
-            let overdue = overdue.then(|| "true".to_owned());
-            let filters = [("q", q), ("property_id", property), ("environment", env), ("overdue", overdue)];
+            let [overdue, ownerless] = [overdue, ownerless].map(|only| only.then(|| "true".to_owned()));
+            let filters = [
+                ("q", q),
+                ("property_id", property),
+                ("environment", env),
+                ("overdue", overdue),
+                ("ownerless", ownerless),
+            ];
             let query: Vec<String> =
                 filters.into_iter().filter_map(|(name, value)| Some(form_encode(name, &value?))).collect();
             let clients: Vec<Client> = api.list_readable(&format!("/clients?{}", query.join("&"))).await?;
@@ -67,6 +74,7 @@ pub(crate) async fn client(command: Command) -> Result<(), Failure> {
             ));
             Ok(())
         }
+        Command::Messages(command) => messages::of_client(command).await,
         Command::Register { place: Place { client, env }, value, remote } => {
             let api = Api::new(&remote)?;
             let client = api.find_client(&client).await?;

@@ -287,6 +287,8 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (35, "value_digests", include_str!("../../migrations/0035_value_digests.sql")),
     (36, "programs", include_str!("../../migrations/0036_programs.sql")),
     (37, "unsealed_ends", include_str!("../../migrations/0037_unsealed_ends.sql")),
+    (39, "owners", include_str!("../../migrations/0039_owners.sql")),
+    (42, "time_zones", include_str!("../../migrations/0042_time_zones.sql")),
 ];
 
 /// Returns the migrations. Both engines share them, except for the name of the type for bytes.
