@@ -85,7 +85,9 @@ impl App {
             }
             self.change_owners(act, gone, client, (owners, heirs), HandOverCause::AccountDeleted).await?;
         }
-        act.tx.abandon_deliveries_to(address, act.now).await?;
+        if is_used(gone) {
+            act.tx.abandon_deliveries_to(address, act.now).await?;
+        }
         Ok(done)
     }
 
@@ -133,14 +135,20 @@ impl App {
         let about =
             About { client: Some(&client.id), target: Some(client.id.to_string()), ..About::default() };
         act.audit(&event, about).await?;
-        // A deleted account is told nothing more. An old address hears where its messages go now.
-        let keeps =
-            |owner: &String| cause == HandOverCause::AddressChanged || user.email.as_ref() != Some(owner);
+        // An old address hears where its messages go now. A deleted account is told nothing more, if a person ever used
+        // it: someone who creates and deletes an account at the address of a group must not silence the group.
+        let is_told = cause == HandOverCause::AddressChanged || !is_used(user);
+        let keeps = |owner: &String| is_told || user.email.as_ref() != Some(owner);
         let left = before.into_iter().filter(|owner| keeps(owner) && !client.owners.contains(owner));
         let left: Vec<String> = left.collect();
         client.owners.extend(left);
         act.notify(self.random.as_ref(), &event, &client, None, None).await
     }
+}
+
+/// Whether a person has set a password for the account, and so had the messages to its address.
+fn is_used(user: &User) -> bool {
+    user.password_hash.is_some()
 }
 
 /// Refuses a principal who cannot change the owners of each of these clients (rule 24).

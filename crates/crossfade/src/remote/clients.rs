@@ -152,6 +152,15 @@ fn shown_clients(clients: &[Client], json: bool) -> Result<(), Failure> {
     )
 }
 
+/// Returns the owners with what each is, such as `grace@example.com (user)`.
+fn owners(client: &Client) -> String {
+    let kind = |owner: &String| {
+        let known = client.owner_details.iter().find(|it| it.owner == *owner);
+        known.map_or_else(|| owner.clone(), |it| format!("{owner} ({})", it.kind.as_str()))
+    };
+    client.owners.iter().map(kind).collect::<Vec<_>>().join(", ")
+}
+
 async fn shown_client(api: &Api, client: &Client, json: bool) -> Result<(), Failure> {
     if json {
         return output::json(client);
@@ -163,7 +172,7 @@ async fn shown_client(api: &Api, client: &Client, json: bool) -> Result<(), Fail
         client.id.to_string(),
         client.name.clone(),
         property,
-        client.owners.join(", "),
+        owners(client),
         client.description.clone(),
     ];
     output::table(

@@ -19,6 +19,7 @@ on_both_engines! {
     handing_over_takes_the_permission_for_the_clients_and_the_name,
     an_address_that_changes_takes_its_clients_along_and_the_old_one_is_told,
     a_deleted_account_gets_nothing_that_was_queued,
+    an_account_at_the_address_of_a_group_does_not_silence_the_group,
     a_transition_is_seen_once_by_name_and_time,
     only_an_owner_and_whoever_can_rotate_mark_a_transition_as_seen,
     a_link_in_a_mail_marks_nothing,
@@ -72,6 +73,13 @@ async fn owners_of(world: &World, client: &Client) -> Value {
 async fn id_of(world: &World, email: &str) -> String {
     let found = world.owner().await.get(&format!("/users?q={email}")).await.ok();
     found["items"][0]["id"].as_str().unwrap_or_else(|| panic!("{email}: {found}")).to_owned()
+}
+
+/// An account of a person who has used it.
+async fn person<'w>(world: &'w World, email: &str, role: &str) -> Principal<'w> {
+    let principal = world.user(email, role).await;
+    world.raw(&format!("UPDATE users SET password_hash = 'x' WHERE email = '{email}'")).await;
+    principal
 }
 
 async fn put(principal: &Principal<'_>, path: &str, body: Value) -> Answer {
@@ -147,7 +155,7 @@ async fn the_chosen_owner_takes_over_and_is_told_why(mut world: World) {
     let billing = world.client("Billing", &["production"]).await;
     world.advance(MICRO);
     let ledger = world.client("Ledger", &["production"]).await;
-    world.user("grace@example.com", "viewer").await;
+    person(&world, "grace@example.com", "viewer").await;
     world.user("alan@example.com", "viewer").await;
     own_by(&world, &billing, &["grace@example.com", "team@example.com"]).await;
     own_by(&world, &ledger, &["grace@example.com"]).await;
@@ -186,7 +194,7 @@ async fn other_owners_remain_and_managers_inherit_what_has_none(mut world: World
     world.advance(MICRO);
     let plain = world.client("Plain", &["production"]).await;
     let owner = world.owner().await;
-    world.user("grace@example.com", "viewer").await;
+    person(&world, "grace@example.com", "viewer").await;
     own_by(&world, &shared, &["grace@example.com", "team@example.com"]).await;
     own_by(&world, &managed, &["grace@example.com"]).await;
     own_by(&world, &plain, &["grace@example.com"]).await;
@@ -294,7 +302,7 @@ async fn an_address_that_changes_takes_its_clients_along_and_the_old_one_is_told
 async fn a_deleted_account_gets_nothing_that_was_queued(mut world: World) {
     let server = mailing(&mut world).await;
     let client = world.client("Billing", &["production"]).await;
-    world.user("grace@example.com", "viewer").await;
+    person(&world, "grace@example.com", "viewer").await;
     own_by(&world, &client, &["grace@example.com", "team@example.com"]).await;
     sent(&world, &server).await;
     rotate(&world, &client, 48).await;
@@ -306,6 +314,27 @@ async fn a_deleted_account_gets_nothing_that_was_queued(mut world: World) {
     world.run_jobs().await;
     let sent = sent(&world, &server).await;
     assert!(sent.len() >= 3 && sent.iter().all(|(to, _)| to != "grace@example.com"), "{sent:?}");
+}
+
+/// An attacker manages users and nothing else.
+async fn an_account_at_the_address_of_a_group_does_not_silence_the_group(mut world: World) {
+    let server = mailing(&mut world).await;
+    let client = world.client("Billing", &["production"]).await;
+    own_by(&world, &client, &["team@example.com", "ada@example.com"]).await;
+    rotate(&world, &client, 24).await;
+    let limited = world.token_of(OWNER, &["user:manage", "user:read"]).await;
+    let user = limited.post("/users", json!({"email": "team@example.com"})).await.created();
+    let user = format!("/users/{}", user["id"].as_str().unwrap());
+    limited.patch(&user, json!({"email": "evil@example.net"})).await.refused(403, "forbidden");
+    limited.delete(&user, json!({})).await.ok();
+    assert_eq!(owners_of(&world, &client).await, json!(["ada@example.com"]));
+    let to_team: Vec<_> =
+        sent(&world, &server).await.into_iter().filter(|(to, _)| to == "team@example.com").collect();
+    assert!(
+        to_team.iter().any(|(_, subject)| subject == "Messages go to another address: Billing"),
+        "{to_team:?}"
+    );
+    assert!(to_team.iter().any(|(_, subject)| subject.starts_with("Secret rotated")), "{to_team:?}");
 }
 
 async fn a_transition_is_seen_once_by_name_and_time(world: World) {

@@ -280,7 +280,7 @@ customElements.define("own-zone", class extends HTMLElement {
     button.type = "button";
     button.className = "button small";
     button.textContent = `Use ${zone}`;
-    const show = () => { button.hidden = field.value.trim() === zone; };
+    const show = () => { this.hidden = field.value.trim() === zone; };
     button.addEventListener("click", () => {
       field.value = zone;
       show();
