@@ -113,6 +113,7 @@ ARRANGED = {
     "update_environment": lambda: {"environment": SEED["scratch"]},
     "rotate_signing_key": lambda: {"environment": SEED["scratch"]},
     "delete_client": lambda: {"client": new_client()["id"]},
+    "update_client_messages": lambda: {"client": new_client()["id"]},
     "create_registration": lambda: {"client": new_client()["id"]},
     "update_registration": lambda: {"client": new_client()["id"], "environment": "development"},
     "rotate_secret": lambda: {"client": new_client()["id"], "environment": "development"},
@@ -120,6 +121,7 @@ ARRANGED = {
     "revoke_secret": retiring_secret,
     "extend_secret": retiring_secret,
     "rollback_secret": latest_rotation,
+    "mark_seen": latest_rotation,
     "schedule_drill": lambda: running_transition()[0],
     "stop_drill": running_drill,
     "read_webhook": new_webhook,
@@ -190,6 +192,15 @@ def settle_body(operation, case):
         body["owners"] = [owner for owner in body.get("owners") or [] if "@" in owner]
     if operation in ("create_webhook", "update_webhook"):
         settle_webhook(operation, case)
+    if operation == "update_client_messages":
+        body["confirm_client_name"] = client_name(case)
+    # The names of time zones are no pattern.
+    if operation == "update_own_messages" and body.get("time_zone"):
+        body["time_zone"] = "Europe/Berlin"
+    if operation == "delete_user" and (body.get("hand_over_to") or body.get("confirm_user_name")):
+        body["confirm_user_name"] = user(case).get("name", "")
+        if body.get("hand_over_to"):
+            body["hand_over_to"] = "heir@example.com"
     if operation == "extend_secret":
         body["expires_at"] = hours_from_now(100)
     # Windows that fit into what is left of the transition, and what that secret is depends on the transition.
@@ -231,11 +242,12 @@ def settle_webhook(operation, case):
     body.pop("routing_key", None)
     if body.get("format") == "pagerduty":
         body["routing_key"] = "0123456789abcdef"
+def user(case):
+    return owner.get(f"{URL}/api/v1/users/{case.path_parameters['user']}", timeout=30).json()
 
 
 def is_program(case):
-    answer = owner.get(f"{URL}/api/v1/users/{case.path_parameters['user']}", timeout=30)
-    return answer.json().get("kind") == "program"
+    return user(case).get("kind") == "program"
 
 
 def settle_drill(body):

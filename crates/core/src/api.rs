@@ -12,6 +12,7 @@ mod clients;
 mod drills;
 mod evidence;
 mod leaks;
+mod messages;
 mod places;
 mod quarantine;
 mod secrets;
@@ -20,7 +21,8 @@ mod webhooks;
 
 pub use crate::account::UserKind;
 pub use clients::{
-    Client, CreateClient, CreateRegistration, DeleteClient, Registration, UpdateClient, UpdateRegistration,
+    Client, CreateClient, CreateRegistration, DeleteClient, OwnerDetails, Registration, UpdateClient,
+    UpdateRegistration,
 };
 pub use drills::{Drill, RefusedCaller, ScheduleDrill, StopDrill};
 pub use evidence::{
@@ -28,6 +30,7 @@ pub use evidence::{
     SharePoint, Usage, UsagePoint, VerdictReason,
 };
 pub use leaks::{FoundSecret, IdentifiedSecret, IdentifiedSecrets, IdentifySecrets};
+pub use messages::{ClientMessages, MessageKind, OwnMessages, UpdateClientMessages, UpdateOwnMessages};
 pub use places::{
     CreateEnvironment, Environment, Limits, Property, PropertyBody, RotateSigningKey, SigningKey,
     UpdateEnvironment, UpdateLimits,
@@ -36,9 +39,12 @@ pub use quarantine::{HeldGrant, HeldSecret, HeldToken, Quarantine, QuarantineRel
 pub use secrets::{
     ExtendSecret, IncomingSecret, NotRotated, OutgoingSecret, PreviousSecret, RevealReply, RevealSecret,
     RevealedSecret, RevokeSecret, RollBackRotation, RotateSecret, RotateSecretAnswer, RotateSecretReply,
-    Rotation, RotationSummary, Secret, SecretChanged, YoungSecret,
+    Rotation, RotationSummary, Secret, SecretChanged, Seen, TransitionSeen, YoungSecret,
 };
-pub use users::{CreateGrant, CreateLink, CreateUser, Grant, Me, OneTimeLink, Token, UpdateUser, User};
+pub use users::{
+    CreateGrant, CreateLink, CreateUser, DeleteUser, Grant, HandedOver, HandedOverClient, Me, OneTimeLink,
+    Token, UpdateUser, User,
+};
 pub use webhooks::{
     CreateWebhook, DeliveryStatus, ReplayDelivery, RotateWebhookSecret, TestWebhook, UpdateWebhook, Webhook,
     WebhookDelivery,

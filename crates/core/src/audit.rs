@@ -10,8 +10,8 @@ pub mod verify;
 
 pub use actor::{Actor, Origin, Via};
 pub use facts::{
-    ClientFacts, EnvironmentFacts, GrantFacts, LimitsFacts, RefusedCallerFacts, RegistrationFacts, UserFacts,
-    WebhookFacts,
+    ClientFacts, EnvironmentFacts, GrantFacts, LimitsFacts, OwnMessagesFacts, RefusedCallerFacts,
+    RegistrationFacts, UserFacts, WebhookFacts,
 };
 
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
     drill::StoppedAs,
     ended::Cause,
     environment::{EnvironmentKind, SigningAlg},
+    owners::{HandOverCause, Heirs},
     rotation::SecretState,
     webhook::DisabledAs,
 };
@@ -130,6 +131,13 @@ events! {
         ended_sessions: u64,
         /// API tokens that ended with it, if the person chose to end them.
         ended_tokens: u64,
+    }
+    /// A person switched their own messages on or off, or set their time zone.
+    OwnMessagesUpdated = "user.messages_updated" {
+        /// Before the change.
+        before: OwnMessagesFacts,
+        /// After the change.
+        after: OwnMessagesFacts,
     }
     /// A role was granted.
     GrantCreated = "grant.created" {
@@ -262,6 +270,28 @@ events! {
         before: ClientFacts,
         /// After the change.
         after: ClientFacts,
+    }
+    /// The owners of a client were changed, because an owner's account was deleted or has another address.
+    ClientHandedOver = "client.handed_over" {
+        /// Account of the owner.
+        user_id: UserId,
+        /// Display name of the owner.
+        user_name: String,
+        /// What happened to the account.
+        cause: HandOverCause,
+        /// Who owns the client now.
+        heirs: Heirs,
+        /// Owners before the change.
+        owners_before: Vec<String>,
+        /// Owners after the change.
+        owners: Vec<String>,
+    }
+    /// Messages about a client were switched on or off, for all its owners.
+    ClientMessagesUpdated = "client.messages_updated" {
+        /// Kinds and classes of messages that were switched off before.
+        off_before: Vec<String>,
+        /// Kinds and classes that are switched off now.
+        off: Vec<String>,
     }
     /// A client was deleted, together with all its secrets.
     ClientDeleted = "client.deleted" {
@@ -472,6 +502,11 @@ events! {
         last_used_at: Option<Timestamp>,
         /// The first use of the new secret.
         new_first_used_at: Option<Timestamp>,
+    }
+    /// A person said that they know of a running transition.
+    TransitionSeen = "transition.seen" {
+        /// The rotation.
+        rotation_id: RotationId,
     }
     /// A retiring secret's deadline passed.
     SecretExpired = "secret.expired" {

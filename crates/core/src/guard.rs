@@ -68,6 +68,12 @@ impl Mark {
     }
 }
 
+/// Whether the managers of a client are warned in addition to its owners: from 4 hours before the deadline on, unless
+/// somebody has marked the transition as seen.
+pub fn warns_managers(mark: Mark, is_seen: bool) -> bool {
+    mark <= Mark::FourHours && !is_seen
+}
+
 /// A retiring secret, as the guard sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Guarded {

@@ -19,6 +19,7 @@ pub mod messages;
 pub mod networks;
 pub mod oauth;
 pub mod operations;
+pub mod owners;
 pub mod problem;
 pub mod registration;
 pub mod roles;
@@ -28,6 +29,7 @@ pub mod self_rotation;
 pub mod signing_key;
 pub mod text;
 pub mod time;
+pub mod time_zone;
 pub mod webhook;
 
 pub use ids::{
@@ -37,6 +39,7 @@ pub use ids::{
 pub use operations::Operation;
 pub use problem::{Code, Problem};
 pub use time::{Timestamp, TransitionHours};
+pub use time_zone::TimeZone;
 
 /// Source of unpredictable bytes. Passed to everything that generates an id or a secret, so that a test can be
 /// repeated. The only production implementation is the operating system's generator.

@@ -1,6 +1,12 @@
 //! Messages to owners: their cause, until when they are of use, and when a failed delivery is tried again. Pure functions
 //! of the event and the time.
 
+mod kind;
+mod switch;
+
+pub use kind::{Class, Kind, OffFor};
+pub use switch::{Switch, is_off, stops_more, switches_schema};
+
 use crate::{Timestamp, audit::Event};
 use std::time::Duration;
 
@@ -45,12 +51,21 @@ pub enum AbandonedAs {
     Unreadable,
     /// Its webhook was disabled.
     Disabled,
+    /// The account of its recipient was deleted.
+    Deleted,
 }
 
 impl AbandonedAs {
     /// All reasons.
-    pub const ALL: [Self; 6] =
-        [Self::Late, Self::Refused, Self::GaveUp, Self::Quarantine, Self::Unreadable, Self::Disabled];
+    pub const ALL: [Self; 7] = [
+        Self::Late,
+        Self::Refused,
+        Self::GaveUp,
+        Self::Quarantine,
+        Self::Unreadable,
+        Self::Disabled,
+        Self::Deleted,
+    ];
 
     /// Returns the word that is stored.
     pub fn as_str(self) -> &'static str {
@@ -61,6 +76,7 @@ impl AbandonedAs {
             Self::Quarantine => "quarantine",
             Self::Unreadable => "unreadable",
             Self::Disabled => "disabled",
+            Self::Deleted => "deleted",
         }
     }
 }

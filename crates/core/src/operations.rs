@@ -89,6 +89,11 @@ macro_rules! operations {
 operations! {
     /// Reads your account, your roles and the limits of this token.
     ReadMe = "read_me" Get "/me" Known, [];
+    /// Reads which messages you get, and your time zone. A limited API token cannot.
+    ReadOwnMessages = "read_own_messages" Get "/me/messages" Known, [Forbidden];
+    /// Sets which messages you get, and your time zone. You are notified when messages are switched on or off. A limited
+    /// API token cannot.
+    UpdateOwnMessages = "update_own_messages" Put "/me/messages" Known, [Forbidden];
 
     /// Lists the properties you can read, oldest first.
     ListProperties = "list_properties" Get "/properties" Needs(ClientRead), [];
@@ -135,6 +140,11 @@ operations! {
     /// Deletes a client. Its secrets and tokens end, its history stays, its OAuth client_ids are never used again, and
     /// grants on it end.
     DeleteClient = "delete_client" Delete "/clients/{client}" Needs(ClientManage), [ConfirmationMismatch];
+    /// Reads which messages about a client its owners get.
+    ReadClientMessages = "read_client_messages" Get "/clients/{client}/messages" Needs(ClientRead), [];
+    /// Sets which messages about a client its owners get. The owners are notified. Switching off more than before requires
+    /// `confirm_client_name`.
+    UpdateClientMessages = "update_client_messages" Put "/clients/{client}/messages" Needs(ClientManage), [ConfirmationMismatch];
     /// Registers a client in a further environment, with a first secret.
     CreateRegistration = "create_registration" Post "/clients/{client}/environments" Needs(ClientManage), [NameTaken];
     /// Reads a registration.
@@ -159,6 +169,10 @@ operations! {
     ListRotations = "list_rotations" Get "/clients/{client}/environments/{environment}/rotations" Needs(ClientRead), [];
     /// Rolls back the latest rotation: the retiring secret is current again, and the new one is revoked.
     RollbackSecret = "rollback_secret" Post "/clients/{client}/environments/{environment}/rotations/{rotation}/rollback" Needs(SecretRollback), [NotRetiring, NewerSecretInUse];
+    /// Records that you know of the running transition of a rotation. You are an owner of the client, or can rotate its
+    /// secret. Until somebody has, the managers of the client are warned before the deadline, too. Does nothing if you have
+    /// done it before.
+    MarkSeen = "mark_seen" Post "/clients/{client}/environments/{environment}/rotations/{rotation}/seen" OwnOr(SecretRotate), [NotRetiring, NotAPerson];
     /// Schedules short windows that refuse the retiring secret, so that forgotten callers show up before its deadline.
     /// Refused callers get the same 401 as for an ended secret.
     ScheduleDrill = "schedule_drill" Post "/clients/{client}/environments/{environment}/drills" Needs(SecretDrill),
@@ -208,11 +222,13 @@ operations! {
     CreateUser = "create_user" Post "/users" Needs(UserManage), [NameTaken];
     /// Reads a user.
     ReadUser = "read_user" Get "/users/{user}" Needs(UserRead), [];
-    /// Changes a user's name or email address.
-    UpdateUser = "update_user" Patch "/users/{user}" Needs(UserManage), [NameTaken];
+    /// Changes a user's name or email address. If the user owns clients, a new address requires `confirm_user_name` and
+    /// the permission `client:manage` for these clients, and replaces the old one among their owners.
+    UpdateUser = "update_user" Patch "/users/{user}" Needs(UserManage), [NameTaken, ConfirmationMismatch];
     /// Deletes a user. The user's sessions, tokens, links and grants end. The record of what the user did stays in the
-    /// trail.
-    DeleteUser = "delete_user" Delete "/users/{user}" Needs(UserManage), [LastOwner];
+    /// trail. Clients that the user owns are handed over: to `hand_over_to`, which requires `confirm_user_name` and the
+    /// permission `client:manage` for these clients, or to the other owners or the managers of each client.
+    DeleteUser = "delete_user" Delete "/users/{user}" Needs(UserManage), [LastOwner, ConfirmationMismatch];
     /// Creates a one-time link with which a person sets a password. It replaces any earlier link.
     CreateLink = "create_link" Post "/users/{user}/link" Needs(UserManage), [NotAPerson];
     /// Lists the grants of a user.
@@ -340,7 +356,9 @@ mod tests {
 
     #[test]
     fn every_mutation_needs_a_permission_and_every_permission_opens_an_operation() {
-        for operation in Operation::ALL.iter().filter(|it| it.is_mutation()) {
+        // What is one's own alone needs none.
+        let own = Operation::UpdateOwnMessages;
+        for operation in Operation::ALL.iter().filter(|it| it.is_mutation() && **it != own) {
             assert!(operation.permission().is_some(), "{operation:?}");
         }
         let used: HashSet<_> = Operation::ALL.iter().filter_map(|it| it.permission()).collect();

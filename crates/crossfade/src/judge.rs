@@ -2,8 +2,8 @@
 //! accept is wrong usage.
 
 use crate::cli::{
-    Audit, Client, Command, CreateGrant, Drill, Env, EnvChange, Grant, Limits, Moment, Property,
-    Registration, RegistrationChange, Secret, Token, User, Webhook,
+    Audit, Client, ClientMessages, Command, CreateGrant, Drill, Env, EnvChange, Grant, Limits, Moment,
+    Property, Registration, RegistrationChange, Secret, Token, User, Webhook,
 };
 use crossfade_authority::Failure;
 use crossfade_core::{
@@ -107,7 +107,8 @@ fn client(command: &Client) -> Result<(), Problem> {
             optional_description(args.change.description.as_deref())
         }
         Client::Delete { reason, .. } => Reason::required(Some(reason)).map(drop),
-        Client::List { .. } | Client::Show { .. } | Client::Register { .. } => Ok(()),
+        Client::Messages(ClientMessages::Set { reason, .. }) => optional_reason(reason.as_deref()),
+        Client::List { .. } | Client::Show { .. } | Client::Register { .. } | Client::Messages(_) => Ok(()),
     }
 }
 
@@ -194,6 +195,7 @@ fn secret(command: &Secret) -> Result<(), Problem> {
         | Secret::Series(_)
         | Secret::ChangeOver { .. }
         | Secret::Watch(_)
+        | Secret::Seen { .. }
         | Secret::Identify { .. } => Ok(()),
     }
 }

@@ -1,13 +1,15 @@
 //! Accounts of people and programs: users, grants, API tokens and one-time links.
 
 use crate::{
-    Maker, PageStart, StoreError, Tx, catalogue::statements, clients::pattern, db::Row, ends::Noted,
+    Maker, PageStart, StoreError, SwitchedFor, Tx, Value, catalogue::statements, clients::pattern, db::Row,
+    ends::Noted,
 };
 use crossfade_core::{
     ClientId, GrantId, PropertyId, SessionId, Timestamp, TokenId, UserId,
     api::UserKind,
     environment::Slug,
-    roles::{Grant, OneRegistration, Role, Scope},
+    owners::Manager,
+    roles::{Grant, OneRegistration, Permission, Role, Scope},
     text::folded,
 };
 use std::collections::HashMap;
@@ -126,7 +128,7 @@ statements! {
     ANY_UNFOLDED = "SELECT id FROM users WHERE name_key IS NULL LIMIT 1";
     UNFOLDED = "SELECT id, name FROM users WHERE name_key IS NULL ORDER BY id LIMIT $1";
     FOLD = "UPDATE users SET name_key = $2 WHERE id = $1";
-    DELETE = "UPDATE users SET deleted_at = $2, email = NULL, password_hash = NULL, version = version + 1 WHERE id = $1";
+    DELETE = "UPDATE users SET deleted_at = $2, email = NULL, password_hash = NULL, time_zone = NULL, version = version + 1 WHERE id = $1";
     SET_PASSWORD = "UPDATE users SET password_hash = $2, version = version + 1 WHERE id = $1";
     CLEAR_PASSWORD = "UPDATE users SET password_hash = NULL, version = version + 1 WHERE id = $1 AND password_hash IS NOT NULL";
     OWNERS = "SELECT u.id, u.kind, u.email, u.name, u.password_hash, u.created_at, u.created_by, u.version FROM users u
@@ -148,6 +150,13 @@ statements! {
                          FROM grants g JOIN users u ON u.id = g.user_id AND u.deleted_at IS NULL
                          WHERE g.role = $4 AND ((g.property_id IS NULL AND g.client_id IS NULL) OR g.property_id = $1 OR g.client_id = $2)
                          ORDER BY u.name_key, u.id, g.created_at, g.id LIMIT $3";
+    // In the order of names. Programs have no address.
+    MANAGERS = "SELECT g.id, g.user_id, g.role, g.property_id, g.client_id, g.environments, g.created_at, u.email
+                FROM grants g JOIN users u ON u.id = g.user_id JOIN (VALUES {rows:1}) AS v ON g.role = v.column1
+                WHERE u.deleted_at IS NULL AND u.kind = 'person' AND u.email IS NOT NULL
+                  AND (CAST($1 AS TEXT) IS NULL OR (g.property_id IS NULL AND g.client_id IS NULL) OR g.property_id = $1 OR g.client_id = $2)
+                ORDER BY u.name_key, u.id, g.created_at, g.id";
+    ACCOUNTS_AT = "SELECT u.id, u.email, u.name FROM users u JOIN (VALUES {rows:1}) AS v ON u.email = v.column1 WHERE u.deleted_at IS NULL";
     GRANT_IN_ENVIRONMENT = "SELECT id FROM grants WHERE environments LIKE $1 LIMIT 1";
     DELETE_GRANT = "DELETE FROM grants WHERE id = $1";
     INSERT_TOKEN = "INSERT INTO api_tokens (id, user_id, name, digest, scope, created_at, expires_at, only_client, only_environment, keyed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1)";
@@ -343,6 +352,7 @@ impl Tx {
         for row in self.grants(id).await? {
             self.delete_grant(&row.id).await?;
         }
+        self.set_switches(SwitchedFor::Person(id), &[], now).await?;
         self.note(Noted::Account(id.clone()));
         self.execute(DELETE, vec![id.as_str().into(), now.into()]).await.map(drop)
     }
@@ -464,6 +474,41 @@ impl Tx {
         let args = vec![property.as_str().into(), client.as_str().into(), most.into(), role.as_str().into()];
         let rows = self.rows(GRANTS_THAT_REACH, args).await?;
         rows.iter().map(|row| Ok((row.text("name")?, grant(row)?))).collect()
+    }
+
+    /// Returns the people with a role that manages clients, in the order of names: all, or those whose role covers this
+    /// client.
+    pub async fn managers(
+        &mut self,
+        of: Option<(&PropertyId, &ClientId)>,
+    ) -> Result<Vec<Manager>, StoreError> {
+        let manages = |role: &Role| role.permissions().contains(&Permission::ClientManage);
+        let roles: Vec<Vec<Value>> =
+            Role::ALL.iter().filter(|role| manages(role)).map(|role| vec![role.as_str().into()]).collect();
+        let (property, client) = of.unzip();
+        let args = vec![property.map(PropertyId::as_str).into(), client.map(ClientId::as_str).into()];
+        let mut managers: Vec<Manager> = Vec::new();
+        for row in self.rows_with(MANAGERS, args, &roles).await? {
+            let (grant, email) = (grant(&row)?, row.text("email")?);
+            match managers.last_mut() {
+                Some(last) if last.user == grant.user_id => last.grants.push(grant.grant),
+                _ => managers.push(Manager { user: grant.user_id, email, grants: vec![grant.grant] }),
+            }
+        }
+        Ok(managers)
+    }
+
+    /// Returns the accounts with these email addresses and their names, in one statement.
+    pub async fn accounts_at(
+        &mut self,
+        addresses: &[&str],
+    ) -> Result<HashMap<String, (UserId, String)>, StoreError> {
+        let keys: Vec<_> = addresses.iter().map(|address| vec![(*address).into()]).collect();
+        let account = |row: &Row| {
+            let id = row.parsed("id", |text| UserId::parse(text).ok())?;
+            Ok((row.text("email")?, (id, row.text("name")?)))
+        };
+        self.look_up(ACCOUNTS_AT, &keys).await?.iter().map(account).collect()
     }
 
     /// Whether any grant is limited to this environment, alone or with others.

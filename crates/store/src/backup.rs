@@ -342,6 +342,7 @@ pub const TABLES: &[Table] = &[
             ("linked_by", Text),
             ("entered_by", Text),
             ("entered_scope", Text),
+            ("time_zone", Text),
             ("version", Int),
         ],
     ),
@@ -460,6 +461,8 @@ pub const TABLES: &[Table] = &[
             ("details", Text),
         ],
     ),
+    table("seen", "rotation_id, user_id", &[("rotation_id", Text), ("user_id", Text), ("seen_at", Int)]),
+    table("messages_off", "subject, word", &[("subject", Text), ("word", Text), ("since", Int)]),
 ];
 
 declared! {

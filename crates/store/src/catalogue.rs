@@ -4,8 +4,8 @@
 use crate::{
     access, audit, backup, carry_over, chain, change_log, checks, clients, counts, db, deliveries, devices,
     drills, ends, environments, evidence, failures, guard, history, idempotency, keys, leaks, limits, lines,
-    makers, messages, properties, proxies, refused, rotations, secrets, sessions, token_revocations,
-    verifiers, webhooks,
+    makers, messages, properties, proxies, refused, rotations, secrets, seen, sessions, switches,
+    token_revocations, verifiers, webhooks,
 };
 
 use std::borrow::Cow;
@@ -63,7 +63,9 @@ impl Statement {
             secrets::STATEMENTS,
             verifiers::STATEMENTS,
             webhooks::STATEMENTS,
+            seen::STATEMENTS,
             sessions::STATEMENTS,
+            switches::STATEMENTS,
             devices::STATEMENTS,
             token_revocations::STATEMENTS,
             evidence::STATEMENTS,

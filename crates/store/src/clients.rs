@@ -96,6 +96,8 @@ pub struct ClientFilter {
     pub environment: Option<Slug>,
     /// Only clients with a secret older than its environment's maximum age at this time.
     pub overdue_at: Option<Timestamp>,
+    /// Only clients without an owner.
+    pub ownerless: bool,
     /// In an order by secrets: each client once, at the first of its secrets.
     pub once: bool,
 }
@@ -119,7 +121,12 @@ statements! {
                     JOIN (VALUES {rows:2}) AS v ON v.column1 = r.environment
                     JOIN secrets s ON s.registration_id = r.id AND s.expires_at IS NULL AND s.revoked_at IS NULL
                     WHERE r.client_id = c.id AND s.created_at <= $8 AND s.created_at <= CAST(v.column2 AS BIGINT)))
+              AND (CAST($9 AS BIGINT) = 0 OR c.owners = '[]')
             ORDER BY c.created_at, c.id LIMIT $3";
+    // A pattern finds more than one owner, so that the rows are compared again.
+    OWNED = "SELECT id, property_id, name, description, owners, created_at, version FROM clients WHERE deleted_at IS NULL AND owners LIKE $1 ESCAPE '!' ORDER BY created_at, id";
+    // As `owners_json` writes it. The index clients_ownerless has these rows.
+    OWNERLESS = "SELECT CAST(COUNT(*) AS BIGINT) AS clients FROM clients WHERE deleted_at IS NULL AND owners = '[]'";
     INSERT_REGISTRATION = "INSERT INTO registrations (id, client_id, environment, oauth_client_id, auth_basic, auth_post, scopes,
                                audience, access_token_ttl_seconds, may_introspect, created_at, allowed_networks, version)
                            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1)";
@@ -256,8 +263,25 @@ impl Tx {
             filter.property_id.as_ref().map(PropertyId::as_str).into(),
             filter.environment.as_ref().map(Slug::as_str).into(),
             bounds.latest.into(),
+            filter.ownerless.into(),
         ]);
         self.rows_with(LIST, args, &bounds.rows).await?.iter().map(client).collect()
+    }
+
+    /// Returns the clients that an address owns, alone or with others, oldest first.
+    pub async fn clients_owned_by(&mut self, owner: &str) -> Result<Vec<Client>, StoreError> {
+        // As it is in JSON, so that quotes and backslashes are found.
+        let owner_json = serde_json::Value::from(owner).to_string();
+        let escaped = owner_json.replace('!', "!!").replace('%', "!%").replace('_', "!_");
+        let rows = self.rows(OWNED, vec![format!("%{escaped}%").into()]).await?;
+        let mut clients = rows.iter().map(client).collect::<Result<Vec<_>, _>>()?;
+        clients.retain(|client| client.owners.iter().any(|it| it == owner));
+        Ok(clients)
+    }
+
+    /// Returns the number of clients without an owner.
+    pub async fn ownerless_clients(&mut self) -> Result<i64, StoreError> {
+        self.one(OWNERLESS, vec![]).await?.int("clients")
     }
 
     /// Updates name, description and owners.

@@ -147,6 +147,7 @@ statements! {
     ABANDON_OLD = concat!("UPDATE deliveries SET abandoned_at = $1, abandoned_as = CASE WHEN not_after <= $1 THEN CAST($3 AS TEXT) ELSE CAST($4 AS TEXT) END
              WHERE ", open!(""), " AND channel = $5 AND (not_after <= $1 OR COALESCE(replayed_at, created_at) <= $2) AND (leased_until IS NULL OR leased_until <= $1)");
     ABANDON_ALL = concat!("UPDATE deliveries SET abandoned_at = $1, abandoned_as = $2, leased_by = NULL, leased_until = NULL WHERE ", open!(""));
+    ABANDON_TO = concat!("UPDATE deliveries SET abandoned_at = $2, abandoned_as = $3, leased_by = NULL, leased_until = NULL WHERE channel = 'mail' AND recipient = $1 AND ", open!(""));
     RELEASE_ALL = concat!("UPDATE deliveries SET leased_by = NULL, leased_until = NULL WHERE leased_by IS NOT NULL AND ", open!(""));
     QUEUE = concat!("SELECT CAST(COUNT(*) AS BIGINT) AS queued, CAST(MIN(created_at) AS BIGINT) AS oldest FROM deliveries WHERE channel = $1 AND ", open!(""));
     LAST_ERROR = concat!("SELECT last_error FROM deliveries WHERE channel = $1 AND ", open!(""), " AND last_error IS NOT NULL ORDER BY next_attempt_at, id LIMIT 1");
@@ -340,6 +341,12 @@ impl Tx {
         reason: AbandonedAs,
     ) -> Result<u64, StoreError> {
         self.execute(ABANDON_ALL, vec![now.into(), reason.as_str().into()]).await
+    }
+
+    /// Abandons what was queued for an address whose account was deleted.
+    pub async fn abandon_deliveries_to(&mut self, address: &str, now: Timestamp) -> Result<u64, StoreError> {
+        let reason = AbandonedAs::Deleted.as_str();
+        self.execute(ABANDON_TO, vec![address.into(), now.into(), reason.into()]).await
     }
 
     /// Returns the queue of a channel.

@@ -34,6 +34,7 @@ mod suite {
     mod only_postgres;
     mod only_sqlite;
     mod opening;
+    mod owners;
     mod properties;
     mod secrets;
     mod sessions;

@@ -143,6 +143,7 @@ impl Metrics {
                     "Current secrets older than their environment allows.",
                     stored.secrets_overdue,
                 ),
+                ("crossfade_clients_ownerless", "Clients without an owner.", stored.clients_ownerless),
                 ("crossfade_mail_queued", "Messages that wait to be sent.", stored.mail_queued),
                 (
                     "crossfade_mail_oldest_seconds",

@@ -17,17 +17,19 @@ use crate::{
     webhooks::owners::check_webhook_owners,
 };
 use crossfade_core::{
-    ClientId, Code, OauthClientId, Operation, Problem, PropertyId, SecretId, Timestamp, WebhookId,
+    ClientId, Code, OauthClientId, Operation, Problem, PropertyId, SecretId, Timestamp, UserId, WebhookId,
     api::{self, CreateClient, DeleteClient, Page, UpdateClient},
     audit::{ClientFacts, Event},
     drill::StoppedAs,
     environment::{MAX_ENVIRONMENTS, Slug},
     operations::Access,
+    owners::{self, OwnerKind},
     roles::{Object, Permission, Scope},
     rotation::{due_at, is_overdue},
     text::{self, Name, REASON_CHARACTERS, Reason, folded},
 };
 use crossfade_store::{ChangeKind, Client, ClientFilter, Environment, Registration, Tx};
+use std::collections::{BTreeSet, HashMap};
 
 /// Filter for a list of clients, as sent.
 #[derive(Clone, Debug, Default)]
@@ -42,10 +44,9 @@ pub struct ClientQuery {
     pub environment: Option<String>,
     /// `true`: only clients with a secret older than its environment's maximum age.
     pub overdue: Option<String>,
+    /// `true`: only clients without an owner.
+    pub ownerless: Option<String>,
 }
-
-/// Maximum number of owners of a client.
-const MOST_OWNERS: usize = 50;
 
 impl Repeatable for Versioned<api::Client> {
     async fn may_be_given(&self, principal: &Principal, operation: Operation) -> Result<(), Error> {
@@ -95,28 +96,6 @@ fn name_taken() -> Problem {
     .with_field("name")
 }
 
-fn owners(list: &[String]) -> Result<Vec<String>, Problem> {
-    if list.len() > MOST_OWNERS {
-        return Err(Problem::invalid("owners", &format!("must contain at most {MOST_OWNERS} entries")));
-    }
-    let mut unique = Vec::new();
-    for owner in list {
-        let owner = match WebhookId::parse(owner.trim()) {
-            Ok(webhook) => webhook.into(),
-            Err(_) => text::email("owners", owner)?,
-        };
-        if !unique.contains(&owner) {
-            unique.push(owner);
-        }
-    }
-    Ok(unique)
-}
-
-/// Whether two lists name the same people, in any order.
-fn same_owners(one: &[String], other: &[String]) -> bool {
-    one.len() == other.len() && one.iter().all(|owner| other.contains(owner))
-}
-
 fn facts(client: &Client) -> ClientFacts {
     ClientFacts {
         name: client.name.to_string(),
@@ -128,7 +107,37 @@ fn facts(client: &Client) -> ClientFacts {
 /// Returns a client as the API shows it to this principal, with the registrations that the principal can read.
 async fn shown(app: &App, tx: &mut Tx, principal: &Principal, client: &Client) -> Result<api::Client, Error> {
     let (environments, registrations) = (tx.environments().await?, tx.registrations(&client.id).await?);
-    Ok(shown_with(app, principal, client, &registrations, &environments))
+    let accounts = accounts_of([client], tx).await?;
+    Ok(shown_with(app, principal, client, &registrations, (&environments, &accounts)))
+}
+
+/// Accounts by their email addresses: ID and name.
+pub(crate) type Accounts = HashMap<String, (UserId, String)>;
+
+/// Returns the accounts among the owners of clients, in one statement.
+pub(crate) async fn accounts_of(
+    clients: impl IntoIterator<Item = &Client>,
+    tx: &mut Tx,
+) -> Result<Accounts, Error> {
+    let addresses: BTreeSet<&str> =
+        clients.into_iter().flat_map(|client| client.owners.iter().map(String::as_str)).collect();
+    Ok(tx.accounts_at(&addresses.into_iter().collect::<Vec<_>>()).await?)
+}
+
+/// Returns what each owner is. Whose account it is, is shown to principals who can read accounts.
+fn owner_details(principal: &Principal, owners: &[String], accounts: &Accounts) -> Vec<api::OwnerDetails> {
+    let reads_users = principal.may(Permission::UserRead, Object::Platform);
+    let details = |owner: &String| {
+        let account = accounts.get(owner);
+        let (user_id, name) = account.filter(|_| reads_users).cloned().unzip();
+        let kind = match account {
+            Some(_) => OwnerKind::User,
+            None if WebhookId::parse(owner).is_ok() => OwnerKind::Webhook,
+            None => OwnerKind::Group,
+        };
+        api::OwnerDetails { owner: owner.clone(), kind, user_id, name }
+    };
+    owners.iter().map(details).collect()
 }
 
 pub(crate) fn shown_with(
@@ -136,7 +145,7 @@ pub(crate) fn shown_with(
     principal: &Principal,
     client: &Client,
     registrations: &[Registration],
-    environments: &[Environment],
+    (environments, accounts): (&[Environment], &Accounts),
 ) -> api::Client {
     let shown = |registration: &Registration| {
         let object = Object::Registration(&client.property_id, &client.id, &registration.environment);
@@ -151,6 +160,7 @@ pub(crate) fn shown_with(
         description: client.description.clone(),
         property_id: client.property_id.clone(),
         owners: client.owners.clone(),
+        owner_details: owner_details(principal, &client.owners, accounts),
         created_at: client.created_at,
         registrations,
     }
@@ -221,13 +231,18 @@ fn is_found_by(
     is_found_in(filter, &client.name, &facts.collect::<Vec<_>>(), environments)
 }
 
+/// Reads a filter that is either set or not.
+fn flag(name: &'static str, text: Option<&str>) -> Result<bool, Problem> {
+    match text {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(invalid(name, "must be true or false")),
+    }
+}
+
 impl ClientQuery {
     pub(crate) fn filter(&self, app: &App) -> Result<ClientFilter, Problem> {
-        let overdue = match self.overdue.as_deref() {
-            None | Some("false") => None,
-            Some("true") => Some(app.clock.now()),
-            Some(_) => return Err(invalid("overdue", "must be true or false")),
-        };
+        let overdue = flag("overdue", self.overdue.as_deref())?.then(|| app.clock.now());
         if self.q.as_ref().is_some_and(|q| q.chars().count() > LONGEST_SEARCH) {
             return Err(invalid("q", "must be at most 200 characters long"));
         }
@@ -240,6 +255,7 @@ impl ClientQuery {
             environment: environment
                 .map_err(|_| invalid("environment", "must be the slug of an environment"))?,
             overdue_at: overdue,
+            ownerless: flag("ownerless", self.ownerless.as_deref())?,
             once: false,
         })
     }
@@ -300,8 +316,9 @@ impl App {
             }
         }
         let (rows, next_cursor) = scan.rows(key)?;
+        let accounts = accounts_of(rows.iter().map(|(row, _)| row), tx).await?;
         let shown = |(row, registrations): &(Client, Vec<Registration>)| {
-            shown_with(self, principal, row, registrations, &environments)
+            shown_with(self, principal, row, registrations, (&environments, &accounts))
         };
         Ok(Page { items: rows.iter().map(shown).collect(), next_cursor })
     }
@@ -343,7 +360,7 @@ impl App {
                 property_id: property,
                 name,
                 description,
-                owners: owners(&body.owners)?,
+                owners: owners::parse_all(&body.owners)?,
                 created_at: act.now,
                 version: 1,
             };
@@ -415,9 +432,9 @@ impl App {
                 client.description = text::line("description", description, REASON_CHARACTERS)?;
             }
             if let Some(list) = &body.owners {
-                let after = owners(list)?;
+                let after = owners::parse_all(list)?;
                 // Messages go elsewhere then: the name must be typed (rule 24).
-                if !same_owners(&after, &client.owners) {
+                if !owners::are_same(&after, &client.owners) {
                     confirm(&client_before, body.confirm_client_name.as_deref())?;
                 }
                 client.owners = after;
@@ -436,7 +453,7 @@ impl App {
                 About { client: Some(&client.id), target: Some(client.id.to_string()), ..About::default() };
             let event = Event::ClientUpdated { before, after: facts(&client) };
             act.audit(&event, about).await?;
-            if !same_owners(&client.owners, &client_before.owners) {
+            if !owners::are_same(&client.owners, &client_before.owners) {
                 // Who is no owner any more is told as well.
                 let mut told = client.clone();
                 let left = client_before.owners.iter().filter(|owner| !client.owners.contains(owner));

@@ -27,6 +27,8 @@ const MOST_READINGS: usize = 40;
 const MOST_JUDGED: usize = 100;
 /// Number of clients with an overdue secret that are read.
 const MOST_OVERDUE: &str = "200";
+/// Number of clients without an owner that are counted for principals who cannot read every client.
+const MOST_OWNERLESS: &str = "20";
 /// Number of overdue secrets that are returned.
 const MOST_OVERDUE_SHOWN: usize = 20;
 
@@ -43,6 +45,8 @@ pub struct Overview {
     pub overdue: Vec<OverdueSecret>,
     /// Whether there are more.
     pub more_overdue: bool,
+    /// Number of clients without an owner, and whether there may be more.
+    pub ownerless: (u64, bool),
     /// Whether the principal can read any client at all.
     pub has_clients: bool,
 }
@@ -113,8 +117,10 @@ impl App {
         }
         let late = ClientQuery { overdue: Some("true".into()), ..ClientQuery::default() }.filter(self)?;
         let first = |limit: &str| ListQuery { limit: Some(limit.to_owned()), cursor: None };
-        let (one, some) = (first("1"), first(MOST_OVERDUE));
+        let lone = ClientQuery { ownerless: Some("true".into()), ..ClientQuery::default() }.filter(self)?;
+        let (one, some, few) = (first("1"), first(MOST_OVERDUE), first(MOST_OWNERLESS));
         let (one, some) = (self.cursors.start("overview", &one)?, self.cursors.start("overview", &some)?);
+        let few = self.cursors.start("overview", &few)?;
         self.read(async |tx| {
             let now = self.clock.now();
             let principal = &principal.refreshed(tx, now).await?;
@@ -122,6 +128,14 @@ impl App {
             let any = self.client_lines(tx, principal, any, &one).await?;
             let late = (&late, ClientOrder::OldestSecret);
             let late = self.client_lines(tx, principal, late, &some).await?;
+            let ownerless = match principal.may(Permission::ClientRead, Object::Platform) {
+                true => (tx.ownerless_clients().await?.unsigned_abs(), false),
+                false => {
+                    let lone = (&lone, ClientOrder::Name);
+                    let found = self.client_lines(tx, principal, lone, &few).await?;
+                    (found.items.len() as u64, found.next_cursor.is_some())
+                }
+            };
             let environments = tx.environments().await?;
             let of = |line| overdue(principal, line, &environments, now);
             let mut overdue: Vec<OverdueSecret> = late.items.iter().flat_map(of).collect();
@@ -134,6 +148,7 @@ impl App {
                 transitions: self.running_transitions(tx, principal, now).await?,
                 overdue,
                 more_overdue,
+                ownerless,
                 has_clients: !any.items.is_empty(),
             })
         })

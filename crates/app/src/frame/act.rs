@@ -12,10 +12,11 @@ use crossfade_core::{
     audit::Event,
     base62,
     environment::Slug,
-    messages::{Channel, cause, not_after},
+    messages::{Channel, Kind, OffFor, cause, is_off, not_after},
+    owners::managers_of,
     webhook::Choice,
 };
-use crossfade_store::{ChangeKind, Client, NewDelivery, Notification, Tx};
+use crossfade_store::{ChangeKind, Client, NewDelivery, Notification, SwitchedFor, Tx};
 
 /// A change in progress: the transaction, its time, and its author. The permissions of a person are no part of it, so
 /// that a policy's change is recorded, told and fed by the same lines as a person's.
@@ -116,6 +117,28 @@ impl<'a> Act<'a> {
         self.notify(random, event, &client, environment, reason).await
     }
 
+    /// Appends a warning about a client to the audit trail, and queues a message to the owners of the client, and to its
+    /// managers, if it is about to cause an outage and nobody looks after it.
+    pub(crate) async fn warn(
+        &mut self,
+        random: &dyn Random,
+        event: &Event,
+        about: About<'_>,
+        warns_managers: bool,
+    ) -> Result<(), Error> {
+        let (client, environment) = (about.client, about.environment);
+        self.audit(event, about).await?;
+        let Some(client) = client else { return Ok(()) };
+        let Some(client) = self.tx.client(client).await? else { return Ok(()) };
+        let managers = match warns_managers && self.mails {
+            true => self.tx.managers(Some((&client.property_id, &client.id))).await?,
+            false => Vec::new(),
+        };
+        let managers = managers_of(&managers, &client.property_id, &client.id);
+        let managers: Vec<String> = managers.into_iter().map(|manager| manager.email.clone()).collect();
+        self.notify_also(random, event, (&client, &managers), environment, None).await
+    }
+
     /// For a secret that ends now: marks it as leaked if `compromised`, and ends the tokens issued under it if
     /// `revoke_tokens`. Otherwise they stay active until they expire.
     pub(crate) async fn end_tokens(
@@ -163,9 +186,21 @@ impl<'a> Act<'a> {
         environment: Option<&Slug>,
         reason: Option<&str>,
     ) -> Result<(), Error> {
+        self.notify_also(random, event, (client, &[]), environment, reason).await
+    }
+
+    /// Queues a message to the owners of a client and to others, for delivery after the commit.
+    async fn notify_also(
+        &mut self,
+        random: &dyn Random,
+        event: &Event,
+        (client, others): (&Client, &[String]),
+        environment: Option<&Slug>,
+        reason: Option<&str>,
+    ) -> Result<(), Error> {
         let details = event.details();
         let webhooks = self.webhooks_for(client, event, environment, &details).await?;
-        if client.owners.is_empty() && webhooks.is_empty() {
+        if client.owners.is_empty() && others.is_empty() && webhooks.is_empty() {
             return Ok(());
         }
         let number = match environment {
@@ -192,9 +227,10 @@ impl<'a> Act<'a> {
             return Ok(());
         }
         let (cause, not_after) = (cause(event, &notification.id), not_after(event));
-        let mails = notification.recipients.iter().map(String::as_str);
-        let mails = mails.filter(|owner| self.mails && WebhookId::parse(owner).is_err());
-        let mails = mails.map(|recipient| (Channel::Mail, recipient));
+        let mut people: Vec<&str> = client.owners.iter().chain(others).map(String::as_str).collect();
+        people.retain(|owner| self.mails && WebhookId::parse(owner).is_err());
+        self.keep_wanted(event, client, &mut people).await?;
+        let mails = people.into_iter().map(|recipient| (Channel::Mail, recipient));
         let posts = webhooks.iter().map(|webhook| (Channel::Webhook, webhook.as_str()));
         for (channel, recipient) in mails.chain(posts).collect::<Vec<_>>() {
             let delivery = NewDelivery {
@@ -208,6 +244,26 @@ impl<'a> Act<'a> {
             };
             self.tx.insert_delivery(&delivery).await?;
         }
+        Ok(())
+    }
+}
+
+impl Act<'_> {
+    /// Removes the recipients who do not get messages of this kind: all, if they are switched off for the client.
+    async fn keep_wanted(
+        &mut self,
+        event: &Event,
+        client: &Client,
+        recipients: &mut Vec<&str>,
+    ) -> Result<(), Error> {
+        let Some(kind) = Kind::of(event).filter(|kind| kind.off_for() == OffFor::PersonOrClient) else {
+            return Ok(());
+        };
+        if is_off(kind, &self.tx.switches(SwitchedFor::Client(&client.id)).await?) {
+            recipients.clear();
+        }
+        let off = self.tx.switches_at(recipients).await?;
+        recipients.retain(|recipient| off.get(*recipient).is_none_or(|off| !is_off(kind, off)));
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ use crossfade_core::{
     Timestamp,
     audit::{Actor, Event},
     change_over::Assessment,
-    guard::{Due, Mark, is_needed},
+    guard::{Due, Mark, is_needed, warns_managers},
 };
 use crossfade_store::{NearDeadline, PageStart, Tx};
 
@@ -100,9 +100,11 @@ impl App {
                 last_used_at: judged.last_used_at,
                 new_first_used_at: judged.new_first_used_at,
             };
+            let is_seen = act.tx.is_seen(&near.rotation_id).await?;
+            let warns_managers = warns_managers(mark, is_seen);
             // The mail about an extension says everything that the warning would say.
             let mut told = act.sending(extend_to.is_none());
-            told.tell_at(now, self.random.as_ref(), &event, about(&near, None)).await?;
+            told.warn(self.random.as_ref(), &event, about(&near, None), warns_managers).await?;
         }
         let Some(extended) = extend_to else { return Ok(()) };
         let Some(mut secret) = act.tx.secret(&near.registration_id, secret_id).await? else { return Ok(()) };

@@ -2,8 +2,11 @@
 //! so each attempt sends the same bytes.
 
 use super::letter::{letter, url};
-use crossfade_core::webhook::{
-    Incident, PAYLOAD_VERSION, WebhookClient, WebhookData, WebhookFormat, WebhookPayload, payload_type,
+use crossfade_core::{
+    TimeZone,
+    webhook::{
+        Incident, PAYLOAD_VERSION, WebhookClient, WebhookData, WebhookFormat, WebhookPayload, payload_type,
+    },
 };
 use crossfade_outbound::Letter;
 use crossfade_store::Notification;
@@ -27,7 +30,7 @@ pub(crate) fn body(
     routing_key: Option<&str>,
     base: &str,
 ) -> Option<Vec<u8>> {
-    let letter = || letter(message, "", base);
+    let letter = || letter(message, "", base, &TimeZone::UTC);
     let body = match format {
         WebhookFormat::Standard => serde_json::to_value(payload(message, base)).ok()?,
         WebhookFormat::Slack => slack(&letter()?),

@@ -1,7 +1,9 @@
 //! What a message about an event says: what happened, until when, and what to do next. Written when it is sent, from the
 //! facts that were stored with the event.
 
-use crossfade_core::{Timestamp, audit::Action};
+mod personal;
+
+use crossfade_core::{TimeZone, Timestamp, audit::Action};
 use crossfade_outbound::Letter;
 use crossfade_store::Notification;
 use serde_json::Value;
@@ -78,24 +80,32 @@ impl Said {
     }
 }
 
-/// Returns the letter to one recipient; `None` if the stored facts cannot be read. `base` is the base of the Console.
-pub(crate) fn letter(message: &Notification, to: &str, base: &str) -> Option<Letter> {
+/// Returns the letter to one recipient; `None` if the stored facts cannot be read. `base` is the base of the Console,
+/// `zone` the time zone of the recipient.
+pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZone) -> Option<Letter> {
+    if message.client_id.is_none() && message.details["webhook_id"].is_null() {
+        return personal::letter(message, base, zone);
+    }
     let named = message.client_name.as_deref().or_else(|| message.details["name"].as_str());
     let name = named.unwrap_or("a client");
     let facts = Facts(&message.details);
     let said = match message.event {
-        Action::SecretRotated if message.actor_kind.as_deref() == Some("client") => rotated_itself(&facts)?,
-        Action::SecretRotated => rotated(&facts, message.created_at)?,
-        Action::SecretRevoked => revoked(&facts, message.created_at),
-        Action::SecretExtended => extended(&facts)?,
-        Action::SecretRolledBack => rolled_back(message.created_at),
-        Action::SecretExpired => expired(&facts)?,
-        Action::DeadlineNear => near(&facts)?,
-        Action::DrillScheduled => drill_scheduled(&facts)?,
+        Action::SecretRotated if message.actor_kind.as_deref() == Some("client") => {
+            rotated_itself(&facts, zone)?
+        }
+        Action::SecretRotated => rotated(&facts, message.created_at, zone)?,
+        Action::SecretRevoked => revoked(&facts, message.created_at, zone),
+        Action::SecretExtended => extended(&facts, zone)?,
+        Action::SecretRolledBack => rolled_back(message.created_at, zone),
+        Action::SecretExpired => expired(&facts, zone)?,
+        Action::DeadlineNear => near(&facts, zone)?,
+        Action::DrillScheduled => drill_scheduled(&facts, zone)?,
         Action::DrillStopped => drill_stopped(),
         Action::DrillFinished => drill_finished(&facts)?,
         Action::RegistrationUpdated => switched(&facts),
         Action::ClientUpdated => owners(&facts, to),
+        Action::ClientMessagesUpdated => messages_switched(&facts),
+        Action::ClientHandedOver => handed_over(&facts, to)?,
         Action::ClientDeleted => Said::new(
             "Client deleted",
             "A client was deleted",
@@ -119,7 +129,7 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str) -> Option<Let
     facts.extend(message.actor_name.iter().map(|actor| ("Done by", actor.clone())));
     facts.extend(message.source.iter().map(|source| ("From", source.clone())));
     facts.extend(message.reason.iter().map(|reason| ("Reason", reason.clone())));
-    facts.push(("Time", utc(message.created_at)));
+    facts.push(("Time", zone.at(message.created_at)));
     Some(Letter {
         subject: format!("{}: {of}", said.subject),
         heading: format!("{}: {place}", said.heading),
@@ -128,10 +138,16 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str) -> Option<Let
         next: said.next,
         button: said.button,
         url: url(message, base),
+        times: zone.sentence(),
         because: match is_owner(message, to) {
             _ if is_about_webhook => {
                 "You receive this message because you created the webhook or are an owner of its client."
                     .to_owned()
+            }
+            _ if is_manager(message, to) => {
+                format!(
+                    "You receive this message because you manage {name}, and nobody has marked the transition as seen."
+                )
             }
             true => format!("You receive this message because you are an owner of {name}."),
             false => format!("You receive this message because you were an owner of {name}."),
@@ -145,6 +161,9 @@ pub(super) fn url(message: &Notification, base: &str) -> String {
         return format!("{base}/console/webhooks/{webhook}");
     }
     match (&message.client_id, &message.environment) {
+        (Some(client), Some(environment)) if message.event == Action::DeadlineNear => {
+            format!("{base}/console/clients/{client}/environments/{environment}/security#seen")
+        }
         (Some(client), Some(environment)) => {
             format!("{base}/console/clients/{client}/environments/{environment}/security")
         }
@@ -155,16 +174,26 @@ pub(super) fn url(message: &Notification, base: &str) -> String {
     }
 }
 
+/// Whether a recipient is told of a warning as a manager, and not as an owner.
+fn is_manager(message: &Notification, to: &str) -> bool {
+    message.event == Action::DeadlineNear && !message.recipients.iter().any(|owner| owner == to)
+}
+
 /// Whether a recipient is an owner after the event.
 fn is_owner(message: &Notification, to: &str) -> bool {
-    message.event != Action::ClientUpdated || has_owner(&Facts(&message.details).part("after"), to)
+    let facts = Facts(&message.details);
+    match message.event {
+        Action::ClientUpdated => has_owner(&facts.part("after"), to),
+        Action::ClientHandedOver => has_owner(&facts, to),
+        _ => true,
+    }
 }
 
 fn has_owner(client: &Facts<'_>, to: &str) -> bool {
     client.list("owners").iter().any(|owner| owner.as_str() == Some(to))
 }
 
-fn rotated(facts: &Facts<'_>, at: Timestamp) -> Option<Said> {
+fn rotated(facts: &Facts<'_>, at: Timestamp, zone: &TimeZone) -> Option<Said> {
     let deadline = facts.time("outgoing_expires_at")?;
     let said = match (facts.number("transition_hours")?, facts.0["superseded_secret_id"].is_string()) {
         (0, _) => Said::new(
@@ -173,35 +202,35 @@ fn rotated(facts: &Facts<'_>, at: Timestamp) -> Option<Said> {
             "Change every caller to the new secret now.",
         )
         .urgent(true)
-        .fact("Old secret", format!("refused since {}", utc(deadline))),
+        .fact("Old secret", format!("refused since {}", zone.at(deadline))),
         (_, true) => Said::new(
             "Secret rotated, which ends the one before it",
             "The secret was rotated during a transition, and the secret before it is refused",
             format!(
                 "Change every caller that still presents the secret of two rotations ago now, and all others before {}.",
-                utc(deadline)
+                zone.at(deadline)
             ),
         )
         .urgent(true)
-        .fact("Old secret", format!("valid until {}", utc(deadline)))
-        .fact("Secret before that", format!("refused since {}", utc(at))),
+        .fact("Old secret", format!("valid until {}", zone.at(deadline)))
+        .fact("Secret before that", format!("refused since {}", zone.at(at))),
         (hours, false) => Said::new(
             "Secret rotated",
             "The secret was rotated",
             format!(
                 "Change every caller to the new secret before {}. The old secret is refused from then on.",
-                utc(deadline)
+                zone.at(deadline)
             ),
         )
-        .fact("Old secret", format!("valid until {}", utc(deadline)))
+        .fact("Old secret", format!("valid until {}", zone.at(deadline)))
         .fact("Transition", count(hours, "hour")),
     };
     Some(if facts.flag("compromised") { said.fact("Old secret leaked", "yes") } else { said })
 }
 
 /// What is said when a client rotated its own secret, which whoever has stolen the secret can do, too.
-fn rotated_itself(facts: &Facts<'_>) -> Option<Said> {
-    let deadline = utc(facts.time("outgoing_expires_at")?);
+fn rotated_itself(facts: &Facts<'_>, zone: &TimeZone) -> Option<Said> {
+    let deadline = zone.at(facts.time("outgoing_expires_at")?);
     let next = format!(
         "If the client did not do this, roll the rotation back, and then rotate with the old secret marked as leaked. Otherwise \
          change its other instances to the new secret before {deadline}."
@@ -213,43 +242,44 @@ fn rotated_itself(facts: &Facts<'_>) -> Option<Said> {
     )
 }
 
-fn revoked(facts: &Facts<'_>, at: Timestamp) -> Said {
+fn revoked(facts: &Facts<'_>, at: Timestamp, zone: &TimeZone) -> Said {
     let next = "Callers that still present the old secret are refused. Check that every caller uses the current secret.";
     let said = Said::new("Old secret revoked", "The old secret was revoked", next)
-        .fact("Old secret", format!("refused since {}", utc(at)));
+        .fact("Old secret", format!("refused since {}", zone.at(at)));
     if facts.flag("compromised") { said.fact("Old secret leaked", "yes") } else { said }
 }
 
-fn extended(facts: &Facts<'_>) -> Option<Said> {
+fn extended(facts: &Facts<'_>, zone: &TimeZone) -> Option<Said> {
     let deadline = facts.time("expires_at")?;
-    let next = format!("Change the remaining callers to the new secret before {}.", utc(deadline));
+    let next = format!("Change the remaining callers to the new secret before {}.", zone.at(deadline));
     let said = Said::new("Deadline extended", "The deadline of the old secret was extended", next)
-        .fact("Old secret", format!("valid until {}", utc(deadline)));
+        .fact("Old secret", format!("valid until {}", zone.at(deadline)));
     Some(match facts.time("expires_at_before") {
-        Some(before) => said.fact("Earlier deadline", utc(before)),
+        Some(before) => said.fact("Earlier deadline", zone.at(before)),
         None => said,
     })
 }
 
-fn rolled_back(at: Timestamp) -> Said {
+fn rolled_back(at: Timestamp, zone: &TimeZone) -> Said {
     let next =
         "Use the earlier secret, which is current again. Callers that present the new secret are refused.";
     Said::new("Rotation rolled back", "The rotation was rolled back", next)
         .urgent(true)
-        .fact("New secret", format!("refused since {}", utc(at)))
+        .fact("New secret", format!("refused since {}", zone.at(at)))
 }
 
-fn expired(facts: &Facts<'_>) -> Option<Said> {
+fn expired(facts: &Facts<'_>, zone: &TimeZone) -> Option<Said> {
     let next = "Nothing needs to be done if every caller uses the new secret. Callers that still present the old secret are refused.";
     Some(
         Said::new("Old secret expired", "The old secret has expired", next)
-            .fact("Old secret", format!("refused since {}", utc(facts.time("expires_at")?))),
+            .fact("Old secret", format!("refused since {}", zone.at(facts.time("expires_at")?))),
     )
 }
 
-fn near(facts: &Facts<'_>) -> Option<Said> {
-    let deadline = utc(facts.time("expires_at")?);
-    let or_never = |time: Option<Timestamp>| time.map_or_else(|| "none recorded".to_owned(), utc);
+fn near(facts: &Facts<'_>, zone: &TimeZone) -> Option<Said> {
+    let deadline = zone.at(facts.time("expires_at")?);
+    let or_never =
+        |time: Option<Timestamp>| time.map_or_else(|| "none recorded".to_owned(), |time| zone.at(time));
     let next =
         format!("Change the remaining callers to the new secret before {deadline}, or extend the deadline.");
     let said = Said::new(
@@ -261,18 +291,19 @@ fn near(facts: &Facts<'_>) -> Option<Said> {
     .fact("Old secret", format!("valid until {deadline}"))
     .fact("Callers left on the old secret", facts.number("callers_left")?.to_string())
     .fact("Last use of the old secret", or_never(facts.time("last_used_at")))
-    .fact("First use of the new secret", or_never(facts.time("new_first_used_at")));
+    .fact("First use of the new secret", or_never(facts.time("new_first_used_at")))
+    .button("View and mark as seen");
     Some(said)
 }
 
-fn drill_scheduled(facts: &Facts<'_>) -> Option<Said> {
+fn drill_scheduled(facts: &Facts<'_>, zone: &TimeZone) -> Option<Said> {
     let (starts, ends) = (facts.time("starts_at")?, facts.time("ends_at")?);
     let minutes = facts.number("length_seconds")? / 60;
     let next = "The old secret is refused in each window. Stop the drill if that causes an outage.";
     Some(
         Said::new("Drill scheduled", "A drill was scheduled for the old secret", next)
-            .fact("First window begins", utc(starts))
-            .fact("Last window ends", utc(ends))
+            .fact("First window begins", zone.at(starts))
+            .fact("Last window ends", zone.at(ends))
             .fact("Windows", format!("{} of {minutes} min", facts.number("repeat")?))
             .button("View the drill"),
     )
@@ -365,9 +396,49 @@ fn owners(facts: &Facts<'_>, to: &str) -> Said {
             "Check that the list is right. All owners are notified about the client.",
         ),
     };
-    let list: Vec<&str> = after.list("owners").iter().filter_map(Value::as_str).collect();
-    let list = if list.is_empty() { "none".to_owned() } else { list.join(", ") };
-    said.fact("Owners", list).button("View the client")
+    said.fact("Owners", joined(after.list("owners"))).button("View the client")
+}
+
+fn messages_switched(facts: &Facts<'_>) -> Said {
+    let next = "Check that the owners still hear of what they must know.";
+    Said::new("Messages switched on or off", "Messages about a client were switched on or off", next)
+        .fact("Switched off", joined(facts.list("off")))
+        .fact("Switched off before", joined(facts.list("off_before")))
+        .button("View the client")
+}
+
+fn handed_over(facts: &Facts<'_>, to: &str) -> Option<Said> {
+    let name = facts.text("user_name")?;
+    let why = match facts.text("cause")? {
+        "address_changed" => format!("The email address of {name} was changed."),
+        _ => format!("The account of {name} was deleted."),
+    };
+    let was_owner = facts.list("owners_before").iter().any(|owner| owner.as_str() == Some(to));
+    let said = match (was_owner, has_owner(facts, to)) {
+        (false, true) => Said::new(
+            "You take over a client",
+            "You are now an owner of a client",
+            "You are notified of rotations, deadlines and drills of this client from now on.",
+        ),
+        (true, false) => Said::new(
+            "Messages go to another address",
+            "Messages about a client go to another address",
+            "If you did not ask for another address, tell a person who manages accounts now.",
+        )
+        .urgent(true),
+        _ => Said::new(
+            "An owner has gone",
+            "The owners of a client were changed",
+            "Check that the list is right. All owners are notified about the client.",
+        ),
+    };
+    Some(said.fact("Owners", joined(facts.list("owners"))).fact("Why", why).button("View the client"))
+}
+
+/// Returns the owners of a list as a text.
+fn joined(owners: &[Value]) -> String {
+    let list: Vec<&str> = owners.iter().filter_map(Value::as_str).collect();
+    if list.is_empty() { "none".to_owned() } else { list.join(", ") }
 }
 
 fn tested(facts: &Facts<'_>) -> Option<Said> {
@@ -396,16 +467,6 @@ fn webhook_disabled(facts: &Facts<'_>) -> Option<Said> {
 /// Returns a count such as `3 hours`.
 fn count(number: i64, thing: &str) -> String {
     crate::wording::count(number.unsigned_abs(), thing)
-}
-
-/// Returns a time such as `24 Nov 2026, 13:05 UTC`. Seconds are cut off, so that no shown deadline is too late.
-fn utc(time: Timestamp) -> String {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let text = time.to_string();
-    let month = text[5..7].parse::<usize>().ok().and_then(|month| MONTHS.get(month.wrapping_sub(1)));
-    let day = text[8..10].trim_start_matches('0');
-    format!("{day} {} {}, {} UTC", month.unwrap_or(&""), &text[..4], &text[11..16])
 }
 
 #[cfg(test)]

@@ -4,13 +4,14 @@
 use super::letter::letter;
 use crate::{app::App, error::Error, frame::act::message_id};
 use crossfade_core::{
-    Timestamp,
+    TimeZone, Timestamp,
     messages::{AbandonedAs, is_in_time, retry_after},
 };
 use crossfade_outbound::{Failure, Mail, Mailer};
 use crossfade_store::Delivery;
 use futures_util::{StreamExt, stream};
 use std::{
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -196,11 +197,15 @@ impl App {
             return Ok(false);
         }
         let lease = message_id(self.random.as_ref());
-        let (until, leased) = self.lease(&lease, limit).await?;
+        let (until, leased, zones) = self.lease(&lease, limit).await?;
         let is_full = leased.len() as i64 == limit;
         // The first failure of the server ends the attempts of the others.
         let down = Mutex::new(None);
-        let attempts = stream::iter(leased).map(|delivery| self.attempt(mailer, delivery, until, &down));
+        let attempts = stream::iter(leased).map(|delivery| {
+            let zone =
+                zones.get(&delivery.recipient).map_or(TimeZone::UTC, |name| TimeZone::from_stored(name));
+            self.attempt(mailer, (delivery, zone), until, &down)
+        });
         let mut done = attempts.buffer_unordered(SENT_AT_ONCE).ready_chunks(STORED_AT_ONCE);
         while let Some(results) = done.next().await {
             self.store_results(&lease, &results).await?;
@@ -208,8 +213,12 @@ impl App {
         Ok(is_full)
     }
 
-    /// Leases messages that are due. Returns until when, and the messages.
-    async fn lease(&self, lease: &str, limit: i64) -> Result<(Timestamp, Vec<Delivery>), Error> {
+    /// Leases messages that are due. Returns until when, the messages, and the names of their recipients' time zones.
+    async fn lease(
+        &self,
+        lease: &str,
+        limit: i64,
+    ) -> Result<(Timestamp, Vec<Delivery>, HashMap<String, String>), Error> {
         let _turn = self.node.background_turn().await;
         self.node
             .transact(async |tx, now| {
@@ -218,7 +227,9 @@ impl App {
                     Some(_) => Vec::new(),
                     None => tx.lease_mail(lease, (now, until), limit).await?,
                 };
-                Ok((until, leased))
+                let recipients: BTreeSet<&str> = leased.iter().map(|it| it.recipient.as_str()).collect();
+                let zones = tx.time_zones_at(&recipients.into_iter().collect::<Vec<_>>()).await?;
+                Ok((until, leased, zones))
             })
             .await
     }
@@ -226,18 +237,18 @@ impl App {
     async fn attempt(
         &self,
         mailer: &Mailer,
-        delivery: Delivery,
+        (delivery, zone): (Delivery, TimeZone),
         until: Timestamp,
         down: &Mutex<Option<String>>,
     ) -> (String, Outcome) {
-        let outcome = self.try_delivery(mailer, &delivery, until, down).await;
+        let outcome = self.try_delivery(mailer, (&delivery, &zone), until, down).await;
         (delivery.id, outcome)
     }
 
     async fn try_delivery(
         &self,
         mailer: &Mailer,
-        delivery: &Delivery,
+        (delivery, zone): (&Delivery, &TimeZone),
         until: Timestamp,
         down: &Mutex<Option<String>>,
     ) -> Outcome {
@@ -256,7 +267,7 @@ impl App {
             Ok(message) => message,
             Err(error) => return Outcome::Abandoned(AbandonedAs::Unreadable, Some(error.to_string())),
         };
-        let Some(letter) = letter(message, &delivery.recipient, &self.admin_url) else {
+        let Some(letter) = letter(message, &delivery.recipient, &self.admin_url, zone) else {
             let said = format!("the facts of {} cannot be read", message.event.as_str());
             return Outcome::Abandoned(AbandonedAs::Unreadable, Some(said));
         };

@@ -65,6 +65,8 @@ pub struct StoredGauges {
     pub transitions_running: i64,
     /// Current secrets older than their environment allows.
     pub secrets_overdue: i64,
+    /// Clients without an owner.
+    pub clients_ownerless: i64,
     /// Retiring secrets by the most urgent warning sent for their deadline, in hours.
     pub secrets_warned: [(i64, i64); 3],
     /// End of the last gap in the evidence in which uses may be missing; `None` if there is no such gap.
@@ -112,6 +114,7 @@ pub(crate) struct Counted(Mutex<Option<(Timestamp, Counts)>>);
 #[derive(Clone, Copy)]
 struct Counts {
     overdue: i64,
+    ownerless: i64,
     warned: [(Mark, i64); 3],
     lost_until: Option<Timestamp>,
 }
@@ -157,6 +160,7 @@ impl Node {
                     Some(counts) => counts,
                     None => Counts {
                         overdue: tx.overdue_secrets(now).await?,
+                        ownerless: tx.ownerless_clients().await?,
                         warned: tx.warned_secrets(now).await?,
                         lost_until: tx.last_evidence_loss().await?,
                     },
@@ -179,6 +183,7 @@ impl Node {
         Ok(StoredGauges {
             transitions_running: running,
             secrets_overdue: counts.overdue,
+            clients_ownerless: counts.ownerless,
             secrets_warned: counts.warned.map(|(mark, secrets)| (mark.hours(), secrets)),
             evidence_lost_until: counts.lost_until,
             changes_behind: stored.saturating_sub(self.applied()).max(0),

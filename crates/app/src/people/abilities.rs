@@ -13,6 +13,7 @@ use crossfade_core::{
     Code, Operation,
     roles::{Grant, Object, Permission, Role, Scope},
 };
+use crossfade_store::Client;
 
 /// Permissions of a principal on a client, or on one of its registrations.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -31,7 +32,21 @@ pub struct Abilities {
     pub rollback: bool,
     /// Can schedule drills for a retiring secret.
     pub drill: bool,
+    /// Can mark a running transition as seen.
+    pub see: bool,
 }
+
+/// Clients that an account owns.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct OwnedClients {
+    /// Number.
+    pub count: u64,
+    /// Names of those that the principal can read, at most 5.
+    pub names: Vec<String>,
+}
+
+/// Maximum number of clients that are named.
+const MOST_NAMED: usize = 5;
 
 /// Permissions of a principal on an account.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -42,6 +57,8 @@ pub struct AccountAbilities {
     pub remove_roles: bool,
     /// Roles that the principal can grant to it.
     pub roles: Vec<Role>,
+    /// Clients that it owns.
+    pub owned: OwnedClients,
     /// Those of `roles` that would close the account: end its password, sessions, tokens and links.
     pub closing: Vec<Role>,
 }
@@ -56,6 +73,7 @@ impl Abilities {
         extend: true,
         rollback: true,
         drill: true,
+        see: true,
     };
 
     pub(crate) fn of(principal: &Principal, object: Object<'_>) -> Self {
@@ -68,6 +86,7 @@ impl Abilities {
             extend: may(Permission::SecretExtend),
             rollback: may(Permission::SecretRollback),
             drill: may(Permission::SecretDrill),
+            see: may(Permission::SecretRotate),
         }
     }
 }
@@ -96,7 +115,16 @@ impl App {
                     closing.push(*role);
                 }
             }
+            let owned = match &account.user.email {
+                Some(email) => tx.clients_owned_by(email).await?,
+                None => Vec::new(),
+            };
+            let readable =
+                |it: &&Client| principal.may(Permission::ClientRead, Object::Client(&it.property_id, &it.id));
+            let readable = owned.iter().filter(readable);
+            let names = readable.take(MOST_NAMED).map(|client| client.name.to_string()).collect();
             Ok(AccountAbilities {
+                owned: OwnedClients { count: owned.len() as u64, names },
                 manage: reaches && principal.may_on_platform(Permission::UserManage),
                 remove_roles: changes && principal.may_on_platform(Permission::GrantManage),
                 roles,

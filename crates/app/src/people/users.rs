@@ -9,19 +9,20 @@ use crate::{
         entry::About,
         idempotency::Repeatable,
         principal::Principal,
-        request::{Deletion, Input, Request},
+        request::{Input, Request},
         targets::{Names, Platform, Target, forbidden},
         versioned::Versioned,
     },
     people::{
         giving::{missing, within_reach},
         grants::{holds_owner, shown_grant},
+        hand_over::confirm_user,
         tokens::end_tokens_of,
     },
 };
 use crossfade_core::{
     Code, Operation, Problem, UserId,
-    api::{self, CreateLink, CreateUser, Page, UpdateUser, UserKind},
+    api::{self, CreateLink, CreateUser, DeleteUser, Page, UpdateUser, UserKind},
     audit::{Event, UserFacts},
     operations::Access,
     roles::{Object, Permission},
@@ -278,7 +279,7 @@ impl App {
             Operation::UpdateUser,
             request,
             WithinReach(path),
-            async |act, _, mut account: Account| {
+            async |act, principal, mut account: Account| {
                 act.matches(account.user.version)?;
                 let body = input.read()?;
                 let before = account.facts();
@@ -295,9 +296,11 @@ impl App {
                         .into());
                     }
                     free_email(act, Some(&email), Some(&account.user.id)).await?;
-                    // A link that went to the wrong address must not open the account of the right one.
                     if account.user.email.as_ref() != Some(&email) {
+                        // A link that went to the wrong address must not open the account of the right one.
                         act.tx.end_links(&account.user.id).await?;
+                        let confirmed = body.confirm_user_name.as_deref();
+                        self.follow_address(act, principal, &account.user, &email, confirmed).await?;
                     }
                     account.user.email = Some(email);
                 }
@@ -310,26 +313,31 @@ impl App {
         .await
     }
 
-    /// Deletes an account: its sessions, tokens, links and grants end now.
+    /// Deletes an account: its sessions, tokens, links and grants end now. Its clients are handed over.
     pub async fn delete_user(
         &self,
         request: &Request<'_>,
         path: UserPath<'_>,
-        deletion: Deletion<'_>,
-    ) -> Result<(), Error> {
+        input: Input<'_, DeleteUser>,
+    ) -> Result<api::HandedOver, Error> {
         self.change(Operation::DeleteUser, request, path, async |act, principal, account: Account| {
             // Taking rights away hands no secret out; but only an Owner may remove an Owner.
             if holds_owner(&account.grants) && !principal.may(Permission::OwnerManage, Object::Platform) {
                 return Err(forbidden(Permission::OwnerManage));
             }
             act.matches(account.user.version)?;
-            deletion.check("confirm_user_name", &[&account.user.name], "the account's name")?;
+            let body = input.read()?;
+            let chosen = self.chosen_owner(act, &account.user, body.hand_over_to.as_deref()).await?;
+            if chosen.is_some() || body.confirm_user_name.is_some() {
+                confirm_user(&account.user, body.confirm_user_name.as_deref())?;
+            }
             self.keep_an_owner(act, &account.user.id, &account.grants).await?;
             self.end_tokens(act, &account.user.id).await?;
             act.tx.delete_user(&account.user.id, act.now).await?;
             let UserFacts { name, email } = account.facts();
             let grants = account.grants.iter().map(|row| shown_grant(row).into()).collect();
-            act.audit(&Event::UserDeleted { name, email, grants }, About::target(&account.user.id)).await
+            act.audit(&Event::UserDeleted { name, email, grants }, About::target(&account.user.id)).await?;
+            self.hand_over(act, principal, &account.user, chosen.as_deref()).await
         })
         .await
     }

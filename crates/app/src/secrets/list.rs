@@ -9,6 +9,7 @@ use crate::{
         targets::{RegistrationPath, Site},
     },
     registrations::registration::tokens_end,
+    secrets::seen::shown_seen,
 };
 use crossfade_core::{
     Operation, Problem, RegistrationId, SecretId, Timestamp,
@@ -66,7 +67,7 @@ pub struct TokensEnded {
 fn shown_rotation(
     row: crossfade_store::RotationLine,
     registration: &Registration,
-    decisions: &[Decision],
+    (decisions, seen): (&[Decision], Vec<api::Seen>),
     now: Timestamp,
 ) -> RotationLine {
     let (rotation, outgoing) = (row.rotation, row.outgoing);
@@ -98,6 +99,7 @@ fn shown_rotation(
             ended_by: end.map(|end| end.by.clone()),
             ended_reason: end.and_then(|end| end.reason.clone()),
             extended_by: extension.map(|extension| extension.by.clone()),
+            seen,
             id: rotation.id,
             initiated_by: rotation.actor,
             rotated_at: rotation.rotated_at,
@@ -187,8 +189,13 @@ impl App {
             }
             None => Vec::new(),
         };
+        let mut seen = tx.seen_by(&rows.iter().map(|row| &row.rotation.id).collect::<Vec<_>>()).await?;
         let key = |row: &crossfade_store::RotationLine| (row.rotation.number, row.rotation.id.to_string());
-        page(start, rows, key, |row| shown_rotation(row, &site.registration, &decisions, now))
+        page(start, rows, key, |row| {
+            let seen =
+                seen.remove(&row.rotation.id).unwrap_or_default().into_iter().map(shown_seen).collect();
+            shown_rotation(row, &site.registration, (&decisions, seen), now)
+        })
     }
 
     /// Returns the sources of each secret: newest secret first, then latest use first.

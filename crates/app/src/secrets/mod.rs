@@ -11,5 +11,6 @@ pub(crate) mod revoke;
 pub(crate) mod roll_back;
 pub(crate) mod rotate;
 pub(crate) mod security;
+pub(crate) mod seen;
 pub(crate) mod self_rotate;
 pub(crate) mod transition;

@@ -13,7 +13,10 @@ use crate::{
     },
     people::abilities::Abilities,
     registrations::registration::{shown_registration, tokens_end},
-    secrets::list::RotationLine,
+    secrets::{
+        list::RotationLine,
+        seen::{may_see, shown_seen},
+    },
 };
 use crossfade_core::{
     Operation, Timestamp,
@@ -80,12 +83,17 @@ impl App {
         let before = self.clock.now();
         // The turn of the account covers the wait for a reading that another request computes.
         let _turn_of_account = self.reads.account_turn(principal.user()).await?;
-        let access = async |_: &mut Tx, principal: &Principal, site: Site| {
-            let may = Abilities::of(principal, site.object());
+        let access = async |tx: &mut Tx, principal: &Principal, site: Site| {
+            let see = may_see(tx, principal, &site).await?;
+            let may = Abilities { see, ..Abilities::of(principal, site.object()) };
             let versions = [site.client.version, site.environment.version];
-            Ok((site.registration.id, site.registration.version, versions, principal.clone(), may))
+            // Never an older one, because the person who has just said so sees the page next.
+            let latest = tx.latest_rotations(&[&site.registration.id]).await?;
+            let seen = tx.seen_by(&latest.iter().map(|rotation| &rotation.id).collect::<Vec<_>>()).await?;
+            let key = (site.registration.id, site.registration.version, versions);
+            Ok((key, seen, principal.clone(), may))
         };
-        let (registration, version, versions, principal, may) =
+        let ((registration, version, versions), mut seen, principal, may) =
             self.view(Operation::ReadChangeOver, principal, path, access).await?;
         let principal = &principal;
         let compute = async || {
@@ -106,7 +114,11 @@ impl App {
             .await
         };
         let key = (registration, format!("{query:?} {versions:?}"), version);
-        let read = self.securities.get(key, || self.clock.now(), compute).await?;
+        let mut read = self.securities.get(key, || self.clock.now(), compute).await?;
+        if let Some(latest) = &mut read.latest {
+            let rows = seen.remove(&latest.rotation.id).unwrap_or_default();
+            latest.rotation.seen = rows.into_iter().map(shown_seen).collect();
+        }
         Ok((read.frame.shown(self, principal), read, may))
     }
 

@@ -127,6 +127,8 @@ impl App {
                 environment: None,
                 recipients: Vec::new(),
                 actor_name: Some(act.by.actor.name().to_owned()),
+                actor_kind: Some(act.by.actor.kind().to_owned()),
+                source: act.by.origin.stored.clone(),
                 reason: None,
                 details: event.details(),
             };

@@ -47,6 +47,8 @@ impl App {
                 environment: None,
                 recipients,
                 actor_name: None,
+                actor_kind: None,
+                source: None,
                 reason: None,
                 details: event.details(),
             };

@@ -2,8 +2,9 @@
 
 use super::{RevealedSecret, present};
 use crate::{
-    ClientId, OauthClientId, PropertyId, RegistrationId, Timestamp,
+    ClientId, OauthClientId, PropertyId, RegistrationId, Timestamp, UserId,
     environment::{MAX_ENVIRONMENTS, Slug},
+    owners::OwnerKind,
     registration::{AuthMethod, TOKEN_PATTERN},
     text::{LINE_PATTERN, NAME_PATTERN, OWNER_PATTERN},
 };
@@ -24,10 +25,27 @@ pub struct Client {
     pub property_id: PropertyId,
     /// Email addresses of the people, and IDs of the webhooks, that are notified about the client.
     pub owners: Vec<String>,
+    /// What each owner is, in the order of `owners`.
+    #[serde(default)]
+    #[schemars(!default)]
+    pub owner_details: Vec<OwnerDetails>,
     /// When it was created.
     pub created_at: Timestamp,
     /// The client's registrations, in the order of the environments.
     pub registrations: Vec<Registration>,
+}
+
+/// An owner of a client.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct OwnerDetails {
+    /// The owner, as in `owners`.
+    pub owner: String,
+    /// What the owner is.
+    pub kind: OwnerKind,
+    /// ID of the account, for a caller who can read users; otherwise `null`.
+    pub user_id: Option<UserId>,
+    /// Display name of the account, for a caller who can read users; otherwise `null`.
+    pub name: Option<String>,
 }
 
 /// Creates a client.

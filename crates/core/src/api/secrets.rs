@@ -2,7 +2,7 @@
 
 use super::any_value;
 use crate::{
-    RotationId, SecretId, Timestamp,
+    RotationId, SecretId, Timestamp, UserId,
     audit::Actor,
     rotation::{EndedAs, SecretState},
     text::{LINE_PATTERN, NAME_PATTERN},
@@ -224,6 +224,29 @@ pub struct Rotation {
     /// Who last extended the deadline of the outgoing secret; `null` if nobody did, or if the audit trail no longer has it.
     #[serde(default)]
     pub extended_by: Option<Actor>,
+    /// People who have said that they know of the transition, the first one first.
+    #[serde(default)]
+    pub seen: Vec<Seen>,
+}
+
+/// A person who has said that they know of a transition.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Seen {
+    /// Account.
+    pub user_id: UserId,
+    /// Display name.
+    pub name: String,
+    /// When they said so.
+    pub seen_at: Timestamp,
+}
+
+/// Who knows of a running transition.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct TransitionSeen {
+    /// The rotation.
+    pub rotation_id: RotationId,
+    /// People who have said that they know of the transition, the first one first.
+    pub seen: Vec<Seen>,
 }
 
 /// The replaced secret in the history.

@@ -4,6 +4,7 @@ use crate::{
     ClientId, GrantId, PropertyId, Timestamp, TokenId, UserId,
     account::UserKind,
     environment::{MAX_ENVIRONMENTS, Slug},
+    owners::Heirs,
     roles::Role,
     text::{EMAIL_PATTERN, NAME_PATTERN},
 };
@@ -93,6 +94,58 @@ pub struct UpdateUser {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 254), regex(pattern = EMAIL_PATTERN))]
     pub email: Option<String>,
+    /// The account's name before this change, to confirm it. Required to change the email address of an account that
+    /// owns clients, because the change redirects messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirm_user_name: Option<String>,
+}
+
+/// Deletes an account.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(transform = choice_is_confirmed)]
+pub struct DeleteUser {
+    /// Who owns the account's clients from now on: the ID of a person, or the email address of a group. If it is
+    /// omitted, the other owners of each client remain; a client without any is inherited by its managers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 254))]
+    pub hand_over_to: Option<String>,
+    /// The account's name, to confirm the change. Required with `hand_over_to`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirm_user_name: Option<String>,
+}
+
+/// Schema rule: whoever redirects messages confirms with the account's name.
+fn choice_is_confirmed(schema: &mut schemars::Schema) {
+    let chooses = json!({"properties": {"hand_over_to": {"type": "string"}}, "required": ["hand_over_to"]});
+    schema.insert("if".into(), chooses);
+    let named =
+        json!({"properties": {"confirm_user_name": {"type": "string"}}, "required": ["confirm_user_name"]});
+    schema.insert("then".into(), named);
+}
+
+/// The clients that a deleted account owned.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct HandedOver {
+    /// Number of clients that the account owned.
+    pub handed_over_count: u64,
+    /// Number of those that have no owner now.
+    pub ownerless_count: u64,
+    /// Those that you can read, at most 200.
+    pub clients: Vec<HandedOverClient>,
+}
+
+/// A client that a deleted account owned.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct HandedOverClient {
+    /// ID of the client.
+    pub id: ClientId,
+    /// Name of the client.
+    pub name: String,
+    /// Its owners now.
+    pub owners: Vec<String>,
+    /// Who they are.
+    pub heirs: Heirs,
 }
 
 /// A role granted to a user.

@@ -20,6 +20,15 @@ pub struct UserFacts {
     pub email: Option<String>,
 }
 
+/// The messages to a person.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct OwnMessagesFacts {
+    /// Name of the time zone; `null`: only UTC.
+    pub time_zone: Option<String>,
+    /// Kinds and classes of messages that are switched off.
+    pub off: Vec<String>,
+}
+
 /// The changeable facts of a client.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ClientFacts {

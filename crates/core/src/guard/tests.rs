@@ -185,3 +185,10 @@ proptest! {
         prop_assert_eq!(told.iter().map(|(_, mark, _)| *mark).collect::<Vec<_>>(), within.collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn managers_are_warned_from_four_hours_on_unless_somebody_has_seen_it() {
+    let warned = |is_seen| Mark::ALL.map(|mark| warns_managers(mark, is_seen));
+    assert_eq!(warned(false), [true, true, false], "1, 4 and 24 hours before the deadline");
+    assert_eq!(warned(true), [false; 3]);
+}

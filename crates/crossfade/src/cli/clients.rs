@@ -1,7 +1,7 @@
 //! `crossfade client …`
 
 use super::{
-    NewValue, Place, Remote,
+    ClientMessages, NewValue, Place, Remote,
     values::{item, one_environment},
 };
 use clap::{Args, Subcommand};
@@ -22,6 +22,9 @@ pub(crate) enum Client {
         /// Only clients with an overdue secret: older than its environment's maximum age.
         #[arg(long)]
         overdue: bool,
+        /// Only clients without an owner, about whom nobody is notified.
+        #[arg(long)]
+        ownerless: bool,
         #[command(flatten)]
         remote: Remote,
     },
@@ -49,6 +52,9 @@ pub(crate) enum Client {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Manage the messages about a client.
+    #[command(subcommand)]
+    Messages(ClientMessages),
     /// Register a client in another environment and create its first secret.
     Register {
         #[command(flatten)]

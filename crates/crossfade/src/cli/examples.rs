@@ -81,7 +81,33 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ),
     (
         "client list",
-        ["crossfade client list --property Payments", "crossfade client list --overdue --env production"],
+        ["crossfade client list --overdue --env production", "crossfade client list --ownerless"],
+    ),
+    (
+        "client messages show",
+        [
+            "crossfade client messages show \"Billing API\"",
+            "crossfade client messages show \"Billing API\" --json",
+        ],
+    ),
+    (
+        "client messages set",
+        [
+            "crossfade client messages set \"Billing API\" --off drill.scheduled,drill.stopped --confirm \"Billing API\"",
+            "crossfade client messages set \"Billing API\" --all-on",
+        ],
+    ),
+    ("messages show", ["crossfade messages show", "crossfade messages show --json"]),
+    (
+        "messages set",
+        ["crossfade messages set --time-zone Europe/Berlin", "crossfade messages set --off secret.expired"],
+    ),
+    (
+        "secret seen",
+        [
+            "crossfade secret seen \"Billing API\" --env production",
+            "crossfade secret seen \"Billing API\" --env production --json",
+        ],
     ),
     (
         "client show",
@@ -246,8 +272,8 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     (
         "user delete",
         [
-            "crossfade user delete grace@example.com",
             "crossfade user delete grace@example.com --confirm \"Grace Hopper\"",
+            "crossfade user delete grace@example.com --hand-over-to payments@example.com --confirm \"Grace Hopper\"",
         ],
     ),
     (

@@ -7,6 +7,7 @@ mod drills;
 mod environments;
 mod examples;
 mod local;
+mod messages;
 mod operations;
 mod properties;
 mod registrations;
@@ -31,6 +32,7 @@ pub(crate) use self::{
         BackUp, CreateToken, Demo, Doctor, Init, Keys, KeysArgs, Manual, Owner, Quarantine, RecoverOwner,
         ReleaseQuarantine, Restore, ShowQuarantine, Token,
     },
+    messages::{ClientMessages, Messages},
     operations::lacking,
     properties::{Limits, Property, PropertyPlace},
     registrations::{Registration, RegistrationChange, UpdateRegistration},
@@ -103,6 +105,9 @@ pub(crate) enum Command {
     /// Manage users: people, and programs that use API tokens.
     #[command(subcommand)]
     User(User),
+    /// Manage the messages that you get, and your time zone.
+    #[command(subcommand)]
+    Messages(Messages),
     /// Manage the roles that users hold.
     #[command(subcommand)]
     Grant(Grant),
@@ -150,6 +155,7 @@ impl Command {
             | Self::Property(_)
             | Self::Webhook(_)
             | Self::User(_)
+            | Self::Messages(_)
             | Self::Grant(_)
             | Self::Secret(_)
             | Self::Drill(_)

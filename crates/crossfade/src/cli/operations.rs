@@ -33,7 +33,9 @@ impl fmt::Display for Lacking {
 pub(crate) fn lacking(scope: &[String]) -> Vec<Lacking> {
     let has = |permission: &Permission| scope.iter().any(|word| word == permission.as_str());
     let mut lacking: BTreeMap<(Vec<Permission>, bool), Vec<&'static str>> = BTreeMap::new();
-    for operation in Operation::ALL.iter().copied().filter(|it| it.permission().as_ref().is_some_and(has)) {
+    // A limited token is for a program, which sees nothing.
+    let is_about = |it: &Operation| *it != Operation::MarkSeen && it.permission().as_ref().is_some_and(has);
+    for operation in Operation::ALL.iter().copied().filter(is_about) {
         let needs = needs(operation);
         let missing: Vec<Permission> = needs.into_iter().filter(|permission| !has(permission)).collect();
         if !missing.is_empty() {
@@ -73,6 +75,11 @@ pub(crate) fn command(operation: Operation) -> &'static str {
     use Operation::*;
     match operation {
         ReadMe => "whoami",
+        ReadOwnMessages => "messages show",
+        UpdateOwnMessages => "messages set",
+        ReadClientMessages => "client messages show",
+        UpdateClientMessages => "client messages set",
+        MarkSeen => "secret seen",
         ListProperties => "property list",
         CreateProperty => "property create",
         ReadProperty => "property show",

@@ -86,6 +86,13 @@ pub(crate) enum Secret {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Mark the running transition as seen, so that the client's managers are not warned, too.
+    Seen {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Roll back the latest rotation. The retiring secret becomes current again and the newer one is revoked.
     Rollback {
         #[command(flatten)]

@@ -33,14 +33,21 @@ pub(crate) enum User {
         user: String,
         #[command(flatten)]
         change: UserChange,
+        /// User name, to confirm a new email address of a user who owns clients.
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
         #[command(flatten)]
         remote: Remote,
     },
     /// Delete a user and end their sessions, tokens, links and grants. Their past actions stay in the audit
-    /// trail.
+    /// trail. Their clients are handed over.
     Delete {
         /// User ID or email address.
         user: String,
+        /// New owner of the user's clients: user ID, or email address of a person or group. Defaults to the
+        /// other owners of each client, or to its managers if there are none.
+        #[arg(long, value_name = "OWNER")]
+        hand_over_to: Option<String>,
         /// User name, to confirm. Prompted for on a terminal if omitted.
         #[arg(long, value_name = "NAME")]
         confirm: Option<String>,

@@ -3,6 +3,7 @@
 use super::{
     confirm::confirmed,
     http::{Api, form_encode},
+    messages,
 };
 use crate::{
     cli::{Client as Command, CreateClient as Create, Place, UpdateClient as Update},
@@ -17,14 +18,20 @@ use reqwest::Method;
 /// Runs the command.
 pub(crate) async fn client(command: Command) -> Result<(), Failure> {
     match command {
-        Command::List { q, property, env, overdue, remote } => {
+        Command::List { q, property, env, overdue, ownerless, remote } => {
             let api = Api::new(&remote)?;
             let property = match property {
                 Some(name) => Some(api.find_property(&name).await?.id.to_string()),
                 None => None,
             };
-            let overdue = overdue.then(|| "true".to_owned());
-            let filters = [("q", q), ("property_id", property), ("environment", env), ("overdue", overdue)];
+            let [overdue, ownerless] = [overdue, ownerless].map(|only| only.then(|| "true".to_owned()));
+            let filters = [
+                ("q", q),
+                ("property_id", property),
+                ("environment", env),
+                ("overdue", overdue),
+                ("ownerless", ownerless),
+            ];
             let query: Vec<String> =
                 filters.into_iter().filter_map(|(name, value)| Some(form_encode(name, &value?))).collect();
             let clients: Vec<Client> = api.list_readable(&format!("/clients?{}", query.join("&"))).await?;
@@ -67,6 +74,7 @@ pub(crate) async fn client(command: Command) -> Result<(), Failure> {
             ));
             Ok(())
         }
+        Command::Messages(command) => messages::of_client(command).await,
         Command::Register { place: Place { client, env }, value, remote } => {
             let api = Api::new(&remote)?;
             let client = api.find_client(&client).await?;
@@ -144,6 +152,15 @@ fn shown_clients(clients: &[Client], json: bool) -> Result<(), Failure> {
     )
 }
 
+/// Returns the owners with what each is, such as `grace@example.com (user)`.
+fn owners(client: &Client) -> String {
+    let kind = |owner: &String| {
+        let known = client.owner_details.iter().find(|it| it.owner == *owner);
+        known.map_or_else(|| owner.clone(), |it| format!("{owner} ({})", it.kind.as_str()))
+    };
+    client.owners.iter().map(kind).collect::<Vec<_>>().join(", ")
+}
+
 async fn shown_client(api: &Api, client: &Client, json: bool) -> Result<(), Failure> {
     if json {
         return output::json(client);
@@ -155,7 +172,7 @@ async fn shown_client(api: &Api, client: &Client, json: bool) -> Result<(), Fail
         client.id.to_string(),
         client.name.clone(),
         property,
-        client.owners.join(", "),
+        owners(client),
         client.description.clone(),
     ];
     output::table(

@@ -10,6 +10,7 @@ mod find;
 mod grants;
 mod http;
 mod leaks;
+mod messages;
 mod names;
 mod properties;
 mod registrations;
@@ -25,6 +26,7 @@ pub(crate) use self::{
     environments::environment,
     grants::grant,
     http::{Api, form_encode},
+    messages::messages,
     properties::property,
     registrations::registration,
     secrets::secret,

@@ -16,7 +16,7 @@ use crossfade_core::{
     Code, SecretId,
     api::{
         ChangeOver, ExtendSecret, NotRotated, RevealReply, RevealSecret, RevokeSecret, RollBackRotation,
-        RotateSecret, RotateSecretAnswer, Rotation, Secret, SecretChanged, Usage,
+        RotateSecret, RotateSecretAnswer, Rotation, Secret, SecretChanged, Seen, TransitionSeen, Usage,
     },
     change_over::Verdict,
     rotation::{EndedAs, SecretState},
@@ -83,6 +83,18 @@ pub(crate) async fn secret(command: Command) -> Result<(), Failure> {
                 time(changed.secret.expires_at)
             );
             shown_change(changed, &done, remote.json)
+        }
+        Command::Seen { place, remote } => {
+            let site = Site::find(Api::new(&remote)?, &place).await?;
+            let latest: Vec<Rotation> = site.api.list(&format!("{}/rotations", site.path), 1).await?;
+            let rotation = latest.first().ok_or_else(|| Failure::not_found("There is no transition."))?;
+            let path = format!("{}/rotations/{}/seen", site.path, rotation.id);
+            let seen: TransitionSeen = site.api.send(Method::POST, &path, &serde_json::json!({})).await?;
+            if remote.json {
+                return output::json(&seen);
+            }
+            let row = |it: &Seen| vec![it.name.clone(), time(Some(it.seen_at))];
+            output::table(&[text("seen by"), fixed("at")], seen.seen.iter().map(row).collect())
         }
         Command::Rollback { place, acknowledge_in_use, end, remote } => {
             let site = Site::find(Api::new(&remote)?, &place).await?;

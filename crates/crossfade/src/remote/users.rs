@@ -10,7 +10,9 @@ use crate::{
     failure::Failure,
     output::{self, LINK, Sink, fixed, text, time},
 };
-use crossfade_core::api::{CreateUser, Me, OneTimeLink, UpdateUser, User, UserKind};
+use crossfade_core::api::{
+    CreateUser, DeleteUser, HandedOver, HandedOverClient, Me, OneTimeLink, UpdateUser, User, UserKind,
+};
 use reqwest::Method;
 use serde_json::json;
 
@@ -31,13 +33,13 @@ pub(crate) async fn user(command: Command) -> Result<(), Failure> {
             one(&api, &api.get(&path).await?, remote.json).await
         }
         Command::Create(args) => create(args).await,
-        Command::Update { user, change, remote } => {
+        Command::Update { user, change, confirm, remote } => {
             let api = Api::new(&remote)?;
             let path = format!("/users/{}", api.find_user(&user).await?);
-            let body = UpdateUser { name: change.name, email: change.email };
+            let body = UpdateUser { name: change.name, email: change.email, confirm_user_name: confirm };
             one(&api, &api.send(Method::PATCH, &path, &body).await?, remote.json).await
         }
-        Command::Delete { user, confirm, remote } => {
+        Command::Delete { user, hand_over_to, confirm, remote } => {
             let api = Api::new(&remote)?;
             let path = format!("/users/{}", api.find_user(&user).await?);
             let found: User = api.get(&path).await?;
@@ -46,12 +48,17 @@ pub(crate) async fn user(command: Command) -> Result<(), Failure> {
                 described(&found)
             );
             confirm_name(confirm, &found.name, &sentence, "the user's name")?;
-            api.delete(&path).await?;
+            let confirm_user_name = hand_over_to.is_some().then(|| found.name.clone());
+            let body = DeleteUser { hand_over_to, confirm_user_name };
+            let handed_over: Option<HandedOver> = api.send(Method::DELETE, &path, &body).await?;
             output::note(&format!(
                 "Deleted the user {}. Their sessions, tokens, links and roles have ended.",
                 found.name
             ));
-            Ok(())
+            match handed_over {
+                Some(handed_over) => shown_clients(&handed_over, remote.json),
+                None => Ok(()),
+            }
         }
         Command::Link { user, value, remote } => {
             let api = Api::new(&remote)?;
@@ -67,6 +74,22 @@ pub(crate) async fn user(command: Command) -> Result<(), Failure> {
             if remote.json { output::json(&link) } else { Ok(()) }
         }
     }
+}
+
+/// Shows the clients that a deleted user owned.
+fn shown_clients(handed_over: &HandedOver, json: bool) -> Result<(), Failure> {
+    if handed_over.ownerless_count > 0 {
+        output::note(&format!(
+            "Clients without an owner now: {}. Nobody manages them. List them with crossfade client list \
+            --ownerless.",
+            handed_over.ownerless_count
+        ));
+    }
+    if json {
+        return output::json(handed_over);
+    }
+    let row = |it: &HandedOverClient| vec![it.id.to_string(), it.name.clone(), it.owners.join(", ")];
+    output::table(&[fixed("id"), text("name"), text("owners")], handed_over.clients.iter().map(row).collect())
 }
 
 /// Returns a text such as "Grace Hopper (grace@example.com, secret_rotator)".

@@ -28,10 +28,9 @@ async fn an_operation_without_a_body_refuses_members_and_changes_nothing(world: 
         for body in [json!({"nonsense": 1, "confirm_user_name": "wrong"}), json!([]), json!(null)] {
             let problem = owner.delete(&path, body.clone()).await.refused(422, "invalid_body");
             let detail = problem["detail"].as_str().unwrap();
-            assert!(
-                detail.contains("takes no members") && detail.contains("Nothing was changed."),
-                "{path} {detail}"
-            );
+            // The deletion of a user has members.
+            let is_said = detail.contains("takes no members") || path == user;
+            assert!(is_said && detail.contains("Nothing was changed."), "{path} {detail}");
         }
         // The order of the checks holds: an unknown object comes first.
         let unknown = owner.delete("/users/usr_0000000000000000000000", json!({"nonsense": 1})).await;

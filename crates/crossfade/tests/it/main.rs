@@ -55,6 +55,7 @@ mod model;
 mod oauth;
 mod observe;
 mod one_registration;
+mod owners;
 mod pipeline;
 mod quarantine;
 mod receiver;

@@ -117,6 +117,7 @@ async fn metrics_count_what_happened_and_name_nobody(world: World) {
         ("crossfade_registrations", 1.0),
         ("crossfade_transitions_running", 1.0),
         ("crossfade_secrets_overdue", 0.0),
+        ("crossfade_clients_ownerless", 0.0),
         ("crossfade_secrets_warned{hours=\"24\"}", 0.0),
         ("crossfade_evidence_lost_until_timestamp_seconds", 0.0),
         ("crossfade_jobs_failed_total", 0.0),

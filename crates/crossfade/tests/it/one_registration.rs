@@ -100,6 +100,7 @@ async fn a_token_of_one_registration_rotates_it_and_does_nothing_else(world: Wor
         "list_usage_series",
         "read_change_over",
         "read_client",
+        "read_client_messages",
         "read_me",
         "read_registration",
     ];

@@ -309,6 +309,8 @@ impl<'w> Stage<'w> {
         let (is_own, platform) = (object == 0, Object::Platform);
         let permission = match operation.access() {
             Access::Known => return YES,
+            // Nobody here is an owner of a client.
+            Access::OwnOr(permission) if operation.path().contains("{client}") => permission,
             Access::OwnOr(permission) => {
                 return if is_own || may(permission, platform) { YES } else { "404" };
             }

@@ -38,6 +38,8 @@ pub struct Letter {
     pub button: &'static str,
     /// Where the button leads.
     pub url: String,
+    /// Sentence about the time zone of its times.
+    pub times: String,
     /// Why the recipient gets it.
     pub because: String,
 }

@@ -114,6 +114,7 @@ async fn converse(stream: tokio::net::TcpStream, answers: Answers, messages: mps
 
 fn letter() -> Letter {
     Letter {
+        times: "Times are in UTC.".into(),
         subject: "Secret rotated: Billing in production".into(),
         heading: "The secret was rotated: Billing in production".into(),
         is_urgent: false,

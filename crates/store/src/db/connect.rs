@@ -288,6 +288,8 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (36, "programs", include_str!("../../migrations/0036_programs.sql")),
     (37, "unsealed_ends", include_str!("../../migrations/0037_unsealed_ends.sql")),
     (38, "webhooks", include_str!("../../migrations/0038_webhooks.sql")),
+    (39, "owners", include_str!("../../migrations/0039_owners.sql")),
+    (42, "time_zones", include_str!("../../migrations/0042_time_zones.sql")),
     (44, "message_origin", include_str!("../../migrations/0044_message_origin.sql")),
 ];
 

@@ -71,6 +71,8 @@ const ROWS: &[(i64, i64, &str)] = &[
     (29, i64::MAX, "INSERT INTO audit_statements (seq, kind, at, signed) VALUES (2, 'start', 1, '{}')"),
     (38, i64::MAX, "INSERT INTO webhooks (id, name, url, environments, events, format, signing_secret, created_at, created_by, version)
          VALUES ('wh_1', 'Rotations', 'https://hooks.example.com/', '[]', '[]', 'standard', {B}, 1, 'usr_1', 1)"),
+    (39, i64::MAX, "INSERT INTO seen (rotation_id, user_id, seen_at) VALUES ('rot_1', 'usr_1', 1)"),
+    (39, i64::MAX, "INSERT INTO messages_off (subject, word, since) VALUES ('cl_1', 'digest', 1)"),
     (21, i64::MAX, "INSERT INTO unreadable_proxies (address, noted_at) VALUES ('192.0.2.9', 1)"),
 ];
 

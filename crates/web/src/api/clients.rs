@@ -10,7 +10,7 @@ use crossfade_app::{ClientPath, ClientQuery, RegistrationPath};
 use crossfade_core::{api, registration::AuthMethod};
 
 /// Filter parameters of the list of clients.
-const CLIENT_FILTERS: &[&str] = &["q", "property_id", "environment", "overdue"];
+const CLIENT_FILTERS: &[&str] = &["q", "property_id", "environment", "overdue", "ownerless"];
 
 pub(super) async fn list(call: Call) -> Reply {
     let query = ClientQuery {
@@ -19,6 +19,7 @@ pub(super) async fn list(call: Call) -> Reply {
         property_id: call.parameter("property_id"),
         environment: call.parameter("environment"),
         overdue: call.parameter("overdue"),
+        ownerless: call.parameter("ownerless"),
     };
     page(&call.uri, &call.app.list_clients(&call.principal, &query).await?)
 }

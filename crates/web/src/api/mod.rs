@@ -7,6 +7,7 @@ mod drills;
 mod environments;
 mod examples;
 mod leaks;
+mod messages;
 mod openapi;
 mod properties;
 mod quarantine;
@@ -57,6 +58,10 @@ fn route(operation: Operation) -> Route {
     use Operation::*;
     match operation {
         ReadMe => of(operation, users::read_me, users::read_me_shape),
+        ReadOwnMessages => of(operation, messages::read_own, messages::read_own_shape),
+        UpdateOwnMessages => of(operation, messages::update_own, messages::update_own_shape),
+        ReadClientMessages => of(operation, messages::read_of_client, messages::read_of_client_shape),
+        UpdateClientMessages => of(operation, messages::update_of_client, messages::update_of_client_shape),
         ListProperties => of(operation, properties::list, properties::list_shape),
         CreateProperty => of(operation, properties::create, properties::create_shape),
         ReadProperty => of(operation, properties::read, properties::read_shape),
@@ -90,6 +95,7 @@ fn route(operation: Operation) -> Route {
         ExtendSecret => of(operation, secrets::extend, secrets::extend_shape),
         ListRotations => of(operation, secrets::list_rotations, secrets::list_rotations_shape),
         RollbackSecret => of(operation, secrets::rollback, secrets::rollback_shape),
+        MarkSeen => of(operation, secrets::mark_seen, secrets::mark_seen_shape),
         ScheduleDrill => of(operation, drills::schedule, drills::schedule_shape),
         ListDrills => of(operation, drills::list, drills::list_shape),
         StopDrill => of(operation, drills::stop, drills::stop_shape),

@@ -199,6 +199,10 @@ fn query_schema(name: &str) -> (Value, &'static str) {
             json!({"type": "boolean"}),
             "true: only clients with a secret older than its environment's maximum age.",
         ),
+        "ownerless" => (
+            json!({"type": "boolean"}),
+            "true: only clients without an owner, about whom nobody is notified.",
+        ),
         "actor" => (text(200), "Only events by the actor with this ID."),
         "action" => {
             let words: Vec<_> =

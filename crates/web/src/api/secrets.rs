@@ -99,6 +99,15 @@ pub(super) fn rollback_shape(schemas: &mut Schemas) -> Shape {
     schemas.reads(shape, &api::RollBackRotation { reason, ..Default::default() })
 }
 
+pub(super) async fn mark_seen(Ids((client, environment, rotation)): Part, call: Call) -> Reply {
+    let path = RegistrationPath { client: &client, environment: &environment };
+    ok(&call.app.mark_seen(&call.request(), path, &rotation, call.optional_input()).await?)
+}
+
+pub(super) fn mark_seen_shape(schemas: &mut Schemas) -> Shape {
+    schemas.answers::<api::TransitionSeen>(200)
+}
+
 /// Filter parameters of the list of sources.
 const USAGE_FILTERS: &[&str] = &["since"];
 

@@ -58,15 +58,22 @@ pub(super) async fn update(Ids(user): Ids<String>, call: Call) -> Reply {
 
 pub(super) fn update_shape(schemas: &mut Schemas) -> Shape {
     let shape = schemas.tagged::<api::User>(200);
-    schemas.reads(shape, &api::UpdateUser { name: Some("Grace H.".into()), email: None })
+    schemas.reads(shape, &api::UpdateUser { name: Some("Grace H.".into()), ..Default::default() })
 }
 
 pub(super) async fn delete(Ids(user): Ids<String>, call: Call) -> Reply {
-    done(call.app.delete_user(&call.request(), UserPath(&user), call.deletion()).await?)
+    let handed_over = call.app.delete_user(&call.request(), UserPath(&user), call.optional_input()).await?;
+    if handed_over.handed_over_count == 0 { done(()) } else { ok(&handed_over) }
 }
 
-pub(super) fn delete_shape(_: &mut Schemas) -> Shape {
-    nothing(204)
+pub(super) fn delete_shape(schemas: &mut Schemas) -> Shape {
+    let text = "The user owned clients, which were handed over.";
+    let shape = schemas.or_answers::<api::HandedOver>(nothing(204), 200, text);
+    let example = api::DeleteUser {
+        hand_over_to: Some("team@example.com".into()),
+        confirm_user_name: Some("Grace".into()),
+    };
+    Shape { body_optional: true, ..schemas.reads(shape, &example) }
 }
 
 pub(super) async fn create_link(Ids(user): Ids<String>, call: Call) -> Reply {

@@ -18,8 +18,12 @@ use axum::{
     extract::{Path, Query, State},
     response::Response,
 };
-use crossfade_app::{AccountTokens, ListQuery, NO_INPUT, NamedRegistration, SessionSummary};
-use crossfade_core::{Code, Problem, Timestamp, UserId, api::Token, roles::Permission};
+use crossfade_app::{AccountTokens, Input, ListQuery, NO_INPUT, NamedRegistration, SessionSummary};
+use crossfade_core::{
+    Code, Problem, Timestamp, UserId,
+    api::{Token, UpdateOwnMessages},
+    roles::Permission,
+};
 use serde::Deserialize;
 
 #[derive(Template)]
@@ -42,6 +46,7 @@ struct AccountPage {
     /// Where the next page of tokens starts.
     next: String,
     is_first: bool,
+    messages: Form,
     password: Form,
     /// The initial form for signing out everywhere.
     ending: Form,
@@ -75,6 +80,11 @@ impl AccountPage {
         let tokens = signed.app.list_own_tokens(&signed.session, &query).await?;
         let offered = ListQuery { limit: Some(OFFERED.to_owned()), cursor: None };
         let mut live = signed.app.list_own_tokens(&signed.session, &offered).await?;
+        let own = signed.app.read_own_messages(signed.principal()).await?;
+        let messages = Fields::default()
+            .with("version", own.version.to_string())
+            .with("time_zone", own.object.time_zone.unwrap_or_default());
+        let messages = own.object.off.into_iter().fold(messages, |fields, word| fields.with("off", word));
         let now = signed.session.now;
         live.items.retain(|token| token.expires_at.is_none_or(|expires_at| now < expires_at));
         Ok(Self {
@@ -92,6 +102,7 @@ impl AccountPage {
                 .map(|cursor| format!("/console/account?cursor={cursor}#tokens-title"))
                 .unwrap_or_default(),
             is_first,
+            messages: Form::new("messages", messages),
             password: Form::new("password", Fields::default().with(END_TOKENS, "yes")),
             ending: Form::new("sign-out", Fields::default().with(END_TOKENS, "yes")),
             token: Form::new("token", Fields::default().with("expires_days", "90")),
@@ -117,6 +128,7 @@ pub(super) async fn show(signed: SignedIn, Query(asked): Query<Asked>) -> Reply 
         "password-tokens" => {
             Some("Your password was changed. All other sessions and all your API tokens have ended.")
         }
+        "messages" => Some("Your messages and your time zone were saved."),
         "ended" => Some("The session has ended."),
         "token-deleted" => Some("The token was deleted. Anything that uses it is refused from now on."),
         _ => None,
@@ -144,6 +156,30 @@ pub(super) async fn end_sessions(State(web): State<Web>, Submitted { signed, fie
             AccountTokens::Keep => "everywhere",
         },
     ))
+}
+
+pub(super) async fn switch_messages(Fresh { signed, fields }: Fresh) -> Reply {
+    let body = UpdateOwnMessages {
+        time_zone: fields.filled("time_zone").map(|name| name.trim().to_owned()),
+        off: fields.all("off").map(str::to_owned).collect(),
+    };
+    match signed.app.update_own_messages(&signed.request_for(&fields), Input::Value(body)).await {
+        Ok(_) => Ok(to("messages")),
+        Err(error) if error.is_about_input() => {
+            let mut shown = AccountPage::load(&signed, None).await?;
+            let answer = status(&error.problem);
+            shown.messages = match error.problem.code {
+                Code::PreconditionFailed => shown.messages.overtaken(
+                    fields,
+                    None,
+                    &[("time_zone", "Time zone"), ("off", "Switched off")],
+                ),
+                _ => Form::new("messages", fields).refused(error.problem),
+            };
+            Ok(page_with(answer, &shown))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 pub(super) async fn change_password(Submitted { signed, fields }: Submitted) -> Reply {
@@ -268,6 +304,7 @@ mod tests {
             ],
             tokens: vec![token(1, None), token(2, Some(vec!["client:read".into()]))],
             live: vec![token(1, None), token(2, None)],
+            messages: Form::new("messages", Fields::default().with("off", "secret.rotated")),
             has_more: false,
             password: Form::new("password", Fields::default().with(END_TOKENS, "yes")),
             ending: Form::new("sign-out", Fields::default().with(END_TOKENS, "yes")),

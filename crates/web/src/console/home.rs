@@ -34,6 +34,8 @@ struct HomePage {
     mail: Option<(&'static str, String)>,
     /// That webhooks were disabled.
     webhooks: Option<String>,
+    /// Sentence about clients without an owner.
+    ownerless: Option<String>,
     transitions: Vec<Moving>,
     overdue: Vec<Overdue>,
     more_overdue: bool,
@@ -179,6 +181,17 @@ async fn broken_webhooks(app: &App, principal: &Principal) -> Result<Option<Stri
     })
 }
 
+/// Returns a sentence about clients without an owner; `None` if each has one.
+fn without_owner((count, has_more): (u64, bool)) -> Option<String> {
+    let clients = match (count, has_more) {
+        (0, _) => return None,
+        (1, false) => "1 client has no owner".to_owned(),
+        (count, false) => format!("{count} clients have no owner"),
+        (count, true) => format!("At least {count} clients have no owner"),
+    };
+    Some(format!("{clients}. Nobody is notified of rotations and deadlines."))
+}
+
 pub(super) async fn show(signed: SignedIn) -> Reply {
     let (app, principal) = (&signed.app, signed.principal());
     if !principal.may_somewhere(Permission::ClientRead) {
@@ -193,6 +206,7 @@ pub(super) async fn show(signed: SignedIn) -> Reply {
         clock: app.clock_warning(),
         mail: no_mail(app, principal).filter(|_| read.has_clients),
         webhooks: broken_webhooks(app, principal).await?,
+        ownerless: without_owner(read.ownerless),
         transitions: read.transitions.into_iter().filter_map(|it| moving(it, &known, now)).collect(),
         overdue: read.overdue.into_iter().filter_map(|it| overdue(it, &known, now)).collect(),
         more_overdue: read.more_overdue,
@@ -213,6 +227,7 @@ mod tests {
             clock: None,
             mail: None,
             webhooks: None,
+            ownerless: without_owner((2, false)).filter(|_| has_clients),
             transitions,
             overdue: Vec::new(),
             more_overdue: false,
@@ -226,6 +241,15 @@ mod tests {
     fn a_new_instance_is_told_what_comes_first_and_a_calm_one_that_it_is_calm() {
         assert!(sample(Vec::new(), false).contains("Create client"));
         assert!(sample(Vec::new(), true).contains("Nothing needs attention"));
+    }
+
+    #[test]
+    fn clients_without_an_owner_are_counted_and_linked() {
+        let html = sample(Vec::new(), true);
+        assert!(html.contains("2 clients have no owner") && html.contains("/console/clients?ownerless=true"));
+        let said = |count, has_more| without_owner((count, has_more)).unwrap_or_default();
+        assert!(said(0, false).is_empty() && said(1, false).starts_with("1 client has no owner."));
+        assert!(said(20, true).starts_with("At least 20 clients"));
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod properties;
 mod quarantine;
 mod session;
 mod sign_in;
+mod switches;
 mod theme;
 mod webhooks;
 mod words;
@@ -84,6 +85,7 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         .route("/console/confirm", post(confirm::submit))
         .route("/console/theme", post(theme::submit))
         .route("/console/account", get(account::show))
+        .route("/console/account/messages", post(account::switch_messages))
         .route("/console/account/password", post(account::change_password))
         .route("/console/account/sessions/end", post(account::end_sessions))
         .route("/console/account/sessions/{session}/end", post(account::end_session))

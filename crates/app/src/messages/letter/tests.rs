@@ -8,7 +8,13 @@ const AT: &str = "2026-11-24T13:05:59.000000Z";
 const BASE: &str = "https://auth.example.com";
 
 fn message(event: Action, details: Value) -> Notification {
-    let is_about_client = [Action::ClientUpdated, Action::ClientDeleted].contains(&event);
+    let is_about_client = [
+        Action::ClientUpdated,
+        Action::ClientHandedOver,
+        Action::ClientMessagesUpdated,
+        Action::ClientDeleted,
+    ]
+    .contains(&event);
     Notification {
         id: "0123456789abcdefghijkl".into(),
         created_at: Timestamp::from_seconds(1_795_525_500),
@@ -43,6 +49,7 @@ fn samples() -> Vec<Notification> {
     let self_rotation = |on: bool| json!({"before": {"enabled": true, "self_rotation": !on}, "after": {"enabled": true, "self_rotation": on}});
     let owners =
         |before: &[&str], after: &[&str]| json!({"before": {"owners": before}, "after": {"owners": after}});
+    let handed_over = |cause: &str, before: &[&str], after: &[&str]| json!({"user_name": "Alan Turing", "cause": cause, "heirs": "chosen", "owners_before": before, "owners": after});
     let (ada, grace) = ("ada@example.com", "grace@example.com");
     vec![
         message(Action::SecretRotated, rotated(24, false)),
@@ -65,6 +72,10 @@ fn samples() -> Vec<Notification> {
         message(Action::ClientUpdated, owners(&[], &[ada])),
         message(Action::ClientUpdated, owners(&[ada], &[grace])),
         message(Action::ClientUpdated, owners(&[ada], &[ada, grace])),
+        message(Action::ClientHandedOver, handed_over("account_deleted", &[grace], &[ada])),
+        message(Action::ClientHandedOver, handed_over("address_changed", &[ada], &[grace])),
+        message(Action::ClientHandedOver, handed_over("account_deleted", &[ada, grace], &[ada])),
+        message(Action::ClientMessagesUpdated, json!({"off_before": [], "off": ["wake"]})),
         message(Action::ClientDeleted, json!({"name": "Billing API"})),
         message(Action::WebhookTested, json!({"webhook_id": "wh_1", "name": "Hook"})),
         message(
@@ -78,7 +89,7 @@ fn samples() -> Vec<Notification> {
 fn each_kind_of_message_says_what_happened_and_what_to_do() {
     let mut subjects = Vec::new();
     for message in samples() {
-        let letter = letter(&message, "ada@example.com", BASE).unwrap();
+        let letter = letter(&message, "ada@example.com", BASE, &TimeZone::UTC).unwrap();
         let (html, text) = letter.render().unwrap();
         for part in ["Billing API", "Grace Hopper", "quarterly rotation", "24 Nov 2026, 13:05 UTC"] {
             assert!(html.contains(part) && text.contains(part), "{part}: {text}");
@@ -98,7 +109,7 @@ fn a_long_name_is_cut_in_the_subject_and_markup_is_text() {
     let mut message = samples().remove(0);
     message.client_name = Some("é".repeat(200));
     message.reason = Some("<script>alert(1)</script>".into());
-    let letter = letter(&message, "ada@example.com", BASE).unwrap();
+    let letter = letter(&message, "ada@example.com", BASE, &TimeZone::UTC).unwrap();
     assert!(letter.subject.chars().count() < 120, "{}", letter.subject);
     let (html, _) = letter.render().unwrap();
     assert!(!html.contains("<script") && html.contains(&"é".repeat(200)), "{html}");
@@ -127,7 +138,10 @@ fn what_weakens_a_client_or_ends_a_secret_is_told_as_such() {
 #[test]
 fn facts_that_cannot_be_read_make_no_letter() {
     for event in [Action::SecretRotated, Action::DeadlineNear, Action::DrillFinished, Action::OwnerCreated] {
-        assert_eq!(letter(&message(event, json!({"expires_at": "soon"})), "ada@example.com", BASE), None);
+        assert_eq!(
+            letter(&message(event, json!({"expires_at": "soon"})), "ada@example.com", BASE, &TimeZone::UTC),
+            None
+        );
     }
 }
 
@@ -136,7 +150,49 @@ fn an_owner_who_was_removed_is_told_so() {
     let message =
         samples().into_iter().find(|it| it.details["after"]["owners"] == json!(["grace@example.com"]));
     let message = message.unwrap();
-    let to = |who| letter(&message, who, BASE).unwrap();
+    let to = |who| letter(&message, who, BASE, &TimeZone::UTC).unwrap();
     assert!(to("ada@example.com").because.contains("you were an owner"));
     assert!(to("grace@example.com").because.contains("you are an owner"));
+}
+
+#[test]
+fn a_reader_in_a_time_zone_gets_its_times_and_those_of_utc() {
+    let zone = TimeZone::parse("time_zone", "Europe/Berlin").unwrap();
+    for message in samples() {
+        let letter = letter(&message, "ada@example.com", BASE, &zone).unwrap();
+        let (html, text) = letter.render().unwrap();
+        for written in [html, text.replace('\n', " ")] {
+            assert!(written.contains("24 Nov 2026, 14:05 in Berlin (13:05 UTC)"), "{written}");
+            assert!(written.contains("Times are in Berlin and UTC."), "{written}");
+        }
+    }
+}
+
+#[test]
+fn a_warning_leads_to_the_button_and_tells_a_manager_why() {
+    let message = samples().into_iter().find(|it| it.event == Action::DeadlineNear).unwrap();
+    let to = |who| letter(&message, who, BASE, &TimeZone::UTC).unwrap();
+    assert!(to("ada@example.com").because.contains("you are an owner"));
+    let manager = to("manager@example.com");
+    assert!(manager.because.contains("you manage Billing API, and nobody has marked"), "{manager:?}");
+    // A link that acted would be followed by scanners of mail; this one leads to the page.
+    assert!(manager.url.ends_with("/environments/production/security#seen"), "{manager:?}");
+}
+
+#[test]
+fn a_person_is_told_of_what_was_switched_off() {
+    let facts = json!({"account": "ada@example.com", "before": {"off": []}, "after": {"off": ["wake", "secret.rotated"]}});
+    let message = Notification {
+        client_id: None,
+        client_name: None,
+        environment: None,
+        ..message(Action::OwnMessagesUpdated, facts)
+    };
+    let letter = letter(&message, "ada@example.com", BASE, &TimeZone::UTC).unwrap();
+    let (_, text) = letter.render().unwrap();
+    assert!(text.contains("wake, secret.rotated") && letter.url.ends_with("/console/account"), "{text}");
+    assert_eq!(
+        super::letter(&Notification { event: Action::SecretRotated, ..message }, "a@b", BASE, &TimeZone::UTC),
+        None
+    );
 }

@@ -4,6 +4,8 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 /// What asks for a fresh sign-in: what gives or takes secrets, access or working clients.
 pub const FRESH: &[&str] = &[
+    // Someone else could hide from a person what happens to their clients.
+    "/console/account/messages",
     "/console/account/tokens",
     "/console/account/tokens/{token}/delete",
     "/console/clients/new",
@@ -20,6 +22,7 @@ pub const FRESH: &[&str] = &[
     "/console/clients/{client}/environments/{environment}/{tab}",
     // Its owners, to whom its messages go.
     "/console/clients/{client}/settings",
+    "/console/clients/{client}/messages",
     "/console/environments/{environment}",
     "/console/environments/{environment}/delete",
     "/console/environments/{environment}/keys",
@@ -55,6 +58,8 @@ pub const NOT_FRESH: &[&str] = &[
     "/console/properties",
     "/console/properties/{property}",
     "/console/theme",
+    // Says that the account knows of a transition.
+    "/console/clients/{client}/environments/{environment}/rotations/{rotation}/seen",
     // Changes nothing. Ending what it finds asks for a fresh sign-in.
     "/console/leaks",
     // Send what the webhook gets anyway, to the URL that it has.

@@ -61,6 +61,7 @@ const PAGES: &[(&str, Shows)] = &[
     ("/console/clients/{client}/environments/{environment}/live?tab=security", Operates(ReadRegistration)),
     ("/console/clients/{client}/environments/{environment}/rotate", Redirects),
     ("/console/clients/{client}/environments/{environment}/rotations/{rotation}/rollback", Redirects),
+    ("/console/clients/{client}/environments/{environment}/rotations/{rotation}/seen", Redirects),
     ("/console/clients/{client}/environments/{environment}/secrets/{secret}/extend", Redirects),
     ("/console/clients/{client}/environments/{environment}/secrets/{secret}/revoke", Redirects),
     ("/console/clients/{client}/environments/{environment}/security", Operates(ReadRegistration)),
@@ -86,6 +87,7 @@ const PAGES: &[(&str, Shows)] = &[
 
 /// Forms, by the path that they are sent to. What ends the role or the session comes last.
 const FORMS: &[(&str, Shows)] = &[
+    ("/console/account/messages", Operates(UpdateOwnMessages)),
     ("/console/account/password", Own),
     ("/console/account/sessions/{session}/end", OwnSession),
     ("/console/account/tokens", Own),
@@ -100,10 +102,12 @@ const FORMS: &[(&str, Shows)] = &[
         "/console/clients/{client}/environments/{environment}/rotations/{rotation}/rollback",
         Operates(RollbackSecret),
     ),
+    ("/console/clients/{client}/environments/{environment}/rotations/{rotation}/seen", Operates(MarkSeen)),
     ("/console/clients/{client}/environments/{environment}/secrets/{secret}/extend", Operates(ExtendSecret)),
     ("/console/clients/{client}/environments/{environment}/secrets/{secret}/reveal", Operates(RevealSecret)),
     ("/console/clients/{client}/environments/{environment}/secrets/{secret}/revoke", Operates(RevokeSecret)),
     ("/console/clients/{client}/environments/{environment}/settings", Operates(UpdateRegistration)),
+    ("/console/clients/{client}/messages", Operates(UpdateClientMessages)),
     ("/console/clients/{client}/settings", Operates(UpdateClient)),
     ("/console/confirm", Own),
     ("/console/environments", Operates(CreateEnvironment)),
@@ -138,6 +142,8 @@ const FORMS: &[(&str, Shows)] = &[
 /// Operations that the Console offers in no way of their own: its pages show the same as parts.
 const WITHOUT_A_ROUTE: &[Operation] = &[
     ReadMe,
+    ReadOwnMessages,
+    ReadClientMessages,
     ReadLimits,
     ListSigningKeys,
     ListSecrets,

@@ -269,3 +269,25 @@ customElements.define("local-days", class extends HTMLElement {
     });
   }
 });
+
+/** Offers the time zone of the browser for a field. Without a script it is typed. */
+customElements.define("own-zone", class extends HTMLElement {
+  connectedCallback() {
+    const field = document.getElementById(this.getAttribute("for"));
+    const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    if (!field || !zone) return;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "button small";
+    button.textContent = `Use ${zone}`;
+    const show = () => { this.hidden = field.value.trim() === zone; };
+    button.addEventListener("click", () => {
+      field.value = zone;
+      show();
+      field.focus();
+    });
+    field.addEventListener("input", show);
+    show();
+    this.replaceChildren(button);
+  }
+});

@@ -16,7 +16,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Redirect},
 };
-use crossfade_app::{Error, IdempotencyKey, Input, RegistrationPath, Request};
+use crossfade_app::{Error, IdempotencyKey, Input, NO_INPUT, RegistrationPath, Request};
 use crossfade_core::{
     Code, Problem, SecretId,
     api::{
@@ -278,6 +278,21 @@ pub(super) async fn extend(
             })
             .await
         }
+    }
+}
+
+/// Records that the person knows of the transition. A link in a mail leads to the page; only this form acts, because
+/// scanners of mail follow links.
+pub(super) async fn mark_seen(
+    Path((client, environment, rotation)): Path<(String, String, String)>,
+    signed: SignedIn,
+) -> Reply {
+    let names = (client, environment);
+    match signed.app.mark_seen(&signed.request(), of(&names), &rotation, NO_INPUT).await {
+        Ok(_) => Ok(to(&names, "security", "seen")),
+        // It ended while the page was open, which the page now says.
+        Err(error) if error.problem.code == Code::NotRetiring => Ok(to(&names, "security", "")),
+        Err(error) => Err(error.into()),
     }
 }
 

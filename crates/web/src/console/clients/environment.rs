@@ -164,7 +164,7 @@ impl EnvironmentPage {
         let path = RegistrationPath { client, environment: slug };
         let (frame, read, may) = signed.app.read_security(signed.principal(), path, &history.asked()).await?;
         let place = Place::of(frame);
-        let s = Secrets::of(&place, slug, (read, may), history)?;
+        let s = Secrets::of(&place, slug, (read, may), (signed.principal().user().clone(), history))?;
         let badge = place.badges.get(slug).map(|known| known.badge.clone());
         let badge = badge.ok_or_else(Problem::not_found)?;
         Ok(Self {
@@ -239,6 +239,10 @@ fn done(word: &str, s: &Secrets) -> Option<String> {
                 s.client, s.environment.name
             );
             with_tokens(sentence, s)
+        }
+        ("seen", _) => {
+            "Recorded that you know of this transition. The client’s managers are not warned in addition."
+                .to_owned()
         }
         ("revoked", _) => {
             with_tokens("The old secret was revoked. Only the current secret is valid.".to_owned(), s)

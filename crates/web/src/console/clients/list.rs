@@ -82,7 +82,7 @@ fn order(fields: &Fields) -> ClientOrder {
 /// The filters of the page, for links to other pages with the same filters.
 struct Address(Fields);
 
-const FILTERS: [&str; 4] = ["q", "property_id", "environment", "overdue"];
+const FILTERS: [&str; 5] = ["q", "property_id", "environment", "overdue", "ownerless"];
 
 impl Address {
     fn with(&self, more: &[(&str, &str)]) -> String {
@@ -117,6 +117,7 @@ fn query(fields: &Fields) -> ClientQuery {
         property_id: own("property_id"),
         environment: own("environment"),
         overdue: own("overdue"),
+        ownerless: own("ownerless"),
     }
 }
 

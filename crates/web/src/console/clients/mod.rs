@@ -30,6 +30,7 @@ pub(super) fn router() -> Router<Web> {
         .route("/console/clients/new", get(create::show).post(create::submit))
         .route("/console/clients/{client}", get(overview::show))
         .route("/console/clients/{client}/settings", get(settings::show).post(settings::submit))
+        .route("/console/clients/{client}/messages", post(settings::switch_messages))
         .route("/console/clients/{client}/environments", post(settings::add_environment))
         .route("/console/clients/{client}/delete", post(settings::delete))
         .route("/console/clients/{client}/environments/{environment}", get(environment::start))
@@ -65,5 +66,9 @@ pub(super) fn router() -> Router<Web> {
         .route(
             "/console/clients/{client}/environments/{environment}/rotations/{rotation}/rollback",
             get(environment::back).post(change::rollback),
+        )
+        .route(
+            "/console/clients/{client}/environments/{environment}/rotations/{rotation}/seen",
+            get(environment::back).post(change::mark_seen),
         )
 }

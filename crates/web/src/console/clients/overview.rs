@@ -14,6 +14,7 @@ use crossfade_app::{ClientOverview, ClientPath, Rotator, Rotators};
 use crossfade_core::{
     Timestamp, api,
     environment::Slug,
+    owners::OwnerKind,
     roles::{Permission, Scope},
 };
 

@@ -9,7 +9,7 @@ use crate::console::{
 use crate::reply::Refused;
 use crossfade_app::{Abilities, RotationLine, Security};
 use crossfade_core::{
-    Timestamp,
+    Timestamp, UserId,
     api::{self, ChangeOver, RefusedCaller, Secret, Usage},
     change_over::Verdict,
     rotation::{SecretState, is_overdue, latest_deadline},
@@ -35,6 +35,8 @@ pub(super) struct Secrets {
     pub(super) registration: api::Registration,
     pub(super) version: i64,
     pub(super) may: Abilities,
+    /// Account that reads the page.
+    reader: UserId,
     /// Path to which the forms of this registration are sent.
     pub(super) path: String,
     pub(super) current: Option<Secret>,
@@ -120,7 +122,7 @@ impl Secrets {
         place: &Place,
         slug: &str,
         (read, may): (Security, Abilities),
-        place_in_history: HistoryPlace,
+        (reader, place_in_history): (UserId, HistoryPlace),
     ) -> Result<Self, Refused> {
         let Security { now, registration, version, secrets, history, latest, drills, .. } = read;
         let Security { usage: callers, change_over, last_token_ends_at, .. } = read;
@@ -196,6 +198,7 @@ impl Secrets {
             registration,
             version,
             may,
+            reader,
             path: place.environment_path(slug),
             current,
             old,
@@ -212,6 +215,16 @@ impl Secrets {
             more_callers: callers.next_cursor.is_some(),
             callers: callers.items,
         })
+    }
+
+    /// Returns who has said that they know of the running transition.
+    pub(super) fn seen(&self) -> &[api::Seen] {
+        self.latest.as_ref().map_or(&[], |line| &line.rotation.seen)
+    }
+
+    /// Whether the reader can say so and has not.
+    pub(super) fn may_see(&self) -> bool {
+        self.may.see && !self.seen().iter().any(|it| it.user_id == self.reader)
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -375,6 +388,7 @@ pub(super) mod samples {
             registration: serde_json::from_value(registration).unwrap(),
             version: 3,
             may,
+            reader: UserId::parse(&id("usr", 2)).unwrap(),
             path: "/console/clients/cl_1/environments/production".into(),
             current: Some(secret(2, "current", None)),
             old: running.then_some(old),

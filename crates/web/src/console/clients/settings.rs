@@ -15,7 +15,7 @@ use axum::extract::Path;
 use crossfade_app::{ClientPath, Input};
 use crossfade_core::{
     Code, Problem,
-    api::{CreateRegistration, DeleteClient, UpdateClient},
+    api::{CreateRegistration, DeleteClient, UpdateClient, UpdateClientMessages},
 };
 
 #[derive(Template)]
@@ -28,6 +28,7 @@ struct SettingsPage {
     /// Environments in which it is not registered.
     others: Vec<(String, String)>,
     edit: Form,
+    messages: Form,
     add: Form,
     delete: Form,
 }
@@ -40,6 +41,10 @@ impl SettingsPage {
         )
     }
 
+    fn messages_hint(&self) -> String {
+        format!("Type {} to switch off more than before.", self.name)
+    }
+
     fn confirm_hint(&self) -> String {
         format!("Type {} to confirm.", self.name)
     }
@@ -50,6 +55,7 @@ const LABELS: [(&str, &str); 3] = [("name", "Name"), ("description", "Descriptio
 /// Which of the forms is shown again.
 enum Which {
     Edit,
+    Messages,
     Add,
     Delete,
 }
@@ -68,6 +74,12 @@ async fn load(signed: &SignedIn, client: &str) -> Result<SettingsPage, Refused> 
         .with("owners", it.owners.join("\n"))
         .with("confirm_client_name", "")
         .with("version", place.version.to_string());
+    let of_client = signed.app.read_client_messages(signed.principal(), ClientPath(client)).await?;
+    let messages = Fields::default()
+        .with("version", of_client.version.to_string())
+        .with("confirm_client_name", "")
+        .with("reason", "");
+    let messages = of_client.object.off.into_iter().fold(messages, |fields, word| fields.with("off", word));
     Ok(SettingsPage {
         layout: place.layout(signed),
         tabs: place.tabs("Client settings"),
@@ -75,6 +87,7 @@ async fn load(signed: &SignedIn, client: &str) -> Result<SettingsPage, Refused> 
         name: it.name.clone(),
         others: others.map(|other| (other.slug.clone(), other.name.clone())).collect(),
         edit: Form::new("edit", fields),
+        messages: Form::new("messages", messages),
         add: Form::new("add", Fields::default()),
         delete: Form::new("delete", Fields::default().with("confirm_client_name", "").with("reason", "")),
     })
@@ -82,7 +95,11 @@ async fn load(signed: &SignedIn, client: &str) -> Result<SettingsPage, Refused> 
 
 pub(super) async fn show(Path(client): Path<String>, signed: SignedIn) -> Reply {
     let mut shown = load(&signed, &client).await?;
-    let done = (signed.said() == "saved").then_some("The client was updated.");
+    let done = match signed.said() {
+        "saved" => Some("The client was updated."),
+        "messages" => Some("The messages about the client were saved. Its owners are notified of a change."),
+        _ => None,
+    };
     shown.layout = shown.layout.done(done);
     Ok(page(&shown))
 }
@@ -106,6 +123,11 @@ async fn again(
             shown.edit = shown.edit.overtaken(fields, by, &LABELS);
         }
         Which::Edit => shown.edit = Form::new("edit", fields).refused(problem),
+        Which::Messages if problem.code == Code::PreconditionFailed => {
+            let by = signed.app.last_change_of_client(signed.principal(), ClientPath(client)).await?;
+            shown.messages = shown.messages.overtaken(fields, by, &[("off", "Switched off")]);
+        }
+        Which::Messages => shown.messages = Form::new("messages", fields).refused(problem),
         Which::Add => shown.add = Form::new("add", fields).refused(problem),
         Which::Delete => shown.delete = Form::new("delete", fields).refused(problem),
     }
@@ -135,6 +157,19 @@ pub(super) async fn submit(Path(client): Path<String>, Fresh { signed, fields }:
     {
         Ok(_) => Ok(redirect_with(&format!("/console/clients/{client}/settings"), "saved")),
         Err(error) => again(&signed, &client, fields, error, Which::Edit).await,
+    }
+}
+
+pub(super) async fn switch_messages(Path(client): Path<String>, Fresh { signed, fields }: Fresh) -> Reply {
+    let body = UpdateClientMessages {
+        off: fields.all("off").map(str::to_owned).collect(),
+        confirm_client_name: fields.filled("confirm_client_name").map(str::to_owned),
+        reason: fields.filled("reason").map(str::to_owned),
+    };
+    let request = signed.request_for(&fields);
+    match signed.app.update_client_messages(&request, ClientPath(&client), Input::Value(body)).await {
+        Ok(_) => Ok(redirect_with(&format!("/console/clients/{client}/settings"), "messages")),
+        Err(error) => again(&signed, &client, fields, error, Which::Messages).await,
     }
 }
 
@@ -189,6 +224,7 @@ mod tests {
             name: "Billing".into(),
             others: vec![("staging".into(), "Staging".into())],
             edit: Form::new("edit", Fields::default()),
+            messages: Form::new("messages", Fields::default()),
             add: Form::new("add", Fields::default()),
             delete: Form::new("delete", typed).refused(problem),
         };

@@ -37,6 +37,10 @@ struct PeoplePage {
     create: Form,
 }
 
+const HANDED_OVER: &str =
+    "The account was deleted, and its clients were handed over. The new owners are notified.";
+const OWNERLESS: &str = "The account was deleted. Some of its clients have no owner now, because nobody manages them: \
+    filter Clients by Without owner only.";
 const DELETED: &str = "The account was deleted with its sessions, tokens and roles.";
 
 #[derive(Deserialize, Default)]
@@ -49,7 +53,12 @@ impl PeoplePage {
     async fn load(signed: &SignedIn, asked: Asked) -> Result<Self, Refused> {
         let list = ListQuery { limit: None, cursor: asked.cursor.clone() };
         let found = signed.app.list_users(signed.principal(), asked.q.as_deref(), &list).await?;
-        let done = (signed.said() == "deleted").then_some(DELETED);
+        let done = match signed.said() {
+            "deleted" => Some(DELETED),
+            "handed-over" => Some(HANDED_OVER),
+            "ownerless" => Some(OWNERLESS),
+            _ => None,
+        };
         let layout = signed.layout(Section::People, "People");
         Ok(Self {
             layout: layout.done(done),

@@ -15,11 +15,11 @@ use crate::reply::{Refused, Reply};
 use askama::Template;
 use axum::{extract::Path, response::Response};
 use crossfade_app::{
-    ClientQuery, Deletion, Error, Input, ListQuery, NO_INPUT, Named, Request, UserPath, Versioned,
+    ClientQuery, Error, Input, ListQuery, NO_INPUT, Named, OwnedClients, Request, UserPath, Versioned,
 };
 use crossfade_core::{
     ClientId, Problem, PropertyId, Timestamp,
-    api::{CreateGrant, CreateLink, Environment, Grant, OneTimeLink, UpdateUser, User, UserKind},
+    api::{CreateGrant, CreateLink, DeleteUser, Environment, Grant, OneTimeLink, UpdateUser, User, UserKind},
     roles::{Permission, Role},
 };
 use std::collections::HashMap;
@@ -45,6 +45,8 @@ struct UserPage {
     edit: Form,
     grant: Form,
     delete: Form,
+    /// Clients that the account owns: their number and the names of the first.
+    owned: OwnedClients,
 }
 
 /// A role of the account, with the names of its scope.
@@ -104,7 +106,8 @@ impl UserPage {
         }
         let edit = Fields::default()
             .with("name", &*user.name)
-            .with("email", user.email.as_deref().unwrap_or_default());
+            .with("email", user.email.as_deref().unwrap_or_default())
+            .with("confirm_user_name", "");
         Ok(Self {
             layout: signed.layout(Section::People, &user.name).crumb("People", "/console/people"),
             now: signed.session.now,
@@ -118,7 +121,11 @@ impl UserPage {
             link: None,
             edit: Form::new("edit", edit),
             grant: Form::new("grant", Fields::default().with("scope", "platform")),
-            delete: Form::new("delete", Fields::default().with("confirm_user_name", "")),
+            delete: Form::new(
+                "delete",
+                Fields::default().with("hand_over_to", "").with("confirm_user_name", ""),
+            ),
+            owned: abilities.owned,
             user,
             version,
         })
@@ -135,6 +142,22 @@ impl UserPage {
 
     fn confirm_hint(&self) -> String {
         format!("Type {} to confirm.", self.user.name)
+    }
+
+    /// Returns a sentence about the clients that the account owns.
+    fn owns(&self) -> String {
+        let OwnedClients { count, names } = &self.owned;
+        let more = count.saturating_sub(names.len() as u64);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let clients = if *count == 1 { "1 client".to_owned() } else { format!("{count} clients") };
+        format!("{} owns {clients}: {}{more}.", self.user.name, names.join(", "))
+    }
+
+    fn owner_hint(&self) -> String {
+        format!(
+            "Required for a new email address: messages about these clients then go there. Type {}.",
+            self.user.name
+        )
     }
 
     fn token_command(&self) -> String {
@@ -194,6 +217,7 @@ pub(in crate::console) async fn update(Path(id): Path<String>, Fresh { signed, f
     let body = UpdateUser {
         name: Some(fields.text("name").to_owned()),
         email: fields.filled("email").map(str::to_owned),
+        confirm_user_name: fields.filled("confirm_user_name").map(str::to_owned),
     };
     // Of two simultaneous changes, the second is refused.
     let request = Request { if_match: fields.if_match(), ..signed.request() };
@@ -249,9 +273,20 @@ pub(in crate::console) async fn delete_grant(
 }
 
 pub(in crate::console) async fn delete(Path(id): Path<String>, Fresh { signed, fields }: Fresh) -> Reply {
-    let typed = Deletion::Typed(fields.text("confirm_user_name"));
-    match signed.app.delete_user(&signed.request(), UserPath(&id), typed).await {
-        Ok(()) => Ok(redirect_with("/console/people", "deleted")),
+    // The Console always asks for the name.
+    let body = DeleteUser {
+        hand_over_to: fields.filled("hand_over_to").map(str::to_owned),
+        confirm_user_name: Some(fields.text("confirm_user_name").to_owned()),
+    };
+    match signed.app.delete_user(&signed.request(), UserPath(&id), Input::Value(body)).await {
+        Ok(handed_over) => {
+            let done = match (handed_over.handed_over_count, handed_over.ownerless_count) {
+                (0, _) => "deleted",
+                (_, 0) => "handed-over",
+                _ => "ownerless",
+            };
+            Ok(redirect_with("/console/people", done))
+        }
         Err(error) => {
             refused(&signed, &id, error, |shown, problem| {
                 shown.delete = Form::new("delete", fields).refused(problem);
@@ -346,6 +381,7 @@ mod tests {
                 signing_key_rotation_days: None,
             }],
             closing: Vec::new(),
+            owned: OwnedClients { count: 3, names: vec!["Billing <API>".into(), "Ledger".into()] },
             link: None,
             edit: Form::new("edit", Fields::default()),
             delete: Form::new("delete", Fields::default()),

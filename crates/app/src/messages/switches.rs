@@ -1,0 +1,162 @@
+//! Switching messages off, for a person or for a client, and the time zone of a person.
+
+use crate::{
+    app::App,
+    clients::client::version,
+    error::Error,
+    frame::{
+        entry::About,
+        idempotency::Repeatable,
+        principal::Principal,
+        request::{Input, Request},
+        targets::{ClientPath, Names, Target, confirm},
+        versioned::Versioned,
+    },
+};
+use crossfade_core::{
+    Code, Operation, Problem, TimeZone,
+    api::{ClientMessages, MessageKind, OwnMessages, UpdateClientMessages, UpdateOwnMessages, UserKind},
+    audit::{Event, OwnMessagesFacts},
+    messages::{Switch, stops_more},
+    operations::Access,
+    text::Reason,
+};
+use crossfade_store::{Client, SwitchedFor, Tx, User};
+use serde_json::json;
+
+impl Repeatable for Versioned<OwnMessages> {}
+impl Repeatable for Versioned<ClientMessages> {}
+
+/// The principal's own account, of a person. A limited token is not that person: it must not hide from its owner what it
+/// does.
+#[derive(Clone, Copy)]
+struct OwnAccount;
+
+impl Target for OwnAccount {
+    type Loaded = User;
+
+    async fn load(&self, tx: &mut Tx, principal: &Principal, _: Access) -> Result<User, Error> {
+        let refused = |text: &str| Err(Problem::new(Code::Forbidden, text).into());
+        if principal.limit().is_some() || principal.only().is_some() {
+            return refused(
+                "A limited API token cannot read or change the messages to its owner. Nothing was changed.",
+            );
+        }
+        let user = tx.user(&principal.user).await?.ok_or_else(Problem::not_found)?;
+        if user.kind == UserKind::Program {
+            return refused("A program gets no messages. Nothing was changed.");
+        }
+        Ok(user)
+    }
+
+    fn names(&self) -> Names {
+        Names::default()
+    }
+}
+
+fn words(off: &[Switch]) -> Vec<String> {
+    off.iter().map(|switch| switch.as_str().to_owned()).collect()
+}
+
+fn shown_own(time_zone: Option<String>, off: &[Switch]) -> OwnMessages {
+    OwnMessages { time_zone, off: words(off), kinds: MessageKind::all(off) }
+}
+
+fn shown_of_client(off: &[Switch]) -> ClientMessages {
+    ClientMessages { off: words(off), kinds: MessageKind::all(off) }
+}
+
+impl App {
+    /// Returns the messages to the principal, and the version of its account.
+    pub async fn read_own_messages(&self, principal: &Principal) -> Result<Versioned<OwnMessages>, Error> {
+        self.view(Operation::ReadOwnMessages, principal, OwnAccount, async |tx, _, user: User| {
+            let off = tx.switches(SwitchedFor::Person(&user.id)).await?;
+            Ok(Versioned::new(shown_own(tx.time_zone(&user.id).await?, &off), user.version))
+        })
+        .await
+    }
+
+    /// Sets the messages to the principal, and its time zone. The principal is told.
+    pub async fn update_own_messages(
+        &self,
+        request: &Request<'_>,
+        input: Input<'_, UpdateOwnMessages>,
+    ) -> Result<Versioned<OwnMessages>, Error> {
+        self.change(Operation::UpdateOwnMessages, request, OwnAccount, async |act, _, user: User| {
+            act.matches(user.version)?;
+            let body = input.read()?;
+            let zone =
+                body.time_zone.as_deref().map(|name| TimeZone::parse("time_zone", name)).transpose()?;
+            let zone = zone.map(|zone| zone.name().to_owned());
+            let off = Switch::parse_all("off", &body.off)?;
+            let of = SwitchedFor::Person(&user.id);
+            let before = OwnMessagesFacts {
+                time_zone: act.tx.time_zone(&user.id).await?,
+                off: words(&act.tx.switches(of).await?),
+            };
+            let after = OwnMessagesFacts { time_zone: zone.clone(), off: words(&off) };
+            let has_switched = before.off != after.off;
+            act.tx.set_switches(of, &off, act.now).await?;
+            act.tx.set_time_zone(&user.id, zone.as_deref()).await?;
+            let event = Event::OwnMessagesUpdated { before, after };
+            act.audit(&event, About::target(&user.id)).await?;
+            if has_switched {
+                let facts = (json!({"account": user.email}), None);
+                act.tell_person(self.random.as_ref(), &event, user.email.as_deref(), facts).await?;
+            }
+            Ok(Versioned::new(shown_own(zone, &off), user.version + 1))
+        })
+        .await
+    }
+
+    /// Returns the messages about a client, and its version.
+    pub async fn read_client_messages(
+        &self,
+        principal: &Principal,
+        path: ClientPath<'_>,
+    ) -> Result<Versioned<ClientMessages>, Error> {
+        self.view(Operation::ReadClientMessages, principal, path, async |tx, principal, client: Client| {
+            let off = tx.switches(SwitchedFor::Client(&client.id)).await?;
+            Ok(Versioned::new(shown_of_client(&off), version(tx, principal, &client).await?))
+        })
+        .await
+    }
+
+    /// Sets the messages about a client. Its owners are told.
+    pub async fn update_client_messages(
+        &self,
+        request: &Request<'_>,
+        path: ClientPath<'_>,
+        input: Input<'_, UpdateClientMessages>,
+    ) -> Result<Versioned<ClientMessages>, Error> {
+        let operation = Operation::UpdateClientMessages;
+        self.change(operation, request, path, async |act, principal, mut client: Client| {
+            let read = version(act.tx, principal, &client).await?;
+            act.matches(read)?;
+            let body = input.read()?;
+            let off = Switch::parse_all("off", &body.off)?;
+            let reason = Reason::parse(body.reason.as_deref())?;
+            let of = SwitchedFor::Client(&client.id);
+            let before = act.tx.switches(of).await?;
+            // The owners hear less then: the name must be typed (rule 24).
+            if stops_more(&before, &off) || body.confirm_client_name.is_some() {
+                confirm(&client, body.confirm_client_name.as_deref())?;
+            }
+            act.tx.set_switches(of, &off, act.now).await?;
+            let event = Event::ClientMessagesUpdated { off_before: words(&before), off: words(&off) };
+            let about = About {
+                client: Some(&client.id),
+                target: Some(client.id.to_string()),
+                reason: Some(reason.as_str()),
+                ..About::default()
+            };
+            act.audit(&event, about).await?;
+            if before != off {
+                act.notify(self.random.as_ref(), &event, &client, None, Some(reason.as_str())).await?;
+            }
+            client.version += 1;
+            Ok(Versioned::new(shown_of_client(&off), version(act.tx, principal, &client).await?))
+        })
+        .await
+    }
+}
