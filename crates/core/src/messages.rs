@@ -1,6 +1,10 @@
 //! Messages to owners: their cause, until when they are of use, and when a failed delivery is tried again. Pure functions
 //! of the event and the time.
 
+mod kind;
+
+pub use kind::{Class, Kind, OffFor};
+
 use crate::{Timestamp, audit::Event};
 use std::time::Duration;
 
