@@ -12,6 +12,7 @@ mod clients;
 mod drills;
 mod evidence;
 mod leaks;
+mod mail;
 mod places;
 mod quarantine;
 mod secrets;
@@ -27,6 +28,7 @@ pub use evidence::{
     SharePoint, Usage, UsagePoint, VerdictReason,
 };
 pub use leaks::{FoundSecret, IdentifiedSecret, IdentifiedSecrets, IdentifySecrets};
+pub use mail::{Mail, MailReleased, ReleaseMail};
 pub use places::{
     CreateEnvironment, Environment, Limits, Property, PropertyBody, RotateSigningKey, SigningKey,
     UpdateEnvironment, UpdateLimits,

@@ -2,8 +2,12 @@
 //! of the event and the time.
 
 mod kind;
+mod presented;
+mod weekly;
 
 pub use kind::{Class, Kind, OffFor};
+pub use presented::{COUNTED_FOR, MANY_TRIES, TOLD_FOR, Tries, day, is_told, presented_cause};
+pub use weekly::{DueDigest, due_digest};
 
 use crate::{Timestamp, audit::Event};
 use std::time::Duration;
@@ -28,11 +32,14 @@ pub enum AbandonedAs {
     Quarantine,
     /// Its row cannot be read.
     Unreadable,
+    /// It was queued where the database was before, which sends its own messages.
+    Moved,
 }
 
 impl AbandonedAs {
     /// All reasons.
-    pub const ALL: [Self; 5] = [Self::Late, Self::Refused, Self::GaveUp, Self::Quarantine, Self::Unreadable];
+    pub const ALL: [Self; 6] =
+        [Self::Late, Self::Refused, Self::GaveUp, Self::Quarantine, Self::Unreadable, Self::Moved];
 
     /// Returns the word that is stored.
     pub fn as_str(self) -> &'static str {
@@ -42,6 +49,7 @@ impl AbandonedAs {
             Self::GaveUp => "gave_up",
             Self::Quarantine => "quarantine",
             Self::Unreadable => "unreadable",
+            Self::Moved => "moved",
         }
     }
 }
@@ -63,6 +71,7 @@ pub fn cause(event: &Event, message: &str) -> String {
             format!("near {rotation_id} {expires_at} {hours_before}")
         }
         Event::DrillFinished { drill_id, .. } => format!("finished {drill_id}"),
+        Event::LeakReported { secret_id, .. } => format!("leak {secret_id}"),
         _ => message.to_owned(),
     }
 }

@@ -5,6 +5,6 @@ mod mail;
 pub use mail::{
     Mailer,
     failure::Failure,
-    letter::{Letter, Mail},
+    letter::{Group, Letter, Line, Mail},
     server::MailServer,
 };

@@ -4,8 +4,8 @@
 use crate::{
     access, audit, backup, carry_over, chain, change_log, checks, clients, counts, db, deliveries, devices,
     drills, ends, environments, evidence, failures, guard, history, idempotency, keys, leaks, limits, lines,
-    makers, messages, properties, proxies, refused, rotations, secrets, sessions, token_revocations,
-    verifiers,
+    makers, message_links, messages, properties, proxies, refused, rotations, secrets, sending_place,
+    sessions, token_revocations, told, verifiers, weekly,
 };
 
 use std::borrow::Cow;
@@ -55,6 +55,7 @@ impl Statement {
             limits::STATEMENTS,
             lines::STATEMENTS,
             makers::STATEMENTS,
+            message_links::STATEMENTS,
             messages::STATEMENTS,
             properties::STATEMENTS,
             proxies::STATEMENTS,
@@ -62,7 +63,10 @@ impl Statement {
             rotations::STATEMENTS,
             secrets::STATEMENTS,
             verifiers::STATEMENTS,
+            sending_place::STATEMENTS,
             sessions::STATEMENTS,
+            told::STATEMENTS,
+            weekly::STATEMENTS,
             devices::STATEMENTS,
             token_revocations::STATEMENTS,
             evidence::STATEMENTS,

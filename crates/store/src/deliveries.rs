@@ -89,6 +89,7 @@ statements! {
     ABANDON = concat!("UPDATE deliveries SET abandoned_at = $3, abandoned_as = $4, last_error = $5, leased_by = NULL, leased_until = NULL WHERE ", leased!());
     ABANDON_OLD = concat!("UPDATE deliveries SET abandoned_at = $1, abandoned_as = CASE WHEN not_after <= $1 THEN CAST($3 AS TEXT) ELSE CAST($4 AS TEXT) END
              WHERE ", open!(""), " AND (not_after <= $1 OR created_at <= $2) AND (leased_until IS NULL OR leased_until <= $1)");
+    ABANDON_BEFORE = concat!("UPDATE deliveries SET abandoned_at = $1, abandoned_as = $2, leased_by = NULL, leased_until = NULL WHERE created_at <= $3 AND ", open!(""));
     ABANDON_ALL = concat!("UPDATE deliveries SET abandoned_at = $1, abandoned_as = $2, leased_by = NULL, leased_until = NULL WHERE ", open!(""));
     QUEUE = concat!("SELECT CAST(COUNT(*) AS BIGINT) AS queued, CAST(MIN(created_at) AS BIGINT) AS oldest FROM deliveries WHERE ", open!(""));
     LAST_ERROR = concat!("SELECT last_error FROM deliveries WHERE ", open!(""), " AND last_error IS NOT NULL ORDER BY next_attempt_at, id LIMIT 1");
@@ -138,7 +139,9 @@ impl Tx {
 
     /// Records that a leased delivery was sent. Returns whether the lease was still held.
     pub async fn delivery_sent(&mut self, id: &str, lease: &str, now: Timestamp) -> Result<bool, StoreError> {
-        Ok(self.execute(SENT, vec![id.into(), lease.into(), now.into()]).await? == 1)
+        let is_held = self.execute(SENT, vec![id.into(), lease.into(), now.into()]).await? == 1;
+        self.delete_message_link(id).await?;
+        Ok(is_held)
     }
 
     /// Records that a leased delivery failed, and when it is tried again. Returns whether the lease was still held.
@@ -165,7 +168,9 @@ impl Tx {
             reason.as_str().into(),
             error.map(str::to_owned).into(),
         ];
-        Ok(self.execute(ABANDON, args).await? == 1)
+        let is_held = self.execute(ABANDON, args).await? == 1;
+        self.delete_message_link(id).await?;
+        Ok(is_held)
     }
 
     /// Abandons deliveries that are of no use any more, and those queued at `tried_since` or before.
@@ -186,6 +191,16 @@ impl Tx {
         reason: AbandonedAs,
     ) -> Result<u64, StoreError> {
         self.execute(ABANDON_ALL, vec![now.into(), reason.as_str().into()]).await
+    }
+
+    /// Abandons every delivery that was queued at `until` or before.
+    pub async fn abandon_deliveries_until(
+        &mut self,
+        now: Timestamp,
+        until: Timestamp,
+        reason: AbandonedAs,
+    ) -> Result<u64, StoreError> {
+        self.execute(ABANDON_BEFORE, vec![now.into(), reason.as_str().into(), until.into()]).await
     }
 
     /// Returns the queue.

@@ -26,15 +26,19 @@ mod leaks;
 mod limits;
 mod lines;
 mod makers;
+mod message_links;
 mod messages;
 mod properties;
 mod proxies;
 mod refused;
 mod rotations;
 mod secrets;
+mod sending_place;
 mod sessions;
 mod token_revocations;
+mod told;
 mod verifiers;
+mod weekly;
 
 pub use access::{GrantRow, Link, LinkPurpose, TokenOwner, TokenRow, User};
 pub use audit::{AuditEvent, AuditFilter, AuditPage, LOOKED_AT_ONCE, NewAuditEvent};
@@ -69,9 +73,11 @@ pub use properties::Property;
 pub use refused::{DrillCounts, DrillFindings, RefusedCallerRow};
 pub use rotations::{Decision, Rotation, RotationLine, SecretMarks};
 pub use secrets::{Expired, Secret, SecretPlace, SecretRow};
+pub use sending_place::SendingPlaceRow;
 pub use sessions::SessionRow;
 pub use token_revocations::{RevocationSum, TokenRevocation};
 pub use verifiers::{ReadVerifier, VerifierRow, VerifierSecret};
+pub use weekly::{EndedSecret, WeeklyPlace, WeeklySecret};
 
 /// Where a page of a list starts and how long it is.
 #[derive(Clone, Debug)]

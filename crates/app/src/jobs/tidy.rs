@@ -31,6 +31,8 @@ const DAYS_LIVE: Duration = Duration::from_secs(400 * 86_400);
 const FAILURES_LIVE: Duration = Duration::from_secs(90 * 86_400);
 /// How long queued messages are kept.
 const NOTIFICATIONS_LIVE: Duration = Duration::from_secs(30 * 86_400);
+/// How long is known what was told, and from which networks a person signs in.
+const TOLD_LIVES: Duration = Duration::from_secs(90 * 86_400);
 /// Number of changes that stay in the log although every table has applied them.
 const CHANGES_KEPT: i64 = 10_000;
 /// Number of ends that stay in the database although they are in the journal.
@@ -74,6 +76,8 @@ impl App {
             tx.thin_usage_series(Grain::Minute, minutes, now.before(MINUTES_LIVE)).await?;
             tx.delete_evidence_gaps(now.before(DAYS_LIVE)).await?;
             tx.abandon_old_deliveries(now, now.before(TRIED_FOR)).await?;
+            tx.tidy_message_links(now).await?;
+            tx.forget_told(now.before(TOLD_LIVES)).await?;
             tx.delete_notifications(now.before(NOTIFICATIONS_LIVE)).await?;
             tx.trim_changes(applied.saturating_sub(CHANGES_KEPT)).await?;
             if let Some(journal) = &self.node.journal {

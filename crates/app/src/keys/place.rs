@@ -19,6 +19,8 @@ pub(crate) enum SealPlace<'a> {
     AuditKey { id: &'a str },
     /// The instance that a database belongs to.
     Instance { id: &'a str },
+    /// A one-time link in a message that is still to be sent.
+    MessageLink { message: &'a str },
     /// A cursor, and the list that issued it.
     Cursor { list: &'a str },
 }
@@ -33,6 +35,7 @@ impl SealPlace<'_> {
             Self::Answer { actor, key } => &["idempotency", actor, key],
             Self::AuditKey { id } => &["audit_keys", id],
             Self::Instance { id } => &["instance", id],
+            Self::MessageLink { message } => &["message_links", message],
             Self::Cursor { list } => &["cursor", list],
         };
         let mut bound = Vec::new();
@@ -56,6 +59,7 @@ impl fmt::Display for SealPlace<'_> {
             }
             Self::AuditKey { id } => write!(f, "audit_keys/{id}"),
             Self::Instance { id } => write!(f, "instance/{id}"),
+            Self::MessageLink { message } => write!(f, "message_links/{message}"),
             Self::Cursor { list } => write!(f, "cursor of {list}"),
         }
     }
@@ -114,6 +118,11 @@ mod tests {
                 SealPlace::Instance { id: "i" },
                 "0000000000000008 696e7374616e6365 0000000000000001 69",
                 "instance/i",
+            ),
+            (
+                SealPlace::MessageLink { message: "m" },
+                "000000000000000d 6d6573736167655f6c696e6b73 0000000000000001 6d",
+                "message_links/m",
             ),
             (
                 SealPlace::Cursor { list: "clients" },

@@ -1,6 +1,9 @@
 //! What a message about an event says: what happened, until when, and what to do next. Written when it is sent, from the
 //! facts that were stored with the event.
 
+mod digest;
+mod personal;
+
 use crossfade_core::{Timestamp, audit::Action};
 use crossfade_outbound::Letter;
 use crossfade_store::Notification;
@@ -76,6 +79,9 @@ impl Said {
 
 /// Returns the letter to one recipient; `None` if the stored facts cannot be read. `base` is the base of the Console.
 pub(crate) fn letter(message: &Notification, to: &str, base: &str) -> Option<Letter> {
+    if message.client_id.is_none() {
+        return digest::letter(message, base).or_else(|| personal::letter(message, base));
+    }
     let name = message.client_name.as_deref().unwrap_or("a client");
     let facts = Facts(&message.details);
     let said = match message.event {
@@ -90,6 +96,8 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str) -> Option<Let
         Action::DrillFinished => drill_finished(&facts)?,
         Action::RegistrationUpdated => switched(&facts),
         Action::ClientUpdated => owners(&facts, to),
+        Action::LeakReported => leak(&facts)?,
+        Action::EndedSecretPresented => presented(&facts)?,
         Action::ClientDeleted => Said::new(
             "Client deleted",
             "A client was deleted",
@@ -98,11 +106,12 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str) -> Option<Let
         .button("View all clients"),
         _ => return None,
     };
-    let short: String = name.chars().take(MAX_NAME).collect();
-    let short = if short.len() < name.len() { format!("{}…", short.trim_end()) } else { short };
+    let (short, isolated_name) = (isolated(&short_name(name)), isolated(name));
     let (of, place) = match &message.environment {
-        Some(environment) => (format!("{short} in {environment}"), format!("{name} in {environment}")),
-        None => (short, name.to_owned()),
+        Some(environment) => {
+            (format!("{short} in {environment}"), format!("{isolated_name} in {environment}"))
+        }
+        None => (short, isolated_name.clone()),
     };
     let mut facts = vec![("Client", name.to_owned())];
     facts.extend(message.environment.iter().map(|environment| ("Environment", environment.to_string())));
@@ -115,14 +124,34 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str) -> Option<Let
         heading: format!("{}: {place}", said.heading),
         is_urgent: said.is_urgent,
         facts,
+        groups: Vec::new(),
         next: said.next,
         button: said.button,
         url: url(message, base),
+        has_link: false,
         because: match is_owner(message, to) {
-            true => format!("You receive this message because you are an owner of {name}."),
-            false => format!("You receive this message because you were an owner of {name}."),
+            true => format!("You receive this message because you are an owner of {isolated_name}."),
+            false => format!("You receive this message because you were an owner of {isolated_name}."),
         },
     })
+}
+
+/// Returns a name that does not change the order of the sentence around it: a name that is written from right to left is put
+/// between the characters that isolate it (Unicode UAX #9).
+fn isolated(name: &str) -> String {
+    let is_right_to_left = |c: char| matches!(u32::from(c), 0x0590..=0x08ff | 0xfb1d..=0xfdff | 0xfe70..=0xfeff | 0x1_0800..=0x1_0fff | 0x1_e800..=0x1_efff);
+    match name.chars().any(is_right_to_left) {
+        true => format!("\u{2068}{name}\u{2069}"),
+        false => name.to_owned(),
+    }
+}
+
+/// Returns a name, cut off if it is long.
+fn short_name(name: &str) -> String {
+    match name.char_indices().nth(MAX_NAME) {
+        None => name.to_owned(),
+        Some((end, _)) => format!("{}…", name[..end].trim_end()),
+    }
 }
 
 /// Returns the page that a letter leads to.
@@ -203,6 +232,45 @@ fn expired(facts: &Facts<'_>) -> Option<Said> {
     Some(
         Said::new("Old secret expired", "The old secret has expired", next)
             .fact("Old secret", format!("refused since {}", utc(facts.time("expires_at")?))),
+    )
+}
+
+fn leak(facts: &Facts<'_>) -> Option<Said> {
+    let (state, next) = match facts.0["state"].as_str()? {
+        "retiring" => ("retiring", "Revoke the old secret now, and state that it has leaked."),
+        _ => (
+            "current",
+            "Rotate the secret now with a transition period of 0, and state that it has leaked. The leaked secret is refused \
+            from then on.",
+        ),
+    };
+    let said = Said::new("Leaked secret reported", "A secret was reported as leaked", next).urgent(true);
+    Some(
+        said.fact("Leaked secret", state)
+            .fact("Secret", facts.0["secret_id"].as_str()?)
+            .button("View the secret"),
+    )
+}
+
+fn presented(facts: &Facts<'_>) -> Option<Said> {
+    let next = match facts.flag("compromised") {
+        false => {
+            "Find the callers under the change-over, and change them to the current secret. They are refused now."
+        }
+        true => {
+            "The secret had leaked, so these can be attempts to misuse it. If they are callers of yours, change them to the \
+            current secret. This is reported once."
+        }
+    };
+    let minutes = facts.number("within_seconds")? / 60;
+    Some(
+        Said::new("Ended secret still presented", "An ended secret is still presented", next)
+            .urgent(true)
+            .fact("Old secret", format!("refused since {}", utc(facts.time("ended_at")?)))
+            .fact(
+                "Refused",
+                format!("{} in {}", count(facts.number("tries")?, "time"), count(minutes, "minute")),
+            ),
     )
 }
 

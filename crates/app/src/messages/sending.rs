@@ -5,6 +5,7 @@ use super::letter::letter;
 use crate::{app::App, error::Error, frame::act::message_id};
 use crossfade_core::{
     Timestamp,
+    audit::Actor,
     messages::{AbandonedAs, is_in_time, retry_after},
 };
 use crossfade_outbound::{Failure, Mail, Mailer};
@@ -41,6 +42,8 @@ pub struct MailState {
     pub refused: u64,
     /// Why the mail server could not be used at the last attempt; `None` if it could.
     pub failing: Option<String>,
+    /// Since when nothing is sent, because the database is in another place than before; `None` if it is sent.
+    pub held_since: Option<Timestamp>,
 }
 
 /// The mail of this process.
@@ -80,6 +83,26 @@ impl Sending {
 
     fn note(&self, work: impl FnOnce(&mut MailState)) {
         work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Notes since when nothing is sent from here, and logs a change.
+    pub(crate) fn note_held(&self, since: Option<Timestamp>) {
+        self.note(|state| {
+            match (state.held_since, since) {
+                (None, Some(since)) => tracing::error!(
+                    %since,
+                    "no mail is sent, because the database is in another place than before; an Owner can release it"
+                ),
+                (Some(_), None) => tracing::info!("mail is sent from this place"),
+                _ => {}
+            }
+            state.held_since = since;
+        });
+    }
+
+    /// Whether this process knows that nothing is sent from here.
+    fn is_held(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).held_since.is_some()
     }
 
     /// Notes whether the mail server can be used, and logs a change.
@@ -131,6 +154,14 @@ impl App {
             return Ok(false);
         }
         let now = self.clock.now();
+        if self.sending.is_held() {
+            // A command may have released it.
+            let row = self.node.read(async |tx| Ok(tx.sending_place().await?)).await?;
+            if row.is_some_and(|row| row.held.is_some()) {
+                return Ok(false);
+            }
+            self.settle_sending_place().await?;
+        }
         // Usually none is due, and then the lock is not needed.
         if !self.node.read(async |tx| Ok(tx.has_due_delivery(now).await?)).await? {
             return Ok(false);
@@ -151,16 +182,16 @@ impl App {
     /// Leases messages that are due. Returns until when, and the messages.
     async fn lease(&self, lease: &str) -> Result<(Timestamp, Vec<Delivery>), Error> {
         let _turn = self.node.background_turn().await;
-        self.node
-            .transact(async |tx, now| {
-                let until = now.after(LEASE);
-                let leased = match tx.quarantine().await? {
-                    Some(_) => Vec::new(),
-                    None => tx.lease_deliveries(lease, (now, until), LEASED_AT_ONCE).await?,
-                };
-                Ok((until, leased))
-            })
-            .await
+        self.change_as(Actor::machine("serve"), async |act| {
+            let until = act.now.after(LEASE);
+            let may_send = act.tx.quarantine().await?.is_none() && self.may_send_from_here(act).await?;
+            let leased = match may_send {
+                true => act.tx.lease_deliveries(lease, (act.now, until), LEASED_AT_ONCE).await?,
+                false => Vec::new(),
+            };
+            Ok((until, leased))
+        })
+        .await
     }
 
     async fn attempt(
@@ -196,10 +227,18 @@ impl App {
             Ok(message) => message,
             Err(error) => return Outcome::Abandoned(AbandonedAs::Unreadable, Some(error.to_string())),
         };
-        let Some(letter) = letter(message, &delivery.recipient, &self.admin_url) else {
+        let Some(mut letter) = letter(message, &delivery.recipient, &self.admin_url) else {
             let said = format!("the facts of {} cannot be read", message.event.as_str());
             return Outcome::Abandoned(AbandonedAs::Unreadable, Some(said));
         };
+        if letter.has_link {
+            match self.link_in(&message.id).await {
+                Ok(Some(url)) => letter.url = url,
+                // It was used, replaced or ended since.
+                Ok(None) => return Outcome::Abandoned(AbandonedAs::Late, None),
+                Err(error) => return Outcome::Again(pause, error.to_string()),
+            }
+        }
         let mail =
             Mail { id: &delivery.id, to: &delivery.recipient, at: message.created_at, letter: &letter };
         match mailer.send(&mail).await {

@@ -110,6 +110,10 @@ kinds! {
     OwnersChanged = "client.owners", Today, Nobody;
     /// A client was deleted.
     ClientDeleted = "client.deleted", Today, PersonOrClient;
+    /// A valid secret was reported as leaked.
+    LeakReported = "leak.reported", Today, PersonOrClient;
+    /// An ended secret is still presented in numbers.
+    EndedSecretPresented = "secret.still_presented", Wake, PersonOrClient;
 }
 
 impl Kind {
@@ -134,6 +138,8 @@ impl Kind {
             Event::RegistrationUpdated { .. } => Self::RegistrationSwitched,
             Event::ClientUpdated { .. } => Self::OwnersChanged,
             Event::ClientDeleted { .. } => Self::ClientDeleted,
+            Event::LeakReported { .. } => Self::LeakReported,
+            Event::EndedSecretPresented { .. } => Self::EndedSecretPresented,
             _ => return None,
         })
     }

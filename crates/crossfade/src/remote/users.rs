@@ -59,7 +59,9 @@ pub(crate) async fn user(command: Command) -> Result<(), Failure> {
             let body = json!({});
             let request = api.send::<OneTimeLink>(Method::POST, &path, &body);
             let (sink, mut link) = Sink::around(value.output.as_deref(), request).await?;
-            output::note(&format!("The link works once and expires at {}.", time(Some(link.expires_at))));
+            let mailed = if link.mailed { " It was also mailed to the account." } else { "" };
+            let until = time(Some(link.expires_at));
+            output::note(&format!("The link works once and expires at {until}.{mailed}"));
             if remote.json && sink.shows() {
                 return output::json_value(&link, &LINK);
             }

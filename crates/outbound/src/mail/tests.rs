@@ -124,6 +124,8 @@ fn letter() -> Letter {
             ("Client", "Billing".into()),
             ("Old secret", "valid until 24 Nov 2026, 13:05 UTC".into()),
         ],
+        groups: Vec::new(),
+        has_link: false,
         next: "Change every caller to the new secret before 24 Nov 2026, 13:05 UTC.".into(),
         button: "View the change-over",
         url: "https://auth.example.com/console/clients/cl_1/environments/production/security".into(),

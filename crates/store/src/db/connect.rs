@@ -84,7 +84,7 @@ pub(super) async fn open_postgres(
 }
 
 /// Returns the location of a PostgreSQL server: `host:port`, or the directory of its socket.
-fn server_of(options: &PgConnectOptions) -> String {
+pub(super) fn server_of(options: &PgConnectOptions) -> String {
     let host = options.get_host();
     match options.get_socket() {
         Some(socket) => socket.display().to_string(),
@@ -287,6 +287,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (35, "value_digests", include_str!("../../migrations/0035_value_digests.sql")),
     (36, "programs", include_str!("../../migrations/0036_programs.sql")),
     (37, "unsealed_ends", include_str!("../../migrations/0037_unsealed_ends.sql")),
+    (40, "sending_place", include_str!("../../migrations/0040_sending_place.sql")),
 ];
 
 /// Returns the migrations. Both engines share them, except for the name of the type for bytes.

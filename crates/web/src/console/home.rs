@@ -29,6 +29,8 @@ struct HomePage {
     clock: Option<String>,
     /// Why owners are not notified, with the kind of the notice.
     mail: Option<(&'static str, String)>,
+    /// Whether mail is held, and this person can release it.
+    releases_mail: bool,
     transitions: Vec<Moving>,
     overdue: Vec<Overdue>,
     more_overdue: bool,
@@ -156,6 +158,10 @@ fn no_mail(app: &App, principal: &Principal) -> Option<(&'static str, String)> {
         None => {
             Some(("", "Mail is not set up. Owners are not notified of rotations and deadlines.".to_owned()))
         }
+        Some(mail) if mail.held_since.is_some() => {
+            let text = "No mail is sent, because the database is in another place than before. An Owner can release mail.";
+            Some(("problem", text.to_owned()))
+        }
         Some(mail) => {
             let text = |said| format!("Mail cannot be sent, and messages to owners wait: {said}.");
             mail.failing.map(|said| ("problem", text(said)))
@@ -176,6 +182,8 @@ pub(super) async fn show(signed: SignedIn) -> Reply {
         now,
         clock: app.clock_warning(),
         mail: no_mail(app, principal).filter(|_| read.has_clients),
+        releases_mail: app.mail().is_some_and(|mail| mail.held_since.is_some())
+            && principal.may_somewhere(Permission::QuarantineManage),
         transitions: read.transitions.into_iter().filter_map(|it| moving(it, &known, now)).collect(),
         overdue: read.overdue.into_iter().filter_map(|it| overdue(it, &known, now)).collect(),
         more_overdue: read.more_overdue,
@@ -195,6 +203,7 @@ mod tests {
             now: samples::now(),
             clock: None,
             mail: None,
+            releases_mail: false,
             transitions,
             overdue: Vec::new(),
             more_overdue: false,
