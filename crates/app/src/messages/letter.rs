@@ -14,6 +14,9 @@ const MAX_NAME: usize = 60;
 /// Maximum number of callers that are named.
 const MAX_CALLERS: usize = 5;
 
+/// Maximum number of owners that are named.
+const MAX_OWNERS: usize = 20;
+
 /// Facts of an event, as stored.
 struct Facts<'a>(&'a Value);
 
@@ -106,12 +109,11 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str) -> Option<Let
         .button("View all clients"),
         _ => return None,
     };
-    let (short, isolated_name) = (isolated(&short_name(name)), isolated(name));
-    let (of, place) = match &message.environment {
-        Some(environment) => {
-            (format!("{short} in {environment}"), format!("{isolated_name} in {environment}"))
-        }
-        None => (short, isolated_name.clone()),
+    // The whole name is among the facts.
+    let short = isolated(&short_name(name));
+    let of = match &message.environment {
+        Some(environment) => format!("{short} in {environment}"),
+        None => short.clone(),
     };
     let mut facts = vec![("Client", name.to_owned())];
     facts.extend(message.environment.iter().map(|environment| ("Environment", environment.to_string())));
@@ -121,7 +123,7 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str) -> Option<Let
     facts.push(("Time", utc(message.created_at)));
     Some(Letter {
         subject: format!("{}: {of}", said.subject),
-        heading: format!("{}: {place}", said.heading),
+        heading: format!("{}: {of}", said.heading),
         is_urgent: said.is_urgent,
         facts,
         groups: Vec::new(),
@@ -130,8 +132,8 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str) -> Option<Let
         url: url(message, base),
         has_link: false,
         because: match is_owner(message, to) {
-            true => format!("You receive this message because you are an owner of {isolated_name}."),
-            false => format!("You receive this message because you were an owner of {isolated_name}."),
+            true => format!("You receive this message because you are an owner of {short}."),
+            false => format!("You receive this message because you were an owner of {short}."),
         },
     })
 }
@@ -374,8 +376,12 @@ fn owners(facts: &Facts<'_>, to: &str) -> Said {
         ),
     };
     let list: Vec<&str> = after.list("owners").iter().filter_map(Value::as_str).collect();
-    let list = if list.is_empty() { "none".to_owned() } else { list.join(", ") };
-    said.fact("Owners", list).button("View the client")
+    let more = list.len().saturating_sub(MAX_OWNERS);
+    let mut shown = list[..list.len() - more].join(",\n");
+    if more > 0 {
+        shown.push_str(&format!("\nand {more} more"));
+    }
+    said.fact("Owners", if list.is_empty() { "none".to_owned() } else { shown }).button("View the client")
 }
 
 /// Returns a count such as `3 hours`.

@@ -30,7 +30,7 @@ pub struct Letter {
     pub heading: String,
     /// Whether the recipient must act soon.
     pub is_urgent: bool,
-    /// Facts, each with its label.
+    /// Facts, each with its label. A line break separates the items of a list.
     pub facts: Vec<(&'static str, String)>,
     /// Lists, each with its title.
     pub groups: Vec<Group>,
