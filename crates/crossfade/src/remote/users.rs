@@ -59,7 +59,7 @@ pub(crate) async fn user(command: Command) -> Result<(), Failure> {
             let body = json!({});
             let request = api.send::<OneTimeLink>(Method::POST, &path, &body);
             let (sink, mut link) = Sink::around(value.output.as_deref(), request).await?;
-            let mailed = if link.mailed { " It was also mailed to the account." } else { "" };
+            let mailed = if link.mailed { MAILED } else { "" };
             let until = time(Some(link.expires_at));
             output::note(&format!("The link works once and expires at {until}.{mailed}"));
             if remote.json && sink.shows() {
@@ -70,6 +70,9 @@ pub(crate) async fn user(command: Command) -> Result<(), Failure> {
         }
     }
 }
+
+/// Added if a link was mailed.
+const MAILED: &str = " It was also mailed to the account.";
 
 /// Returns a text such as "Grace Hopper (grace@example.com, secret_rotator)".
 fn described(user: &User) -> String {
@@ -90,11 +93,13 @@ async fn create(args: Create) -> Result<(), Failure> {
     }
     let (sink, mut user) = Sink::around(destination.output.as_deref(), request).await?;
     let until = user.activation_link.as_ref().map(|link| link.expires_at);
+    let is_mailed = user.activation_link.as_ref().is_some_and(|link| link.mailed);
     output::note(&format!(
-        "Created the user {} ({}). The link for setting a password works once and expires at {}.",
+        "Created the user {} ({}). The link for setting a password works once and expires at {}.{}",
         user.id,
         user.name,
-        time(until)
+        time(until),
+        if is_mailed { MAILED } else { "" }
     ));
     if remote.json && sink.shows() {
         return output::json_value(&user, &LINK);
