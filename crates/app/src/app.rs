@@ -84,6 +84,8 @@ pub struct App {
     pub(crate) self_rotations: Paces<RegistrationId>,
     /// Texts that accounts have searched for secrets.
     pub(crate) searches: Paces,
+    /// The last week whose digests are known to be queued.
+    pub(crate) digests_queued: Mutex<Option<String>>,
     /// The last secret whose stored value has a digest; `None` before the first.
     pub(crate) values_digested: Mutex<Option<SecretId>>,
     /// Whether the platform is known to have an Owner.
@@ -190,6 +192,7 @@ impl App {
             new_tokens: Paces::new(RATE_OF_NEW_TOKENS),
             self_rotations: Paces::new(RATE_OF_SELF_ROTATIONS),
             searches: Paces::new(RATE_OF_SEARCHES),
+            digests_queued: Mutex::default(),
             values_digested: Mutex::default(),
             has_owner: AtomicBool::new(false),
             change_overs: Readings::new(options.readings_kept),
@@ -206,6 +209,13 @@ impl App {
         app.create_default_environments().await?;
         if options.decides {
             app.node.load_authority().await?;
+            match app.settle_sending_place().await {
+                // Looked at again before anything is sent.
+                Err(error) if error.fault.is_some() => {
+                    tracing::error!(%error, "cannot save where messages are sent from");
+                }
+                settled => settled?,
+            }
             match app.node.begin_recording().await {
                 // This node decides all the same; the worker begins to record as soon as changes work.
                 Err(error) if error.fault.is_some() => {

@@ -12,6 +12,7 @@ mod clients;
 mod drills;
 mod evidence;
 mod leaks;
+mod mail;
 mod messages;
 mod places;
 mod quarantine;
@@ -30,6 +31,7 @@ pub use evidence::{
     SharePoint, Usage, UsagePoint, VerdictReason,
 };
 pub use leaks::{FoundSecret, IdentifiedSecret, IdentifiedSecrets, IdentifySecrets};
+pub use mail::{Mail, MailReleased, ReleaseMail};
 pub use messages::{ClientMessages, MessageKind, OwnMessages, UpdateClientMessages, UpdateOwnMessages};
 pub use places::{
     CreateEnvironment, Environment, Limits, Property, PropertyBody, RotateSigningKey, SigningKey,

@@ -404,6 +404,41 @@ events! {
         /// Number of these that were identified for the account. If all are one secret, that secret is the target.
         identified: u64,
     }
+    /// A valid secret was found in a text that was reported as leaked. Recorded once for each secret.
+    LeakReported = "leak.reported" {
+        /// The secret.
+        secret_id: SecretId,
+        /// Its state at that time.
+        state: SecretState,
+    }
+    /// An ended secret is still presented in numbers. Recorded at most once a day for each registration, and once for a
+    /// secret that was marked as leaked.
+    EndedSecretPresented = "secret.still_presented" {
+        /// The secret.
+        secret_id: SecretId,
+        /// When it ended.
+        ended_at: Timestamp,
+        /// Number of attempts.
+        tries: u64,
+        /// Seconds in which they were made.
+        within_seconds: u64,
+        /// Whether it was marked as leaked.
+        compromised: bool,
+    }
+    /// Evidence of use cannot be written, or could not for a while. Recorded once for each outage.
+    EvidenceUnwritten = "evidence.unwritten" {
+        /// Since when.
+        since: Timestamp,
+        /// Until when; `null` if the outage lasts.
+        until: Option<Timestamp>,
+    }
+    /// Weekly digests were queued.
+    DigestsQueued = "digest.weekly" {
+        /// The ISO week.
+        week: String,
+        /// Number of recipients.
+        recipients: u64,
+    }
     /// A retiring secret was ended.
     SecretRevoked = "secret.revoked" {
         /// The secret.
@@ -587,6 +622,22 @@ events! {
         engine: String,
         /// Version of the program that took it.
         program_version: String,
+    }
+    /// Sending of messages was held, because the database is in another place than before.
+    MailHeld = "mail.held" {
+        /// Place that messages were sent from.
+        place_before: String,
+        /// Place of the database.
+        place: String,
+    }
+    /// Sending of messages was released.
+    MailReleased = "mail.released" {
+        /// Place that messages were sent from.
+        place_before: String,
+        /// Place that messages are sent from now.
+        place: String,
+        /// Number of messages that were queued before and are not sent.
+        abandoned: u64,
     }
     /// A quarantine began: nothing is decided from the database until it is released.
     QuarantineStarted = "quarantine.started" {

@@ -26,6 +26,7 @@ pub mod roles;
 pub mod rotation;
 pub mod secret;
 pub mod self_rotation;
+pub mod sending_place;
 pub mod signing_key;
 pub mod text;
 pub mod time;

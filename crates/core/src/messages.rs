@@ -2,10 +2,14 @@
 //! of the event and the time.
 
 mod kind;
+mod presented;
 mod switch;
+mod weekly;
 
 pub use kind::{Class, Kind, OffFor};
+pub use presented::{COUNTED_FOR, MANY_TRIES, TOLD_FOR, Tries, day, is_told, presented_cause};
 pub use switch::{Switch, is_off, stops_more, switches_schema};
+pub use weekly::{DueDigest, due_digest};
 
 use crate::{Timestamp, audit::Event};
 use std::time::Duration;
@@ -53,11 +57,13 @@ pub enum AbandonedAs {
     Disabled,
     /// The account of its recipient was deleted.
     Deleted,
+    /// It was queued where the database was before, which sends its own messages.
+    Moved,
 }
 
 impl AbandonedAs {
     /// All reasons.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Late,
         Self::Refused,
         Self::GaveUp,
@@ -65,6 +71,7 @@ impl AbandonedAs {
         Self::Unreadable,
         Self::Disabled,
         Self::Deleted,
+        Self::Moved,
     ];
 
     /// Returns the word that is stored.
@@ -77,6 +84,7 @@ impl AbandonedAs {
             Self::Unreadable => "unreadable",
             Self::Disabled => "disabled",
             Self::Deleted => "deleted",
+            Self::Moved => "moved",
         }
     }
 }
@@ -98,6 +106,7 @@ pub fn cause(event: &Event, message: &str) -> String {
             format!("near {rotation_id} {expires_at} {hours_before}")
         }
         Event::DrillFinished { drill_id, .. } => format!("finished {drill_id}"),
+        Event::LeakReported { secret_id, .. } => format!("leak {secret_id}"),
         _ => message.to_owned(),
     }
 }

@@ -264,6 +264,12 @@ operations! {
     /// Ends the quarantine. The secrets, API tokens, accounts and roles that the database holds as valid are valid again,
     /// except those that are named. Access tokens issued before are inactive.
     ReleaseQuarantine = "release_quarantine" Post "/quarantine/release" Needs(QuarantineManage), [NotQuarantined, LastOwner];
+
+    /// Reads where messages are sent from, and whether sending is held because the database is in another place.
+    ReadMail = "read_mail" Get "/mail" Needs(QuarantineManage), [];
+    /// Lets a database that is in another place than before send messages. Messages that were queued before it was there
+    /// are not sent.
+    ReleaseMail = "release_mail" Post "/mail/release" Needs(QuarantineManage), [MailNotHeld];
 }
 
 impl Operation {

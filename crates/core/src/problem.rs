@@ -95,6 +95,8 @@ codes! {
     NameTaken = "name_taken" 409;
     /// The instance is not in quarantine.
     NotQuarantined = "not_quarantined" 409;
+    /// Mail is not held.
+    MailNotHeld = "mail_not_held" 409;
     /// The user already has this role in this scope.
     AlreadyGranted = "already_granted" 409;
     /// The account is a program. Programs use API tokens and have no password.

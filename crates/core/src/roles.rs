@@ -61,7 +61,7 @@ permissions! {
     AuditRead = "audit:read";
     /// List and delete other users' API tokens.
     TokenManage = "token:manage";
-    /// See what a restored database holds as valid, and release the quarantine.
+    /// See what a restored database holds as valid, release the quarantine, and let a moved database send mail.
     QuarantineManage = "quarantine:manage";
 }
 

@@ -14,6 +14,7 @@ mod local;
 mod log;
 mod log_pace;
 mod loopback;
+mod mail;
 mod manual;
 mod output;
 mod progress;
@@ -85,6 +86,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Restore(args) => backup::restore(args).await,
         Command::Quarantine(cli::Quarantine::Show(args)) => quarantine::show(args).await,
         Command::Quarantine(cli::Quarantine::Release(args)) => quarantine::release(args).await,
+        Command::Mail(cli::Mail::Show(args)) => mail::show(args).await,
+        Command::Mail(cli::Mail::Release(args)) => mail::release(args).await,
         Command::Keys(cli::Keys::List(args)) => keys::list(args).await,
         Command::Keys(cli::Keys::Secrets(args)) => keys::secrets(args).await,
         Command::Keys(cli::Keys::Rotate(args)) => keys::rotate(args).await,

@@ -6,7 +6,7 @@ mod webhook;
 pub use mail::{
     Mailer,
     failure::Failure,
-    letter::{Letter, Mail},
+    letter::{Group, Letter, Line, Mail},
     server::MailServer,
 };
 pub use webhook::{Answer, Destination, Post, PostFailure, Poster, Resolve, SigningSecret};

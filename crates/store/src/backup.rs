@@ -6,7 +6,7 @@
 //! - One-time links. A link that was used after the backup would work again.
 //! - Sessions. A session that was ended after the backup would resume.
 //! - Known browsers. A browser that was ended after the backup would be known again.
-//! - Deliveries of messages. The instance that queued them sends them, and a restored database must not send them again.
+//! - Deliveries of messages, and one-time links in them. The instance that queued them sends them, and a restored database must not send them again.
 //! - Whether the database is in quarantine, and ends that are not in the journal yet. A restored database is always in
 //!   quarantine.
 //! - The values in remembered responses. They are kept for 10 minutes and must not be available afterwards. The
@@ -63,6 +63,7 @@ pub const LEFT_OUT: &[&str] = &[
     "devices",
     "ends",
     "links",
+    "message_links",
     "oldest_program",
     "quarantine",
     "sessions",
@@ -463,6 +464,13 @@ pub const TABLES: &[Table] = &[
     ),
     table("seen", "rotation_id, user_id", &[("rotation_id", Text), ("user_id", Text), ("seen_at", Int)]),
     table("messages_off", "subject, word", &[("subject", Text), ("word", Text), ("since", Int)]),
+    // The place that was released. A restored database is in another one, or has another file there.
+    table(
+        "sending_place",
+        "one",
+        &[("one", Int), ("place", Text), ("held_place", Text), ("held_since", Int)],
+    ),
+    table("told", "cause", &[("cause", Text), ("told_at", Int)]),
 ];
 
 declared! {

@@ -4,8 +4,8 @@
 use crate::{
     access, audit, backup, carry_over, chain, change_log, checks, clients, counts, db, deliveries, devices,
     drills, ends, environments, evidence, failures, guard, history, idempotency, keys, leaks, limits, lines,
-    makers, messages, properties, proxies, refused, rotations, secrets, seen, sessions, switches,
-    token_revocations, verifiers, webhooks,
+    makers, message_links, messages, properties, proxies, refused, rotations, secrets, seen, sending_place,
+    sessions, switches, token_revocations, told, verifiers, webhooks, weekly,
 };
 
 use std::borrow::Cow;
@@ -55,6 +55,7 @@ impl Statement {
             limits::STATEMENTS,
             lines::STATEMENTS,
             makers::STATEMENTS,
+            message_links::STATEMENTS,
             messages::STATEMENTS,
             properties::STATEMENTS,
             proxies::STATEMENTS,
@@ -66,6 +67,9 @@ impl Statement {
             seen::STATEMENTS,
             sessions::STATEMENTS,
             switches::STATEMENTS,
+            sending_place::STATEMENTS,
+            told::STATEMENTS,
+            weekly::STATEMENTS,
             devices::STATEMENTS,
             token_revocations::STATEMENTS,
             evidence::STATEMENTS,

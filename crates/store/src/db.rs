@@ -7,6 +7,7 @@ mod files;
 mod identity;
 mod lent;
 mod migrate;
+mod place;
 mod pool;
 mod refusal;
 mod row;

@@ -146,6 +146,7 @@ statements! {
     NOTE_ATTEMPT = "UPDATE deliveries SET last_status = $3, last_duration_ms = $4 WHERE id = $1 AND leased_by = $2";
     ABANDON_OLD = concat!("UPDATE deliveries SET abandoned_at = $1, abandoned_as = CASE WHEN not_after <= $1 THEN CAST($3 AS TEXT) ELSE CAST($4 AS TEXT) END
              WHERE ", open!(""), " AND channel = $5 AND (not_after <= $1 OR COALESCE(replayed_at, created_at) <= $2) AND (leased_until IS NULL OR leased_until <= $1)");
+    ABANDON_BEFORE = concat!("UPDATE deliveries SET abandoned_at = $1, abandoned_as = $2, leased_by = NULL, leased_until = NULL WHERE channel = 'mail' AND created_at <= $3 AND ", open!(""));
     ABANDON_ALL = concat!("UPDATE deliveries SET abandoned_at = $1, abandoned_as = $2, leased_by = NULL, leased_until = NULL WHERE ", open!(""));
     ABANDON_TO = concat!("UPDATE deliveries SET abandoned_at = $2, abandoned_as = $3, leased_by = NULL, leased_until = NULL WHERE channel = 'mail' AND recipient = $1 AND ", open!(""));
     RELEASE_ALL = concat!("UPDATE deliveries SET leased_by = NULL, leased_until = NULL WHERE leased_by IS NOT NULL AND ", open!(""));
@@ -254,7 +255,9 @@ impl Tx {
 
     /// Records that a leased delivery was sent. Returns whether the lease was still held.
     pub async fn delivery_sent(&mut self, id: &str, lease: &str, now: Timestamp) -> Result<bool, StoreError> {
-        Ok(self.execute(SENT, vec![id.into(), lease.into(), now.into()]).await? == 1)
+        let is_held = self.execute(SENT, vec![id.into(), lease.into(), now.into()]).await? == 1;
+        self.delete_message_link(id).await?;
+        Ok(is_held)
     }
 
     /// Records that a leased delivery failed, and when it is tried again. Returns whether the lease was still held.
@@ -319,7 +322,9 @@ impl Tx {
             reason.as_str().into(),
             error.map(str::to_owned).into(),
         ];
-        Ok(self.execute(ABANDON, args).await? == 1)
+        let is_held = self.execute(ABANDON, args).await? == 1;
+        self.delete_message_link(id).await?;
+        Ok(is_held)
     }
 
     /// Abandons deliveries of a channel that are of no use any more, and those queued at `tried_since` or before.
@@ -341,6 +346,16 @@ impl Tx {
         reason: AbandonedAs,
     ) -> Result<u64, StoreError> {
         self.execute(ABANDON_ALL, vec![now.into(), reason.as_str().into()]).await
+    }
+
+    /// Abandons every delivery that was queued at `until` or before.
+    pub async fn abandon_deliveries_until(
+        &mut self,
+        now: Timestamp,
+        until: Timestamp,
+        reason: AbandonedAs,
+    ) -> Result<u64, StoreError> {
+        self.execute(ABANDON_BEFORE, vec![now.into(), reason.as_str().into(), until.into()]).await
     }
 
     /// Abandons what was queued for an address whose account was deleted.

@@ -26,6 +26,7 @@ mod leaks;
 mod limits;
 mod lines;
 mod makers;
+mod message_links;
 mod messages;
 mod properties;
 mod proxies;
@@ -33,11 +34,14 @@ mod refused;
 mod rotations;
 mod secrets;
 mod seen;
+mod sending_place;
 mod sessions;
 mod switches;
 mod token_revocations;
+mod told;
 mod verifiers;
 mod webhooks;
+mod weekly;
 
 pub use access::{GrantRow, Link, LinkPurpose, TokenOwner, TokenRow, User};
 pub use audit::{AuditEvent, AuditFilter, AuditPage, LOOKED_AT_ONCE, NewAuditEvent};
@@ -73,11 +77,13 @@ pub use refused::{DrillCounts, DrillFindings, RefusedCallerRow};
 pub use rotations::{Decision, Rotation, RotationLine, SecretMarks};
 pub use secrets::{Expired, Secret, SecretPlace, SecretRow};
 pub use seen::SeenRow;
+pub use sending_place::SendingPlaceRow;
 pub use sessions::SessionRow;
 pub use switches::SwitchedFor;
 pub use token_revocations::{RevocationSum, TokenRevocation};
 pub use verifiers::{ReadVerifier, VerifierRow, VerifierSecret};
 pub use webhooks::Webhook;
+pub use weekly::{EndedSecret, WeeklyPlace, WeeklySecret};
 
 /// Where a page of a list starts and how long it is.
 #[derive(Clone, Debug)]

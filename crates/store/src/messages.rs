@@ -111,6 +111,7 @@ impl Tx {
 
     /// Forgets messages queued before `before`, and their deliveries.
     pub async fn delete_notifications(&mut self, before: Timestamp) -> Result<u64, StoreError> {
+        self.delete_old_message_links(before).await?;
         self.execute(DELETE_DELIVERIES, vec![before.into()]).await?;
         self.execute(DELETE, vec![before.into()]).await
     }

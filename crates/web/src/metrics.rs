@@ -107,6 +107,11 @@ impl Metrics {
                 gauges.is_quarantined.into(),
             ),
             (
+                "crossfade_mail_held",
+                "1 while no mail is sent because the database is in another place than before, otherwise 0.",
+                gauges.mail.held_since.is_some().into(),
+            ),
+            (
                 "crossfade_journal_failing",
                 "1 while the journal cannot be written and nothing can end, otherwise 0.",
                 gauges.is_journal_failing.into(),

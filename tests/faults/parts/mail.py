@@ -4,9 +4,14 @@ import contextlib
 import email
 import email.policy
 import pathlib
+import re
+import shutil
+import sqlite3
 import ssl
 import tempfile
+import time
 
+import requests
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult
 
@@ -15,6 +20,8 @@ from tls import Pair
 from watched import Watched, holds
 
 USER, PASSWORD = "crossfade", "a pass:word / with signs %"
+# Everything that opens something, by its kind.
+CREDENTIAL = re.compile(r"crossfade_(live|test|api|session|link|device)_[0-9A-Za-z]{20}")
 # Names that must reach a mailbox as they are.
 NAMES = ["é" * 200, "صندوق الدفع", "תשלומים", "\"Quotes\" <b>&amp; 'more'", "Billing: Bcc, eve"]
 
@@ -86,7 +93,11 @@ def play(checks, arguments):
         _delivered(checks, server, mailbox)
         _refused(checks, server, mailbox)
         _names(checks, server, mailbox)
+        _people(checks, server, mailbox)
+        _alarms(checks, server, mailbox)
         _deferred(checks, server)
+        _copied(checks, server, directory / "copy")
+        _canary(checks, server, mailbox)
         _untrusted(checks, server, pair)
 
 
@@ -173,6 +184,107 @@ def _names(checks, server, mailbox):
             require("<b>" not in page, "the name is markup")
 
         server.eventually(checks, read, f"a name like {name[:10]!r} arrives as it is")
+
+
+def _bodies(message):
+    return [message.get_body(preferencelist=[kind]).get_content() for kind in ("plain", "html")]
+
+
+def _one(server, mailbox, checks, address, subject, what, seconds=60):
+    """The one message to this address with this subject."""
+    def found():
+        return [one for one in mailbox.to(address) if str(one["Subject"]).startswith(subject)]
+
+    server.eventually(checks, lambda: require(len(found()) == 1, str([one["Subject"] for one in mailbox.to(address)])), what, seconds)
+    return found()[0]
+
+
+def _people(checks, server, mailbox):
+    address = "new@example.com"
+    user = server.api("POST", "/users", {"email": address, "name": "New"})
+    url = user["activation_link"]["url"]
+    holds(checks, user["activation_link"]["mailed"], "the reply says that the link was mailed, and has it")
+    invitation = _one(server, mailbox, checks, address, "You were invited", "an invitation arrives")
+    holds(checks, all(url in body for body in _bodies(invitation)), "its text and HTML have the link")
+    value = url.rpartition("#")[2]
+    fields = {"link": value, "email": "", "password": "another horse battery staple", "repeated": "another horse battery staple"}
+    session = requests.Session()
+    used = session.post(
+        f"{server.url}/console/link", data=fields, headers={"Sec-Fetch-Site": "same-origin"}, timeout=30, allow_redirects=False)
+    holds(checks, used.status_code == 303, "the mailed link opens the account", f"{used.status_code} {used.text[:300]}")
+    _one(server, mailbox, checks, address, "Your password was set", "its use is told")
+    server.api("POST", f"/users/{user['id']}/grants", {"role": "viewer"})
+    granted = _one(server, mailbox, checks, address, "You were granted a role", "a role is told")
+    holds(checks, "whole platform" in _bodies(granted)[0], "with its scope", _bodies(granted)[0])
+    closed = server.api("POST", f"/users/{user['id']}/grants", {"role": "secret_rotator"})
+    withheld = _one(server, mailbox, checks, address, "A link to set your password", "a link that sees secrets is told")
+    secret = closed["activation_link"]["url"].rpartition("#")[2]
+    holds(checks, all(secret not in body for body in _bodies(withheld)), "and is not mailed")
+    others = [one for one in mailbox.to(address) if one is not invitation]
+    holds(checks, all("console/link" not in body for one in others for body in _bodies(one)), "no other message has a link")
+    log = server.log.read_text()
+    holds(checks, value not in log and secret not in log, "no link is in the log")
+
+
+def _alarms(checks, server, mailbox):
+    address = "wake@example.com"
+    own(server, address)
+    old = server.secret
+    server.api("POST", "/leaks", {"text": f"key = {old}"})
+    leak = _one(server, mailbox, checks, address, "Leaked secret reported", "a reported leak is told")
+    holds(checks, all(old not in body for body in _bodies(leak)), "without the secret")
+    server.changes(checks, "after the leak")
+    for _ in range(25):
+        requests.post(
+            f"{server.issuer('production')}/oauth2/token", auth=(server.client_id, old),
+            data={"grant_type": "client_credentials"}, timeout=30)
+    presented = _one(server, mailbox, checks, address, "Ended secret still presented", "an ended secret in use is told", 90)
+    holds(checks, all(old not in body for body in _bodies(presented)), "without the secret, too")
+
+
+def _canary(checks, server, mailbox):
+    """Nothing that opens anything is in a message, but the link in an invitation or a reset."""
+    wrong, links = [], 0
+    for _, message in mailbox.taken:
+        text = " ".join([*_bodies(message), *(str(value) for value in message.values())])
+        may_have_link = str(message["Subject"]).startswith(("You were invited", "Set "))
+        links += may_have_link
+        found = set(CREDENTIAL.findall(text))
+        if any(kind != "link" or not may_have_link for kind in found):
+            wrong.append((str(message["Subject"]), found))
+    holds(checks, not wrong and links >= 1, "no message has a secret, and only invitations and resets have a link", str(wrong))
+    # Before there is an Owner, the server prints a link for the first one.
+    found = set(CREDENTIAL.findall(server.log.read_text())) - {"link"}
+    holds(checks, not found, "the log has none", str(found))
+
+
+def _copied(checks, server, directory):
+    """A copy of the database with the settings of the original sends nothing until it is released."""
+    source, place = pathlib.Path(server.place[1]), directory / "data"
+    place.mkdir(parents=True)
+    shutil.copy(source / "master.key", place / "master.key")
+    with contextlib.closing(sqlite3.connect(source / "crossfade.db")) as original, \
+            contextlib.closing(sqlite3.connect(place / "crossfade.db")) as copied:
+        original.backup(copied)
+    copy = Watched(server.binary, directory, None)
+    copy.environment |= {name: text for name, text in server.environment.items() if name.startswith("CROSSFADE_")}
+    copy.environment["CROSSFADE_PUBLIC_URL"] = server.url
+    copy.session, copy.path, copy.secret = server.session, server.path, server.secret
+    try:
+        copy.start_again()
+        holds(checks, copy.metric("crossfade_mail_held") == 1, "a copy is held")
+        _, sentence = copy.doctor()["mail"]
+        holds(checks, "another place" in sentence, "doctor says so", sentence)
+        time.sleep(3)
+        sent = copy.metric("crossfade_mail_sent_total"), copy.metric("crossfade_mail_failed_total")
+        holds(checks, sent == (0, 0), "it tries to send nothing", str(sent))
+        released = copy.cli("mail", "release", *copy.place, "--reason", "moved")
+        holds(checks, released["abandoned"] == 1, "what waited in the original is abandoned", str(released))
+        copy.eventually(
+            checks, lambda: require(copy.metric("crossfade_mail_held") == 0, "it is held"), "the release ends that")
+        holds(checks, copy.metric("crossfade_mail_queued") == 0, "nothing of the original waits")
+    finally:
+        copy.stop()
 
 
 def _deferred(checks, server):

@@ -3,7 +3,7 @@
 use super::{Check, count, shown};
 use crossfade_core::{Timestamp, messages::Channel};
 use crossfade_outbound::{Failure, Mailer};
-use crossfade_store::{StoreError, Tx};
+use crossfade_store::{SendingPlaceRow, StoreError, Tx};
 use std::time::Duration;
 
 const NAME: &str = "mail";
@@ -37,6 +37,14 @@ pub(super) async fn mail(
         let sentence = "Mail is not set up, so owners are not notified of rotations and deadlines.";
         return Ok(Check::ok(NAME, sentence));
     };
+    if let Some(SendingPlaceRow { place, held: Some((held, since)) }) = tx.sending_place().await? {
+        let sentence = format!(
+            "No mail has been sent since {}, because the database is in another place ({held}) than before ({place}).",
+            shown(since)
+        );
+        let mend = "If this is a copy, leave it so. After a move, run crossfade mail release --reason moved.";
+        return Ok(Check::warn(NAME, sentence, mend));
+    }
     let (queue, lost) = (
         tx.delivery_queue(Channel::Mail).await?,
         tx.lost_deliveries(Channel::Mail, now.before(LOOKED_BACK)).await?,

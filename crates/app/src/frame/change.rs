@@ -13,7 +13,7 @@ use crossfade_store::Tx;
 
 impl App {
     /// Begins a change by an author.
-    fn act<'a>(&self, tx: &'a mut Tx, now: Timestamp, by: impl Into<Author>) -> Act<'a> {
+    pub(crate) fn act<'a>(&self, tx: &'a mut Tx, now: Timestamp, by: impl Into<Author>) -> Act<'a> {
         Act { mails: self.sending.mailer.is_some(), ..Act::new(tx, now, by) }
     }
 

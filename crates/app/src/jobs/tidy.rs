@@ -32,6 +32,8 @@ const DAYS_LIVE: Duration = Duration::from_secs(400 * 86_400);
 const FAILURES_LIVE: Duration = Duration::from_secs(90 * 86_400);
 /// How long queued messages are kept.
 const NOTIFICATIONS_LIVE: Duration = Duration::from_secs(30 * 86_400);
+/// How long is known what was told, and from which networks a person signs in.
+const TOLD_LIVES: Duration = Duration::from_secs(90 * 86_400);
 /// Number of changes that stay in the log although every table has applied them.
 const CHANGES_KEPT: i64 = 10_000;
 /// Number of ends that stay in the database although they are in the journal.
@@ -78,6 +80,8 @@ impl App {
                 tx.abandon_old_deliveries(channel, now, now.before(tried_for)).await?;
             }
             tx.delete_webhooks_of_deleted_clients().await?;
+            tx.tidy_message_links(now).await?;
+            tx.forget_told(now.before(TOLD_LIVES)).await?;
             tx.delete_notifications(now.before(NOTIFICATIONS_LIVE)).await?;
             tx.trim_changes(applied.saturating_sub(CHANGES_KEPT)).await?;
             if let Some(journal) = &self.node.journal {

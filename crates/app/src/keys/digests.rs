@@ -13,6 +13,7 @@ pub(crate) struct Digests {
     devices: hmac::Key,
     marks: hmac::Key,
     messages: hmac::Key,
+    networks: hmac::Key,
 }
 
 impl Digests {
@@ -27,6 +28,7 @@ impl Digests {
             devices: key(b"crossfade: digests of known browsers"),
             marks: key(b"crossfade: marks of instances"),
             messages: key(b"crossfade: messages of the Console"),
+            networks: key(b"crossfade: networks of sign-ins"),
         }
     }
 
@@ -39,6 +41,12 @@ impl Digests {
     /// Returns the code that proves that this instance wrote a message: 32 hexadecimal digits.
     pub(crate) fn message(&self, text: &str) -> String {
         let digest = hmac::sign(&self.messages, text.as_bytes());
+        digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Returns the digest of a network that an account signs in from: 32 hexadecimal digits.
+    pub(crate) fn network(&self, text: &str) -> String {
+        let digest = hmac::sign(&self.networks, text.as_bytes());
         digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 

@@ -21,6 +21,8 @@ pub(crate) enum SealPlace<'a> {
     Webhook { id: &'a WebhookId, secret: &'a str },
     /// The instance that a database belongs to.
     Instance { id: &'a str },
+    /// A one-time link in a message that is still to be sent.
+    MessageLink { message: &'a str },
     /// A cursor, and the list that issued it.
     Cursor { list: &'a str },
 }
@@ -36,6 +38,7 @@ impl SealPlace<'_> {
             Self::AuditKey { id } => &["audit_keys", id],
             Self::Webhook { id, secret } => &["webhooks", id.as_str(), secret],
             Self::Instance { id } => &["instance", id],
+            Self::MessageLink { message } => &["message_links", message],
             Self::Cursor { list } => &["cursor", list],
         };
         let mut bound = Vec::new();
@@ -60,6 +63,7 @@ impl fmt::Display for SealPlace<'_> {
             Self::AuditKey { id } => write!(f, "audit_keys/{id}"),
             Self::Webhook { id, secret } => write!(f, "webhooks/{id}/{secret}"),
             Self::Instance { id } => write!(f, "instance/{id}"),
+            Self::MessageLink { message } => write!(f, "message_links/{message}"),
             Self::Cursor { list } => write!(f, "cursor of {list}"),
         }
     }
@@ -125,6 +129,11 @@ mod tests {
                 SealPlace::Instance { id: "i" },
                 "0000000000000008 696e7374616e6365 0000000000000001 69",
                 "instance/i",
+            ),
+            (
+                SealPlace::MessageLink { message: "m" },
+                "000000000000000d 6d6573736167655f6c696e6b73 0000000000000001 6d",
+                "message_links/m",
             ),
             (
                 SealPlace::Cursor { list: "clients" },

@@ -18,6 +18,7 @@ use crossfade_core::{
     audit::Event,
     environment::Slug,
     roles::{Object, Permission},
+    rotation::SecretState,
     secret::{Found, find},
 };
 use crossfade_store::{LeakedSecret, Tx};
@@ -31,6 +32,9 @@ use tokio::time::{Instant, sleep_until};
 /// as many. What a secret takes longer which exists and cannot be read is not seen then: a search takes a small part of it.
 const ANSWER_EVERY: Duration = Duration::from_millis(50);
 const SECRETS_IN_IT: usize = 50;
+
+/// Number of leaks whose owners are told in one transaction.
+const LEAKS_TOLD_AT_ONCE: usize = 50;
 
 impl App {
     /// Returns which secrets a text contains, and which registrations they belong to, as far as the principal can read them.
@@ -124,7 +128,41 @@ impl App {
             reason: None,
         };
         let _turn = self.node.background_turn().await;
-        self.change_own(principal, async |act, _| act.audit(&event, about).await).await
+        self.change_own(principal, async |act, _| act.audit(&event, about).await).await?;
+        self.tell_of_leaks(principal, &identified).await
+    }
+
+    /// Tells the owners of valid secrets that were found, once for each secret. Only what the principal can read gets here.
+    async fn tell_of_leaks(&self, principal: &Principal, found: &[&IdentifiedSecret]) -> Result<(), Error> {
+        let is_valid = |it: &&&IdentifiedSecret| {
+            let has_ended = matches!(it.secret.state, SecretState::Expired | SecretState::Revoked);
+            !has_ended && it.client_deleted_at.is_none()
+        };
+        let mut seen = HashSet::new();
+        let valid: Vec<_> =
+            found.iter().filter(is_valid).filter(|it| seen.insert(it.secret.id.clone())).collect();
+        for leaks in valid.chunks(LEAKS_TOLD_AT_ONCE) {
+            self.change_own(principal, async |act, _| {
+                for it in leaks {
+                    if !act.tx.tell_once(&format!("leak {}", it.secret.id), act.now).await? {
+                        continue;
+                    }
+                    let environment = Slug::from_stored(it.environment.clone());
+                    let about = About {
+                        client: Some(&it.client_id),
+                        environment: Some(&environment),
+                        target: Some(it.secret.id.to_string()),
+                        reason: None,
+                    };
+                    let event =
+                        Event::LeakReported { secret_id: it.secret.id.clone(), state: it.secret.state };
+                    act.tell_at(act.now, self.random.as_ref(), &event, about).await?;
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a message about an event says: what happened, until when, and what to do next. Written when it is sent, from the
 //! facts that were stored with the event.
 
+mod digest;
 mod personal;
 
 use crossfade_core::{TimeZone, Timestamp, audit::Action};
@@ -12,6 +13,9 @@ use serde_json::Value;
 const MAX_NAME: usize = 60;
 /// Maximum number of callers that are named.
 const MAX_CALLERS: usize = 5;
+
+/// Maximum number of owners that are named.
+const MAX_OWNERS: usize = 20;
 
 /// Facts of an event, as stored.
 struct Facts<'a>(&'a Value);
@@ -84,7 +88,7 @@ impl Said {
 /// `zone` the time zone of the recipient.
 pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZone) -> Option<Letter> {
     if message.client_id.is_none() && message.details["webhook_id"].is_null() {
-        return personal::letter(message, base, zone);
+        return digest::letter(message, base, zone).or_else(|| personal::letter(message, base, zone));
     }
     let named = message.client_name.as_deref().or_else(|| message.details["name"].as_str());
     let name = named.unwrap_or("a client");
@@ -106,6 +110,8 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
         Action::ClientUpdated => owners(&facts, to),
         Action::ClientMessagesUpdated => messages_switched(&facts),
         Action::ClientHandedOver => handed_over(&facts, to)?,
+        Action::LeakReported => leak(&facts)?,
+        Action::EndedSecretPresented => presented(&facts, zone)?,
         Action::ClientDeleted => Said::new(
             "Client deleted",
             "A client was deleted",
@@ -116,11 +122,11 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
         Action::WebhookDisabled => webhook_disabled(&facts)?,
         _ => return None,
     };
-    let short: String = name.chars().take(MAX_NAME).collect();
-    let short = if short.len() < name.len() { format!("{}…", short.trim_end()) } else { short };
-    let (of, place) = match &message.environment {
-        Some(environment) => (format!("{short} in {environment}"), format!("{name} in {environment}")),
-        None => (short, name.to_owned()),
+    // The whole name is among the facts.
+    let short = isolated(&short_name(name));
+    let of = match &message.environment {
+        Some(environment) => format!("{short} in {environment}"),
+        None => short.clone(),
     };
     let is_about_webhook = matches!(message.event, Action::WebhookTested | Action::WebhookDisabled);
     let mut facts = vec![(if is_about_webhook { "Webhook" } else { "Client" }, name.to_owned())];
@@ -132,12 +138,14 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
     facts.push(("Time", zone.at(message.created_at)));
     Some(Letter {
         subject: format!("{}: {of}", said.subject),
-        heading: format!("{}: {place}", said.heading),
+        heading: format!("{}: {of}", said.heading),
         is_urgent: said.is_urgent,
         facts,
+        groups: Vec::new(),
         next: said.next,
         button: said.button,
         url: url(message, base),
+        has_link: false,
         times: zone.sentence(),
         because: match is_owner(message, to) {
             _ if is_about_webhook => {
@@ -146,13 +154,31 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
             }
             _ if is_manager(message, to) => {
                 format!(
-                    "You receive this message because you manage {name}, and nobody has marked the transition as seen."
+                    "You receive this message because you manage {short}, and nobody has marked the transition as seen."
                 )
             }
-            true => format!("You receive this message because you are an owner of {name}."),
-            false => format!("You receive this message because you were an owner of {name}."),
+            true => format!("You receive this message because you are an owner of {short}."),
+            false => format!("You receive this message because you were an owner of {short}."),
         },
     })
+}
+
+/// Returns a name that does not change the order of the sentence around it: a name that is written from right to left is put
+/// between the characters that isolate it (Unicode UAX #9).
+fn isolated(name: &str) -> String {
+    let is_right_to_left = |c: char| matches!(u32::from(c), 0x0590..=0x08ff | 0xfb1d..=0xfdff | 0xfe70..=0xfeff | 0x1_0800..=0x1_0fff | 0x1_e800..=0x1_efff);
+    match name.chars().any(is_right_to_left) {
+        true => format!("\u{2068}{name}\u{2069}"),
+        false => name.to_owned(),
+    }
+}
+
+/// Returns a name, cut off if it is long.
+fn short_name(name: &str) -> String {
+    match name.char_indices().nth(MAX_NAME) {
+        None => name.to_owned(),
+        Some((end, _)) => format!("{}…", name[..end].trim_end()),
+    }
 }
 
 /// Returns the page that a letter leads to.
@@ -273,6 +299,45 @@ fn expired(facts: &Facts<'_>, zone: &TimeZone) -> Option<Said> {
     Some(
         Said::new("Old secret expired", "The old secret has expired", next)
             .fact("Old secret", format!("refused since {}", zone.at(facts.time("expires_at")?))),
+    )
+}
+
+fn leak(facts: &Facts<'_>) -> Option<Said> {
+    let (state, next) = match facts.0["state"].as_str()? {
+        "retiring" => ("retiring", "Revoke the old secret now, and state that it has leaked."),
+        _ => (
+            "current",
+            "Rotate the secret now with a transition period of 0, and state that it has leaked. The leaked secret is refused \
+            from then on.",
+        ),
+    };
+    let said = Said::new("Leaked secret reported", "A secret was reported as leaked", next).urgent(true);
+    Some(
+        said.fact("Leaked secret", state)
+            .fact("Secret", facts.0["secret_id"].as_str()?)
+            .button("View the secret"),
+    )
+}
+
+fn presented(facts: &Facts<'_>, zone: &TimeZone) -> Option<Said> {
+    let next = match facts.flag("compromised") {
+        false => {
+            "Find the callers under the change-over, and change them to the current secret. They are refused now."
+        }
+        true => {
+            "The secret had leaked, so these can be attempts to misuse it. If they are callers of yours, change them to the \
+            current secret. This is reported once."
+        }
+    };
+    let minutes = facts.number("within_seconds")? / 60;
+    Some(
+        Said::new("Ended secret still presented", "An ended secret is still presented", next)
+            .urgent(true)
+            .fact("Old secret", format!("refused since {}", zone.at(facts.time("ended_at")?)))
+            .fact(
+                "Refused",
+                format!("{} in {}", count(facts.number("tries")?, "time"), count(minutes, "minute")),
+            ),
     )
 }
 
@@ -438,7 +503,12 @@ fn handed_over(facts: &Facts<'_>, to: &str) -> Option<Said> {
 /// Returns the owners of a list as a text.
 fn joined(owners: &[Value]) -> String {
     let list: Vec<&str> = owners.iter().filter_map(Value::as_str).collect();
-    if list.is_empty() { "none".to_owned() } else { list.join(", ") }
+    let more = list.len().saturating_sub(MAX_OWNERS);
+    let mut shown = list[..list.len() - more].join(",\n");
+    if more > 0 {
+        shown.push_str(&format!("\nand {more} more"));
+    }
+    if list.is_empty() { "none".to_owned() } else { shown }
 }
 
 fn tested(facts: &Facts<'_>) -> Option<Said> {

@@ -5,6 +5,7 @@ use super::letter::letter;
 use crate::{app::App, error::Error, frame::act::message_id};
 use crossfade_core::{
     TimeZone, Timestamp,
+    audit::Actor,
     messages::{AbandonedAs, is_in_time, retry_after},
 };
 use crossfade_outbound::{Failure, Mail, Mailer};
@@ -42,6 +43,8 @@ pub struct MailState {
     pub refused: u64,
     /// Why the mail server could not be used at the last attempt; `None` if it could.
     pub failing: Option<String>,
+    /// Since when nothing is sent, because the database is in another place than before; `None` if it is sent.
+    pub held_since: Option<Timestamp>,
 }
 
 /// The mail of this process.
@@ -113,6 +116,26 @@ impl Sending {
             false if now < server.rests_until => 0,
             false => 1,
         }
+    }
+
+    /// Notes since when nothing is sent from here, and logs a change.
+    pub(crate) fn note_held(&self, since: Option<Timestamp>) {
+        self.note(|state| {
+            match (state.held_since, since) {
+                (None, Some(since)) => tracing::error!(
+                    %since,
+                    "no mail is sent, because the database is in another place than before; an Owner can release it"
+                ),
+                (Some(_), None) => tracing::info!("mail is sent from this place"),
+                _ => {}
+            }
+            state.held_since = since;
+        });
+    }
+
+    /// Whether this process knows that nothing is sent from here.
+    fn is_held(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).held_since.is_some()
     }
 
     /// Notes whether the mail server can be used, and logs a change.
@@ -192,6 +215,14 @@ impl App {
             return Ok(false);
         }
         let now = self.clock.now();
+        if self.sending.is_held() {
+            // A command may have released it.
+            let row = self.node.read(async |tx| Ok(tx.sending_place().await?)).await?;
+            if row.is_some_and(|row| row.held.is_some()) {
+                return Ok(false);
+            }
+            self.settle_sending_place().await?;
+        }
         // Usually none is due, and then the lock is not needed.
         if !self.node.read(async |tx| Ok(tx.has_due_mail(now).await?)).await? {
             return Ok(false);
@@ -220,18 +251,18 @@ impl App {
         limit: i64,
     ) -> Result<(Timestamp, Vec<Delivery>, HashMap<String, String>), Error> {
         let _turn = self.node.background_turn().await;
-        self.node
-            .transact(async |tx, now| {
-                let until = now.after(LEASE);
-                let leased = match tx.quarantine().await? {
-                    Some(_) => Vec::new(),
-                    None => tx.lease_mail(lease, (now, until), limit).await?,
-                };
-                let recipients: BTreeSet<&str> = leased.iter().map(|it| it.recipient.as_str()).collect();
-                let zones = tx.time_zones_at(&recipients.into_iter().collect::<Vec<_>>()).await?;
-                Ok((until, leased, zones))
-            })
-            .await
+        self.change_as(Actor::machine("serve"), async |act| {
+            let until = act.now.after(LEASE);
+            let may_send = act.tx.quarantine().await?.is_none() && self.may_send_from_here(act).await?;
+            let leased = match may_send {
+                true => act.tx.lease_mail(lease, (act.now, until), limit).await?,
+                false => Vec::new(),
+            };
+            let recipients: BTreeSet<&str> = leased.iter().map(|it| it.recipient.as_str()).collect();
+            let zones = act.tx.time_zones_at(&recipients.into_iter().collect::<Vec<_>>()).await?;
+            Ok((until, leased, zones))
+        })
+        .await
     }
 
     async fn attempt(
@@ -267,10 +298,18 @@ impl App {
             Ok(message) => message,
             Err(error) => return Outcome::Abandoned(AbandonedAs::Unreadable, Some(error.to_string())),
         };
-        let Some(letter) = letter(message, &delivery.recipient, &self.admin_url, zone) else {
+        let Some(mut letter) = letter(message, &delivery.recipient, &self.admin_url, zone) else {
             let said = format!("the facts of {} cannot be read", message.event.as_str());
             return Outcome::Abandoned(AbandonedAs::Unreadable, Some(said));
         };
+        if letter.has_link {
+            match self.link_in(&message.id).await {
+                Ok(Some(url)) => letter.url = url,
+                // It was used, replaced or ended since.
+                Ok(None) => return Outcome::Abandoned(AbandonedAs::Late, None),
+                Err(error) => return Outcome::Again(pause, error.to_string()),
+            }
+        }
         let mail =
             Mail { id: &delivery.id, to: &delivery.recipient, at: message.created_at, letter: &letter };
         match mailer.send(&mail).await {

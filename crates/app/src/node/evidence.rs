@@ -10,7 +10,7 @@ use crate::{
         taken::{Batch, EvidenceRow, Taken},
     },
 };
-use crossfade_authority::{Counter, FailureCount, RefusedBy, SourceCount};
+use crossfade_authority::{Counter, Failure, FailureCount, RefusedBy, SourceCount};
 use crossfade_core::{SecretId, Timestamp, api::GapKind, audit::Actor, text};
 use crossfade_store::{
     EvidenceGap, PageStart, RefusedCallerRow, Registration, Secret, SourceCaps, Tx, Usage, UsageRow,
@@ -134,7 +134,9 @@ impl Node {
     /// Writes in small transactions, so that rotations and revocations get the lock in between. A flood of evidence
     /// must not delay ending the secret that causes it.
     pub(crate) async fn flush_evidence(&self) -> Result<(), Error> {
-        self.flush_evidence_after(self.flushes_begun()).await
+        let flushed = self.flush_evidence_after(self.flushes_begun()).await;
+        self.evidence_outage().note(flushed.is_ok(), self.clock.now());
+        flushed
     }
 
     /// Returns the number of flushes that have begun so far.
@@ -165,13 +167,26 @@ impl Node {
                         self.set_aside(&mut taken, &batch, &error).await?;
                     }
                 }
-                written => written?,
+                written => {
+                    written?;
+                    self.count_failures_with_ended_secrets(taken.rows_of(&batch).1);
+                }
             }
         }
         drop(taken);
         self.note_recorded(&mut recorded, until, still).await?;
         recorded.stored_by = number;
         Ok(())
+    }
+
+    /// Counts stored failures with ended secrets, from which their owners are told.
+    fn count_failures_with_ended_secrets(&self, failed: &[FailureCount]) {
+        let has_ended = |it: &&FailureCount| matches!(it.failure, Failure::Expired | Failure::Revoked);
+        for it in failed.iter().filter(has_ended) {
+            if let Some(secret) = &it.secret {
+                self.count_presented(secret, (it.counter.first, it.counter.last), it.counter.count);
+            }
+        }
     }
 
     /// Writes rows and failures in one transaction.

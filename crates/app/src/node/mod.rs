@@ -27,3 +27,4 @@ pub(crate) mod throttle;
 pub(crate) mod touched;
 pub(crate) mod transaction;
 pub(crate) mod unreadable;
+pub(crate) mod wakes;

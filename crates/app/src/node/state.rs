@@ -22,6 +22,7 @@ use crate::{
         strangers::Strangers,
         throttle::Throttle,
         touched::Touched,
+        wakes::{EvidenceOutage, Presented},
     },
     options::Options,
 };
@@ -117,6 +118,9 @@ pub(crate) struct Node {
     pub(crate) strangers: Strangers,
     pub(crate) unreadable_proxies: UnreadableProxies,
     pub(crate) counted: Counted,
+    /// Attempts with ended secrets.
+    pub(crate) presented: Mutex<Presented>,
+    pub(crate) evidence_outage: Mutex<EvidenceOutage>,
 }
 
 impl Node {
@@ -165,6 +169,8 @@ impl Node {
             strangers: Strangers::default(),
             unreadable_proxies: UnreadableProxies::default(),
             counted: Counted::default(),
+            presented: Mutex::default(),
+            evidence_outage: Mutex::default(),
         }
     }
 

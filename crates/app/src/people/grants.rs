@@ -20,7 +20,7 @@ use crate::{
 use crossfade_core::{
     Code, GrantId, Operation, Problem, UserId,
     api::{self, CreateGrant, Page},
-    audit::Event,
+    audit::{Event, GrantFacts},
     environment::{MAX_ENVIRONMENTS, Slug},
     roles::{Grant, Object, Permission, Role, Scope},
 };
@@ -113,8 +113,10 @@ impl App {
             let row = GrantRow { id, user_id: account.user.id.clone(), grant, created_at: act.now };
             act.tx.insert_grant(&row).await?;
             let mut shown = shown_grant(&row);
-            let event = Event::GrantCreated { user_id: account.user.id.clone(), grant: shown.clone().into() };
+            let facts: GrantFacts = shown.clone().into();
+            let event = Event::GrantCreated { user_id: account.user.id.clone(), grant: facts.clone() };
             act.audit(&event, About::target(&account.user.id)).await?;
+            self.tell_of_grant(act, &event, &account.user, &facts).await?;
             if closes_account(act.tx, &account.user, &account.grants, &row.grant).await? {
                 shown.activation_link = self.deactivate(act, principal, &account.user).await?;
             }
@@ -142,9 +144,10 @@ impl App {
             input.check()?;
             self.keep_an_owner(act, &account.user.id, std::slice::from_ref(row)).await?;
             act.tx.delete_grant(&row.id).await?;
-            let event =
-                Event::GrantDeleted { user_id: account.user.id.clone(), grant: shown_grant(row).into() };
-            act.audit(&event, About::target(&account.user.id)).await
+            let facts: GrantFacts = shown_grant(row).into();
+            let event = Event::GrantDeleted { user_id: account.user.id.clone(), grant: facts.clone() };
+            act.audit(&event, About::target(&account.user.id)).await?;
+            self.tell_of_grant(act, &event, &account.user, &facts).await
         })
         .await
     }

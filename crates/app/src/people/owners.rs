@@ -26,6 +26,7 @@ use crossfade_core::{
     text::{self, Name},
 };
 use crossfade_store::{GrantRow, Link, LinkPurpose, Maker, StoreError, Tx, User};
+use serde_json::json;
 use std::{net::IpAddr, sync::atomic::Ordering, time::Duration};
 
 /// How long a one-time link is valid.
@@ -231,14 +232,20 @@ impl App {
                             Event::UserActivated { ended_sessions, ended_tokens },
                         ));
                         // The link ends with its use, so the session that begins with it names the way in.
-                        let mut act = Act::new(tx, now, author_in(&session, &user, visitor));
+                        let mut act = self.act(tx, now, author_in(&session, &user, visitor));
                         for (target, event) in &events {
                             act.audit(event, About::target(target)).await?;
+                        }
+                        if let Some((_, event)) = events.last() {
+                            let facts = json!({"account": user.email, "source_ip": visitor.origin.stored});
+                            let email = user.email.as_deref();
+                            act.tell_person(self.random.as_ref(), event, email, (facts, None)).await?;
                         }
                         user
                     }
                 };
-                let mut act = Act::new(tx, now, author_in(&session, &user, visitor));
+                let mut act = self.act(tx, now, author_in(&session, &user, visitor));
+                self.note_network(&mut act, &user, visitor).await?;
                 self.begin_session(&mut act, session, &user, visitor).await
             })
             .await

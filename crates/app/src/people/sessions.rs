@@ -21,6 +21,7 @@ use crossfade_core::{
     text,
 };
 use crossfade_store::{SessionRow, Tx, User};
+use serde_json::json;
 use std::{
     net::{IpAddr, Ipv4Addr},
     time::Duration,
@@ -295,6 +296,8 @@ impl App {
             let ended_tokens = end_own_tokens(act, principal, tokens).await?;
             let event = Event::UserPasswordChanged { ended_sessions, ended_tokens };
             act.audit(&event, About::target(&user.id)).await?;
+            let facts = json!({"account": user.email, "source_ip": visitor.origin.stored});
+            act.tell_person(self.random.as_ref(), &event, user.email.as_deref(), (facts, None)).await?;
             self.know_browser(act.tx, &user.id, visitor, act.now).await
         });
         let devices = devices.await?;

@@ -3,10 +3,7 @@
 use crate::{
     app::App,
     error::Error,
-    frame::{
-        act::Act,
-        entry::{About, Author},
-    },
+    frame::entry::{About, Author},
     node::{
         lanes::{Place, busy},
         throttle::{Admitted, Held},
@@ -115,8 +112,10 @@ impl App {
                 match tx.user(&user.id).await? {
                     Some(again) if again.password_hash == hash => {
                         let id = SessionId::generate(self.random.as_ref());
-                        let mut act = Act::new(tx, now, author_in(&id, &again, visitor));
-                        Ok(Some(self.begin_session(&mut act, id, &again, visitor).await?))
+                        let mut act = self.act(tx, now, author_in(&id, &again, visitor));
+                        let begun = self.begin_session(&mut act, id, &again, visitor).await?;
+                        self.tell_of_sign_in(&mut act, &again, visitor, is_stranger).await?;
+                        Ok(Some(begun))
                     }
                     _ => Ok(None),
                 }

@@ -24,6 +24,7 @@ use crossfade_core::{
     text::Name,
 };
 use crossfade_store::{Client, ClientFilter, PageStart, TokenRow, Tx, User};
+use serde_json::json;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -252,7 +253,12 @@ impl App {
                 let digest = self.digests.token(value.reveal());
                 act.tx.insert_token(&row, &digest).await?;
                 self.node.strangers.know(&digest);
-                act.audit(&created(row.clone()), About::target(&row.id)).await?;
+                let event = created(row.clone());
+                act.audit(&event, About::target(&row.id)).await?;
+                let user = act.tx.user(&principal.user).await?;
+                let email = user.and_then(|user| user.email);
+                let facts = (json!({"account": email}), None);
+                act.tell_person(self.random.as_ref(), &event, email.as_deref(), facts).await?;
                 Ok(row)
             })
             .await?;

@@ -13,6 +13,7 @@ use crate::{
         targets::{Names, Platform, Target, forbidden},
         versioned::Versioned,
     },
+    messages::personal::MailedLink,
     people::{
         giving::{missing, within_reach},
         grants::{holds_owner, shown_grant},
@@ -29,6 +30,7 @@ use crossfade_core::{
     text::{self, Name},
 };
 use crossfade_store::{GrantRow, Tx, User};
+use serde_json::json;
 
 /// A user by its id, as sent.
 #[derive(Clone, Copy, Debug)]
@@ -261,7 +263,8 @@ impl App {
             act.audit(&Event::UserCreated { kind, name, email }, About::target(&account.user.id)).await?;
             let mut reply = account.shown();
             if kind == UserKind::Person {
-                reply.activation_link = Some(self.make_link(act, principal, &account.user.id).await?);
+                reply.activation_link =
+                    Some(self.make_link(act, principal, &account.user, MailedLink::Invitation).await?);
             }
             Ok(Versioned::new(reply, account.user.version))
         })
@@ -305,8 +308,11 @@ impl App {
                     account.user.email = Some(email);
                 }
                 act.tx.update_user(&account.user).await?;
+                let earlier = before.email.clone().filter(|_| before.email != account.user.email);
                 let event = Event::UserUpdated { before, after: account.facts() };
                 act.audit(&event, About::target(&account.user.id)).await?;
+                let facts = (json!({"account": earlier}), None);
+                act.tell_person(self.random.as_ref(), &event, earlier.as_deref(), facts).await?;
                 Ok(Versioned::new(account.shown(), account.user.version + 1))
             },
         )
@@ -357,7 +363,8 @@ impl App {
                 let text = "Programs have no password. Create an API token instead: crossfade token create.";
                 return Err(Problem::new(Code::NotAPerson, text).into());
             }
-            self.make_link(act, principal, &account.user.id).await
+            let how = MailedLink::to_account(&account.grants);
+            self.make_link(act, principal, &account.user, how).await
         })
         .await
     }
@@ -381,7 +388,9 @@ impl App {
         }
         let may_link = principal.may(Permission::UserManage, Object::Platform);
         match user.kind {
-            UserKind::Person if may_link => Ok(Some(self.make_link(act, principal, &user.id).await?)),
+            UserKind::Person if may_link => {
+                Ok(Some(self.make_link(act, principal, user, MailedLink::Withheld).await?))
+            }
             UserKind::Person | UserKind::Program => Ok(None),
         }
     }
@@ -399,13 +408,15 @@ impl App {
         &self,
         act: &mut Act<'_>,
         principal: &Principal,
-        user: &UserId,
+        user: &User,
+        how: MailedLink,
     ) -> Result<api::OneTimeLink, Error> {
-        act.tx.end_devices(user).await?;
-        let link = self.insert_password_link(act.tx, user, principal, act.now).await?;
-        let event = Event::LinkCreated { user_id: user.clone(), expires_at: link.expires_at };
-        act.audit(&event, About::target(user)).await?;
-        Ok(api::OneTimeLink { url: Some(link.url), expires_at: link.expires_at })
+        act.tx.end_devices(&user.id).await?;
+        let link = self.insert_password_link(act.tx, &user.id, principal, act.now).await?;
+        let event = Event::LinkCreated { user_id: user.id.clone(), expires_at: link.expires_at };
+        act.audit(&event, About::target(&user.id)).await?;
+        let mailed = self.tell_of_link(act, user, &link, how).await?;
+        Ok(api::OneTimeLink { url: Some(link.url), expires_at: link.expires_at, mailed })
     }
 }
 

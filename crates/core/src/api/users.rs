@@ -42,6 +42,9 @@ pub struct OneTimeLink {
     pub url: Option<String>,
     /// When it expires.
     pub expires_at: Timestamp,
+    /// Whether it was also mailed to the account.
+    #[serde(default)]
+    pub mailed: bool,
 }
 
 impl std::fmt::Debug for OneTimeLink {

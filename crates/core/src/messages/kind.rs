@@ -112,6 +112,10 @@ kinds! {
     MessagesSwitched = "messages.switched", Today, Nobody;
     /// A client was deleted.
     ClientDeleted = "client.deleted", Today, PersonOrClient;
+    /// A valid secret was reported as leaked.
+    LeakReported = "leak.reported", Today, PersonOrClient;
+    /// An ended secret is still presented in numbers.
+    EndedSecretPresented = "secret.still_presented", Wake, PersonOrClient;
 }
 
 impl Kind {
@@ -137,6 +141,8 @@ impl Kind {
             Event::ClientUpdated { .. } | Event::ClientHandedOver { .. } => Self::OwnersChanged,
             Event::ClientMessagesUpdated { .. } | Event::OwnMessagesUpdated { .. } => Self::MessagesSwitched,
             Event::ClientDeleted { .. } => Self::ClientDeleted,
+            Event::LeakReported { .. } => Self::LeakReported,
+            Event::EndedSecretPresented { .. } => Self::EndedSecretPresented,
             _ => return None,
         })
     }

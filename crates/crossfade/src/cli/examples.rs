@@ -43,6 +43,14 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
             "crossfade quarantine release --reason 'restored' --except cl_0123456789abcdefghijkl,tok_0123456789abcdefghijkl",
         ],
     ),
+    ("mail show", ["crossfade mail show", "crossfade mail show --data-dir /var/lib/crossfade --json"]),
+    (
+        "mail release",
+        [
+            "crossfade mail release --reason 'moved to another machine'",
+            "crossfade mail release --reason 'moved' --data-dir /var/lib/crossfade --json",
+        ],
+    ),
     ("keys list", ["crossfade keys list", "crossfade keys list --data-dir /var/lib/crossfade --json"]),
     (
         "keys secrets",

@@ -104,6 +104,38 @@ pub(crate) struct ReleaseQuarantine {
 }
 
 #[derive(Subcommand)]
+pub(crate) enum Mail {
+    /// Show where messages are sent from, and whether sending is held. Changes nothing.
+    Show(ShowMail),
+    /// Send messages from the place that the database is in now. Works while a server is running.
+    ///
+    /// Sending is held when the database is in another place than before, because it may be a copy. Messages
+    /// that were queued in the earlier place are not sent.
+    Release(ReleaseMail),
+}
+
+#[derive(Args)]
+pub(crate) struct ShowMail {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    /// Print JSON instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ReleaseMail {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    /// Reason, recorded in the audit trail.
+    #[arg(long)]
+    pub(crate) reason: String,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Subcommand)]
 pub(crate) enum Keys {
     /// List the master keys and data keys, and what each holds. Never shows a key. Changes nothing.
     List(KeysArgs),

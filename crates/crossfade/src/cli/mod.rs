@@ -29,8 +29,8 @@ pub(crate) use self::{
     environments::{CreateEnv, Env, EnvChange, RotateKey, UpdateEnv},
     examples::{examples, program},
     local::{
-        BackUp, CreateToken, Demo, Doctor, Init, Keys, KeysArgs, Manual, Owner, Quarantine, RecoverOwner,
-        ReleaseQuarantine, Restore, ShowQuarantine, Token,
+        BackUp, CreateToken, Demo, Doctor, Init, Keys, KeysArgs, Mail, Manual, Owner, Quarantine,
+        RecoverOwner, ReleaseMail, ReleaseQuarantine, Restore, ShowMail, ShowQuarantine, Token,
     },
     messages::{ClientMessages, Messages},
     operations::lacking,
@@ -78,6 +78,9 @@ pub(crate) enum Command {
     /// Show and release a quarantine on the server machine.
     #[command(subcommand)]
     Quarantine(Quarantine),
+    /// Show and release held mail on the server machine.
+    #[command(subcommand)]
+    Mail(Mail),
     /// List and rotate the master keys on the server machine.
     #[command(subcommand)]
     Keys(Keys),
@@ -142,6 +145,7 @@ impl Command {
             | Self::Backup(_)
             | Self::Restore(_)
             | Self::Quarantine(_)
+            | Self::Mail(_)
             | Self::Keys(_)
             | Self::Audit(Audit::Verify(_))
             | Self::Owner(_)

@@ -142,6 +142,8 @@ pub(crate) fn command(operation: Operation) -> &'static str {
         ListAuthenticationFailures => "audit failures",
         ReadQuarantine => "quarantine show",
         ReleaseQuarantine => "quarantine release",
+        ReadMail => "mail show",
+        ReleaseMail => "mail release",
     }
 }
 
@@ -164,8 +166,9 @@ mod tests {
                     there.find_subcommand(word).unwrap_or_else(|| panic!("there is no crossfade {words}"));
             }
             let flags: Vec<_> = there.get_arguments().filter_map(clap::Arg::get_long).collect();
-            // The quarantine is for the machine, because nobody else can be known for sure then.
-            let has_url = flags.contains(&"url") || words.starts_with("quarantine ");
+            // The quarantine is for the machine, because nobody else can be known for sure then. A move is made there, too.
+            let is_local = words.starts_with("quarantine ") || words.starts_with("mail ");
+            let has_url = flags.contains(&"url") || is_local;
             assert!(flags.contains(&"json") && has_url, "{words}: {flags:?}");
         }
     }

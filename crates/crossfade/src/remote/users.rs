@@ -66,7 +66,9 @@ pub(crate) async fn user(command: Command) -> Result<(), Failure> {
             let body = json!({});
             let request = api.send::<OneTimeLink>(Method::POST, &path, &body);
             let (sink, mut link) = Sink::around(value.output.as_deref(), request).await?;
-            output::note(&format!("The link works once and expires at {}.", time(Some(link.expires_at))));
+            let mailed = if link.mailed { MAILED } else { "" };
+            let until = time(Some(link.expires_at));
+            output::note(&format!("The link works once and expires at {until}.{mailed}"));
             if remote.json && sink.shows() {
                 return output::json_value(&link, &LINK);
             }
@@ -91,6 +93,8 @@ fn shown_clients(handed_over: &HandedOver, json: bool) -> Result<(), Failure> {
     let row = |it: &HandedOverClient| vec![it.id.to_string(), it.name.clone(), it.owners.join(", ")];
     output::table(&[fixed("id"), text("name"), text("owners")], handed_over.clients.iter().map(row).collect())
 }
+/// Added if a link was mailed.
+const MAILED: &str = " It was also mailed to the account.";
 
 /// Returns a text such as "Grace Hopper (grace@example.com, secret_rotator)".
 fn described(user: &User) -> String {
@@ -111,11 +115,13 @@ async fn create(args: Create) -> Result<(), Failure> {
     }
     let (sink, mut user) = Sink::around(destination.output.as_deref(), request).await?;
     let until = user.activation_link.as_ref().map(|link| link.expires_at);
+    let is_mailed = user.activation_link.as_ref().is_some_and(|link| link.mailed);
     output::note(&format!(
-        "Created the user {} ({}). The link for setting a password works once and expires at {}.",
+        "Created the user {} ({}). The link for setting a password works once and expires at {}.{}",
         user.id,
         user.name,
-        time(until)
+        time(until),
+        if is_mailed { MAILED } else { "" }
     ));
     if remote.json && sink.shows() {
         return output::json_value(&user, &LINK);

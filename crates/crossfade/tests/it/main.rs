@@ -17,6 +17,7 @@ fn random_cases(usual: u32) -> u32 {
     usual * times.map_or(1, |times| times.parse().expect("CROSSFADE_TEST_CASES is a number"))
 }
 
+mod a_year_of_messages;
 mod allowed_networks;
 mod backup;
 mod bad_input;
@@ -56,6 +57,7 @@ mod oauth;
 mod observe;
 mod one_registration;
 mod owners;
+mod personal_messages;
 mod pipeline;
 mod quarantine;
 mod receiver;
@@ -75,5 +77,6 @@ mod unreadable;
 mod users;
 mod values;
 mod via;
+mod wakes_and_digests;
 mod webhooks;
 mod worlds;

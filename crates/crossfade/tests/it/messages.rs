@@ -24,6 +24,9 @@ on_both_engines! {
     the_messages_of_a_lost_process_wait_for_no_lease,
     a_quarantine_sends_nothing_of_before_and_nothing_until_its_release,
     a_restored_database_sends_no_message_of_the_backup,
+    a_database_in_another_place_sends_nothing_until_it_is_released,
+    a_database_that_is_back_in_its_place_sends_again,
+    each_part_of_the_place_holds_mail,
     the_end_of_a_secret_is_told_once,
     an_extension_is_told_without_the_warning_that_led_to_it,
     owners_are_told_who_they_are_now,
@@ -223,7 +226,7 @@ async fn a_server_that_is_down_costs_no_message_and_is_told(mut world: World) {
     assert_eq!(world.app.measure().await.stored.unwrap().mail_oldest_seconds, 3600);
     server.set_down(false);
     assert_eq!(sent(&world, &server).await.len(), 1);
-    assert_eq!(mail(&world), MailState { sent: 1, failed: 1, refused: 0, failing: None });
+    assert_eq!(mail(&world), MailState { sent: 1, failed: 1, ..MailState::default() });
 }
 
 /// Many refused passwords at once lock an account.
@@ -306,7 +309,81 @@ async fn a_restored_database_sends_no_message_of_the_backup(mut world: World) {
     restored.app.release_quarantine_here(&release).await.unwrap();
     restored.run_jobs().await;
     assert_eq!(sent(&restored, &server).await.len(), 0);
+    rotate_again(&restored, &client).await;
+    assert_eq!(sent(&restored, &server).await.len(), 0, "mail is released for itself");
     assert_eq!(sent(&world, &server).await.len(), 1, "the instance itself sends");
+}
+
+/// Makes the database one that was copied from elsewhere.
+async fn copied_from_elsewhere(world: &World) {
+    world
+        .raw(
+            "UPDATE sending_place SET place = REPLACE(place, '\"database\":\"', '\"database\":\"/elsewhere')",
+        )
+        .await;
+}
+
+async fn a_database_in_another_place_sends_nothing_until_it_is_released(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    rotate(&world, &client, 168).await;
+    copied_from_elsewhere(&world).await;
+    world.advance(HOUR);
+    world.restart_with_mailer(Some(server.mailer())).await;
+    assert_eq!(mail(&world).held_since, Some(world.now()));
+    world.advance(HOUR);
+    rotate_again(&world, &client).await;
+    assert_eq!((sent(&world, &server).await.len(), open(&world).await), (0, 2));
+    world.restart_with_mailer(Some(server.mailer())).await;
+    assert_eq!((sent(&world, &server).await.len(), open(&world).await), (0, 2), "a restart releases nothing");
+    let held = "SELECT COUNT(*) FROM audit_events WHERE action = 'mail.held'";
+    assert_eq!(world.number(held).await, 1);
+    let manager = world.user("omar@example.com", "operations_manager").await;
+    manager.get("/mail").await.refused(403, "forbidden");
+    manager.post("/mail/release", json!({"reason": "moved"})).await.refused(403, "forbidden");
+    let owner = world.owner().await;
+    owner.post("/mail/release", json!({})).await.refused(422, "invalid_body");
+    let shown = owner.get("/mail").await.ok();
+    assert!(shown["sends_from"].as_str().unwrap().contains("/elsewhere"), "{shown}");
+    assert_eq!(shown["queued"], 2);
+    let released = owner.post("/mail/release", json!({"reason": "moved"})).await.ok();
+    assert_eq!((&released["abandoned"], &released["sends_from"]), (&json!(1), &shown["held_place"]));
+    assert_eq!(abandoned(&world, "moved").await, 1, "the original sends its own");
+    assert_eq!(sent(&world, &server).await.len(), 1);
+    assert_eq!(mail(&world).held_since, None);
+    owner.post("/mail/release", json!({"reason": "again"})).await.refused(409, "mail_not_held");
+    world.restart_with_mailer(Some(server.mailer())).await;
+    rotate_again(&world, &client).await;
+    assert_eq!(sent(&world, &server).await.len(), 1);
+}
+
+async fn a_database_that_is_back_in_its_place_sends_again(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    let elsewhere = "https://elsewhere.example.com";
+    world.restart_with_mailer_under(Some(server.mailer()), elsewhere).await;
+    rotate(&world, &client, 168).await;
+    assert_eq!((sent(&world, &server).await.len(), open(&world).await), (0, 1));
+    world.restart_with_mailer(Some(server.mailer())).await;
+    assert_eq!((mail(&world).held_since, sent(&world, &server).await.len()), (None, 1));
+}
+
+async fn each_part_of_the_place_holds_mail(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    let stored = "SELECT COUNT(*) FROM sending_place WHERE held_since IS NOT NULL";
+    for part in ["public_url", "database", "number"] {
+        let (from, to) = (format!("\"{part}\":\""), format!("\"{part}\":\"1"));
+        world.raw(&format!("UPDATE sending_place SET place = REPLACE(place, '{from}', '{to}')")).await;
+        world.restart_with_mailer(Some(server.mailer())).await;
+        assert_eq!(world.number(stored).await, 1, "{part}");
+        let release = crossfade_core::api::ReleaseMail { reason: Some("moved".into()) };
+        world.app.release_mail_here(&release).await.unwrap();
+        assert_eq!(world.number(stored).await, 0, "{part}");
+    }
+    rotate(&world, &client, 168).await;
+    assert_eq!(sent(&world, &server).await.len(), 1);
+    // Nothing is held where nothing is sent.
+    copied_from_elsewhere(&world).await;
+    world.restart().await;
+    assert_eq!(world.number(stored).await, 0);
 }
 
 async fn the_end_of_a_secret_is_told_once(mut world: World) {

@@ -21,7 +21,7 @@ pub struct Mail<'a> {
     pub letter: &'a Letter,
 }
 
-/// What a message says. Never a secret.
+/// What a message says. Never a secret, and a one-time link only if `has_link`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Letter {
     /// Subject.
@@ -30,8 +30,10 @@ pub struct Letter {
     pub heading: String,
     /// Whether the recipient must act soon.
     pub is_urgent: bool,
-    /// Facts, each with its label.
+    /// Facts, each with its label. A line break separates the items of a list.
     pub facts: Vec<(&'static str, String)>,
+    /// Lists, each with its title.
+    pub groups: Vec<Group>,
     /// What to do next, in a sentence.
     pub next: String,
     /// Text of the button.
@@ -42,6 +44,32 @@ pub struct Letter {
     pub times: String,
     /// Why the recipient gets it.
     pub because: String,
+    /// Whether the button leads to a one-time link, which opens an account.
+    pub has_link: bool,
+}
+
+/// A list in a message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Group {
+    /// What its lines have in common.
+    pub title: String,
+    /// The lines, the most urgent first.
+    pub lines: Vec<Line>,
+    /// Number of further lines that are left out.
+    pub more: usize,
+}
+
+/// A line of a list.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Line {
+    /// What it is about.
+    pub name: String,
+    /// Where that is; empty if it is in no particular place.
+    pub place: String,
+    /// What there is to say.
+    pub said: String,
+    /// Where to look.
+    pub url: String,
 }
 
 #[derive(Template)]
@@ -67,6 +95,12 @@ impl Text<'_> {
     /// Breaks a text into lines.
     fn lines(&self, text: &str) -> String {
         wrap(text, "")
+    }
+
+    /// Writes a line of a list. Further lines are indented.
+    fn line(&self, line: &Line) -> String {
+        let place = if line.place.is_empty() { String::new() } else { format!(" in {}", line.place) };
+        wrap(&format!("- {}{place}: {}", line.name, line.said), "  ")
     }
 
     /// Writes a fact. Further lines are indented.

@@ -1,6 +1,7 @@
 //! A connection to the mail server. Each step has a limit.
 
 use super::{
+    before_tls::BeforeTls,
     failure::Failure,
     server::{Encryption, MailServer},
 };
@@ -14,7 +15,10 @@ use lettre::{
     },
 };
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
 
 /// Limit of connecting, with the greeting of the server.
 const CONNECTS_WITHIN: Duration = Duration::from_secs(15);
@@ -68,11 +72,21 @@ impl Link {
             Encryption::Tls => (tls, None),
         };
         let address = (server.host.as_str(), server.port);
-        let connected = AsyncSmtpConnection::connect_tokio1(address, None, &hello, first, None);
-        let mut connection = timeout(CONNECTS_WITHIN, connected)
-            .await
-            .map_err(|_| Failure::late("connecting"))?
-            .map_err(|error| Failure::of_server("cannot connect", &error))?;
+        let connected = async {
+            let connected = match then {
+                None => AsyncSmtpConnection::connect_tokio1(address, None, &hello, first, None).await,
+                Some(_) => {
+                    let stream = TcpStream::connect(address).await;
+                    let stream =
+                        stream.map_err(|error| Failure::Server(format!("cannot connect: {error}")))?;
+                    let stream = Box::new(BeforeTls::new(stream));
+                    AsyncSmtpConnection::connect_with_transport(stream, &hello).await
+                }
+            };
+            connected.map_err(|error| Failure::of_server("cannot connect", &error))
+        };
+        let mut connection =
+            timeout(CONNECTS_WITHIN, connected).await.map_err(|_| Failure::late("connecting"))??;
         if let Some(tls) = then {
             if !connection.can_starttls() {
                 let said = "the mail server does not offer STARTTLS, and mail is never sent unencrypted to another machine";

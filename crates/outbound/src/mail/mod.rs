@@ -1,5 +1,6 @@
 //! Mail by SMTP (RFC 5321).
 
+mod before_tls;
 pub(crate) mod failure;
 pub(crate) mod letter;
 mod link;

@@ -22,6 +22,7 @@ struct Answers {
     mail: &'static str,
     rcpt: &'static str,
     data: &'static str,
+    starttls: &'static str,
     /// Number of messages after which it hangs up without a word.
     messages: u32,
 }
@@ -33,6 +34,7 @@ const WILLING: Answers = Answers {
     mail: "250 ok",
     rcpt: "250 ok",
     data: "250 taken",
+    starttls: "502 what",
     messages: u32::MAX,
 };
 
@@ -103,6 +105,7 @@ async fn converse(stream: tokio::net::TcpStream, answers: Answers, messages: mps
             _ if line.starts_with("AUTH") => answers.auth,
             _ if line.starts_with("MAIL") => answers.mail,
             _ if line.starts_with("RCPT") => answers.rcpt,
+            "STARTTLS" => answers.starttls,
             "QUIT" => "221 bye",
             _ => "502 what",
         };
@@ -122,6 +125,8 @@ fn letter() -> Letter {
             ("Client", "Billing".into()),
             ("Old secret", "valid until 24 Nov 2026, 13:05 UTC".into()),
         ],
+        groups: Vec::new(),
+        has_link: false,
         next: "Change every caller to the new secret before 24 Nov 2026, 13:05 UTC.".into(),
         button: "View the change-over",
         url: "https://auth.example.com/console/clients/cl_1/environments/production/security".into(),
@@ -320,4 +325,25 @@ fn a_letter_as_text_has_short_lines_and_a_whole_link() {
     assert!(text.lines().all(|line| line.chars().count() <= 80 || line.starts_with("https://")), "{text}");
     assert!(text.contains(&letter.url) && html.contains(&letter.url), "{text}");
     assert!(text.starts_with("The secret was rotated") && !text.contains("\n\n\n"), "{text}");
+}
+
+#[tokio::test]
+async fn responses_that_are_added_before_the_encryption_end_the_connection() {
+    let hello = "250-mail\r\n250 STARTTLS";
+    for added in [
+        Answers { hello, starttls: "220 go\r\n250 injected", ..WILLING },
+        Answers { hello, starttls: "220-go\r\n220 go\r\n250 injected", ..WILLING },
+        Answers { hello: "250-mail\r\n250 STARTTLS\r\n220 go\r\n250 injected", ..WILLING },
+        Answers { greeting: "220 mail\r\n250-mail\r\n250 STARTTLS\r\n220 go", hello, ..WILLING },
+    ] {
+        let server = Server::start(added).await;
+        let mailer = server.mailer_at(&format!("smtp://127.0.0.1:{}?tls=required", server.port));
+        let failure = send(&mailer, &letter()).await.unwrap_err();
+        assert!(failure.said().contains("more than one response"), "{failure:?}");
+    }
+    // Without them, the encryption begins, and this server has none.
+    let server = Server::start(Answers { hello, starttls: "220 go", ..WILLING }).await;
+    let mailer = server.mailer_at(&format!("smtp://127.0.0.1:{}?tls=required", server.port));
+    let failure = send(&mailer, &letter()).await.unwrap_err();
+    assert!(failure.said().starts_with("STARTTLS: ") && !failure.said().contains("more than"), "{failure:?}");
 }

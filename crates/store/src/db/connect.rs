@@ -84,7 +84,7 @@ pub(super) async fn open_postgres(
 }
 
 /// Returns the location of a PostgreSQL server: `host:port`, or the directory of its socket.
-fn server_of(options: &PgConnectOptions) -> String {
+pub(super) fn server_of(options: &PgConnectOptions) -> String {
     let host = options.get_host();
     match options.get_socket() {
         Some(socket) => socket.display().to_string(),
@@ -289,6 +289,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (37, "unsealed_ends", include_str!("../../migrations/0037_unsealed_ends.sql")),
     (38, "webhooks", include_str!("../../migrations/0038_webhooks.sql")),
     (39, "owners", include_str!("../../migrations/0039_owners.sql")),
+    (40, "sending_place", include_str!("../../migrations/0040_sending_place.sql")),
     (42, "time_zones", include_str!("../../migrations/0042_time_zones.sql")),
     (44, "message_origin", include_str!("../../migrations/0044_message_origin.sql")),
 ];

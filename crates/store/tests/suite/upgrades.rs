@@ -47,6 +47,9 @@ const ROWS: &[(i64, i64, &str)] = &[
     (1, i64::MAX, "INSERT INTO notifications (id, created_at, event, recipients, details) VALUES ('ntf_1', 1, 'secret.rotated', '[]', '{}')"),
     (34, i64::MAX, "INSERT INTO deliveries (id, notification_id, channel, recipient, cause, created_at, next_attempt_at)
          VALUES ('dlv_1', 'ntf_1', 'mail', 'ada@example.com', 'ntf_1', 1, 1)"),
+    (40, i64::MAX, "INSERT INTO sending_place (one, place) VALUES (1, '{}')"),
+    (40, i64::MAX, "INSERT INTO told (cause, told_at) VALUES ('leak sec_1', 1)"),
+    (40, i64::MAX, "INSERT INTO message_links (notification_id, link_digest, sealed) VALUES ('ntf_1', {B}, {B})"),
     (3, i64::MAX, "INSERT INTO sessions (id, user_id, digest, created_at, authenticated_at, last_seen_at, source_ip, user_agent)
          VALUES ('ses_1', 'usr_1', {B}, 1, 1, 1, '192.0.2.1', '')"),
     (4, 5, "INSERT INTO secret_usage_spans (secret_id, span, use_count) VALUES ('sec_1', 8, 7)"),

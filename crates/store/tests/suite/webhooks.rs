@@ -59,6 +59,8 @@ async fn queue(tx: &mut Tx, number: u32, webhook: &WebhookId) -> Result<String, 
         environment: Some(slug("staging")),
         recipients: Vec::new(),
         actor_name: None,
+        actor_kind: None,
+        source: None,
         reason: None,
         details: json!({}),
     };

@@ -7,6 +7,7 @@ mod drills;
 mod environments;
 mod examples;
 mod leaks;
+mod mail;
 mod messages;
 mod openapi;
 mod properties;
@@ -129,6 +130,8 @@ fn route(operation: Operation) -> Route {
         ListAuthenticationFailures => of(operation, trail::list_failures, trail::list_failures_shape),
         ReadQuarantine => of(operation, quarantine::read, quarantine::read_shape),
         ReleaseQuarantine => of(operation, quarantine::release, quarantine::release_shape),
+        ReadMail => of(operation, mail::read, mail::read_shape),
+        ReleaseMail => of(operation, mail::release, mail::release_shape),
     }
 }
 

@@ -84,6 +84,7 @@ fn tag_text(name: &str) -> &'static str {
         "clients" => "Clients, their registrations in environments, secrets, rotations, drills and callers.",
         "environments" => "Environments, their policies and signing keys.",
         "leaks" => "Client secrets that were found outside.",
+        "mail" => "Where messages are sent from, and whether sending is held.",
         "me" => "Whoever asks.",
         "properties" => "Properties, which group clients, and their limits.",
         "quarantine" => "Whether the database was restored or replaced, and what is released.",

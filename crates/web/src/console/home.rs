@@ -36,6 +36,8 @@ struct HomePage {
     webhooks: Option<String>,
     /// Sentence about clients without an owner.
     ownerless: Option<String>,
+    /// Whether mail is held, and this person can release it.
+    releases_mail: bool,
     transitions: Vec<Moving>,
     overdue: Vec<Overdue>,
     more_overdue: bool,
@@ -163,6 +165,10 @@ fn no_mail(app: &App, principal: &Principal) -> Option<(&'static str, String)> {
         None => {
             Some(("", "Mail is not set up. Owners are not notified of rotations and deadlines.".to_owned()))
         }
+        Some(mail) if mail.held_since.is_some() => {
+            let text = "No mail is sent, because the database is in another place than before. An Owner can release mail.";
+            Some(("problem", text.to_owned()))
+        }
         Some(mail) => {
             let text = |said| format!("Mail cannot be sent, and messages to owners wait: {said}.");
             mail.failing.map(|said| ("problem", text(said)))
@@ -207,6 +213,8 @@ pub(super) async fn show(signed: SignedIn) -> Reply {
         mail: no_mail(app, principal).filter(|_| read.has_clients),
         webhooks: broken_webhooks(app, principal).await?,
         ownerless: without_owner(read.ownerless),
+        releases_mail: app.mail().is_some_and(|mail| mail.held_since.is_some())
+            && principal.may_somewhere(Permission::QuarantineManage),
         transitions: read.transitions.into_iter().filter_map(|it| moving(it, &known, now)).collect(),
         overdue: read.overdue.into_iter().filter_map(|it| overdue(it, &known, now)).collect(),
         more_overdue: read.more_overdue,
@@ -228,6 +236,7 @@ mod tests {
             mail: None,
             webhooks: None,
             ownerless: without_owner((2, false)).filter(|_| has_clients),
+            releases_mail: false,
             transitions,
             overdue: Vec::new(),
             more_overdue: false,

@@ -21,6 +21,7 @@ mod layout;
 mod leaks;
 mod limits;
 mod link;
+mod mail;
 mod message;
 mod moment;
 mod paths;
@@ -69,6 +70,8 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         .route("/console/audit", get(audit::show))
         .route("/console/audit/export", get(audit::export))
         .route("/console/leaks", get(leaks::show).post(leaks::identify))
+        .route("/console/mail", get(mail::show))
+        .route("/console/mail/release", post(mail::release))
         .route("/console/quarantine", get(quarantine::show))
         .route("/console/quarantine/release", post(quarantine::release))
         .route("/console/webhooks", get(webhooks::list::show).post(webhooks::list::create))

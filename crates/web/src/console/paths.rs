@@ -18,6 +18,7 @@ const PAGES: &[&str] = &[
     "/console/environments",
     "/console/environments/*",
     "/console/leaks",
+    "/console/mail",
     "/console/people",
     "/console/people/*",
     "/console/properties",

@@ -82,7 +82,172 @@ fn samples() -> Vec<Notification> {
             Action::WebhookDisabled,
             json!({"webhook_id": "wh_1", "host": "hooks.example.com", "disabled_as": "gone", "last_error": "status 410"}),
         ),
+        message(Action::LeakReported, json!({"secret_id": "sec_0000000000000000000001", "state": "current"})),
+        message(
+            Action::EndedSecretPresented,
+            json!({"ended_at": AT, "tries": 20, "within_seconds": 900, "compromised": false}),
+        ),
     ]
+}
+
+/// A message to one person, or to those who manage the platform.
+fn own(event: Action, details: Value) -> Notification {
+    Notification {
+        number: None,
+        client_id: None,
+        client_name: None,
+        environment: None,
+        reason: None,
+        ..message(event, details)
+    }
+}
+
+/// One message of each kind that is not about one client.
+fn own_samples() -> Vec<Notification> {
+    let account = "ada@example.com";
+    let link = |invitation: bool, with_link: bool, has_password: bool| {
+        own(
+            Action::LinkCreated,
+            json!({"account": account, "expires_at": AT, "invitation": invitation, "with_link": with_link, "has_password": has_password}),
+        )
+    };
+    let signed_in = |new_browser: bool| {
+        let details = json!({"account": account, "source_ip": "192.0.2.1", "user_agent": "Mozilla/5.0 (X11; Linux x86_64)", "new_browser": new_browser});
+        own(Action::SessionCreated, details)
+    };
+    let token = |scope: Value, expires_at: Value| {
+        let details = json!({"account": account, "name": "laptop", "scope": scope, "expires_at": expires_at});
+        own(Action::TokenCreated, details)
+    };
+    let role = json!({"role": "secret_rotator", "client_id": "cl_1", "property_id": null, "environments": ["staging"]});
+    let line = |number: usize| json!({"client_id": "cl_1", "client": format!("Client {number}"), "environment": "production", "at": AT, "times": 3});
+    let list =
+        |lines: usize, more: usize| json!({"lines": (0..lines).map(line).collect::<Vec<_>>(), "more": more});
+    let digest = |lists: [(usize, usize); 5]| {
+        let [overdue, due, first_used, revealed, ownerless] = lists.map(|(lines, more)| list(lines, more));
+        let details = json!({"week": "2026-W48", "overdue": overdue, "due": due, "first_used": first_used, "revealed": revealed, "ownerless": ownerless});
+        Notification { actor_name: None, ..own(Action::DigestsQueued, details) }
+    };
+    let evidence = |until: Value| {
+        let details = json!({"since": AT, "until": until});
+        Notification { actor_name: None, ..own(Action::EvidenceUnwritten, details) }
+    };
+    vec![
+        link(true, true, false),
+        link(false, true, true),
+        link(false, true, false),
+        link(false, false, true),
+        signed_in(true),
+        signed_in(false),
+        own(
+            Action::UserPasswordChanged,
+            json!({"account": account, "ended_sessions": 2, "ended_tokens": 0, "source_ip": "192.0.2.1"}),
+        ),
+        own(Action::UserActivated, json!({"account": account, "source_ip": null})),
+        token(Value::Null, Value::Null),
+        token(json!(["client:read", "secret:rotate"]), json!(AT)),
+        own(
+            Action::GrantCreated,
+            json!({"account": account, "grant": role, "client": "Billing API", "property": null}),
+        ),
+        own(
+            Action::GrantDeleted,
+            json!({"account": account, "grant": role, "client": null, "property": null}),
+        ),
+        own(
+            Action::UserUpdated,
+            json!({"account": account, "before": {"email": account}, "after": {"email": "new@example.com"}}),
+        ),
+        digest([(3, 0), (2, 0), (1, 0), (1, 0), (0, 0)]),
+        digest([(20, 17), (20, 1), (0, 0), (0, 0), (20, 3)]),
+        digest([(0, 0), (0, 0), (1, 0), (0, 0), (0, 0)]),
+        evidence(Value::Null),
+        evidence(json!(AT)),
+    ]
+}
+
+/// Messages with what people can type, at its worst.
+fn edges() -> Vec<Notification> {
+    let hostile = "<img src=x onerror=alert(1)> <a href=\"https://evil.example\">Click here</a>\r\nBcc: eve@example.com\n\nhttps://evil.example/reset \"quoted\" & 'more'";
+    let names = [
+        "W".repeat(200),
+        "A name of two hundred letters ".repeat(7).trim().to_owned(),
+        "صندوق الدفع (الإنتاج) 2026".to_owned(),
+        "תשלומים – ספרים (ישן) 12".to_owned(),
+        "\"Quotes\" <b>&amp; 'more'".to_owned(),
+        "支払い・決済サービス".to_owned(),
+    ];
+    let mut edges = Vec::new();
+    for name in names {
+        for sample in [0, 6, 9] {
+            let mut message = samples().swap_remove(sample);
+            message.client_name = Some(name.clone());
+            message.actor_name = Some(name.clone());
+            message.reason = Some(hostile.to_owned());
+            edges.push(message);
+        }
+        let line = json!({"client_id": "cl_1", "client": name, "environment": "production", "at": AT});
+        let (some, none) =
+            (json!({"lines": [line.clone(), line], "more": 4}), json!({"lines": [], "more": 0}));
+        let details = json!({"week": "2026-W48", "overdue": some, "due": some, "first_used": none, "revealed": none, "ownerless": none});
+        edges.push(Notification { actor_name: None, ..own(Action::DigestsQueued, details) });
+    }
+    let owners: Vec<String> =
+        (0..20).map(|number| format!("a-rather-long-address-{number}@department.example.com")).collect();
+    edges
+        .push(message(Action::ClientUpdated, json!({"before": {"owners": []}, "after": {"owners": owners}})));
+    edges
+}
+
+/// Writes every letter for a browser: `tests/console/letters.mjs` takes pictures of them.
+#[test]
+fn every_letter_is_written_for_a_browser() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/test/letters");
+    std::fs::create_dir_all(&folder).unwrap();
+    let all = [("client", samples()), ("own", own_samples()), ("edge", edges())];
+    for (kind, messages) in all {
+        for (number, message) in messages.iter().enumerate() {
+            let mut letter = letter(message, "ada@example.com", BASE, &TimeZone::UTC)
+                .unwrap_or_else(|| panic!("{message:?}"));
+            if letter.has_link {
+                letter.url = format!("{BASE}/console/link#crossfade_link_{}", "0".repeat(49));
+            }
+            let (html, text) = letter.render().unwrap();
+            assert!(!html.contains("<img") && !html.contains("href=\"https://evil"), "{html}");
+            for line in text.lines() {
+                let is_long = line.chars().count() > 80;
+                assert!(!is_long || line.split_whitespace().count() <= 2, "{line}");
+            }
+            let name = format!("{kind}-{number:02}-{}", message.event.as_str().replace('.', "-"));
+            std::fs::write(folder.join(format!("{name}.html")), html).unwrap();
+            std::fs::write(folder.join(format!("{name}.txt")), text).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_letter_to_a_person_says_what_to_do_if_it_was_not_them() {
+    for message in own_samples() {
+        let letter = letter(&message, "ada@example.com", BASE, &TimeZone::UTC).unwrap();
+        let (html, text) = letter.render().unwrap();
+        assert!(letter.next.ends_with('.'), "{letter:?}");
+        assert_eq!(html.matches("class=\"button\"").count(), 1, "one button");
+        assert_eq!(letter.has_link, letter.url.is_empty(), "a link is filled in when it is sent");
+        assert_eq!(text.contains("never mails a secret"), !letter.has_link, "{text}");
+        assert!(letter.subject.chars().count() <= 120, "{}", letter.subject);
+    }
+}
+
+#[test]
+fn a_name_from_right_to_left_is_isolated() {
+    let mut message = samples().remove(0);
+    message.client_name = Some("תשלומים".into());
+    let letter = letter(&message, "ada@example.com", BASE, &TimeZone::UTC).unwrap();
+    assert_eq!(letter.subject, "Secret rotated: \u{2068}תשלומים\u{2069} in production");
+    assert!(letter.heading.ends_with("\u{2068}תשלומים\u{2069} in production"), "{}", letter.heading);
+    message.client_name = Some("Crédit".into());
+    let letter = super::letter(&message, "ada@example.com", BASE, &TimeZone::UTC).unwrap();
+    assert_eq!(letter.subject, "Secret rotated: Crédit in production");
 }
 
 #[test]
@@ -117,7 +282,7 @@ fn a_long_name_is_cut_in_the_subject_and_markup_is_text() {
 
 #[test]
 fn what_weakens_a_client_or_ends_a_secret_is_told_as_such() {
-    let told = |sample: Notification| letter(&sample, "ada@example.com", BASE).unwrap();
+    let told = |sample: Notification| letter(&sample, "ada@example.com", BASE, &TimeZone::UTC).unwrap();
     let find = |part: &str| samples().into_iter().map(told).find(|it| it.subject.contains(part)).unwrap();
     let superseded = find("ends the one before it");
     assert!(superseded.is_urgent && superseded.next.contains("two rotations ago"), "{superseded:?}");

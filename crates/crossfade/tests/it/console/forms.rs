@@ -34,6 +34,7 @@ pub const FRESH: &[&str] = &[
     "/console/people/{user}/link",
     "/console/properties/{property}/delete",
     "/console/properties/{property}/limits/{environment}",
+    "/console/mail/release",
     "/console/quarantine/release",
     // Where messages go, and what signs them.
     "/console/webhooks",

@@ -216,6 +216,18 @@ impl World {
         self.open_with(Options { mailer: Some(mailer), poster: Arc::new(poster), ..options }).await;
     }
 
+    /// Restarts with mail under another public URL.
+    pub async fn restart_with_mailer_under(
+        &mut self,
+        mailer: Option<Arc<crossfade_app::Mailer>>,
+        public_url: &str,
+    ) {
+        let clock = Arc::new(Clock::manual(self.clock.now()));
+        let options = self.options(&clock);
+        let (public_url, admin_url) = (public_url.to_owned(), public_url.to_owned());
+        self.open_with(Options { mailer, public_url, admin_url, ..options }).await;
+    }
+
     /// Restarts with an audit retention in days.
     pub async fn restart_with_retention(&mut self, days: u32) {
         self.open_again(self.clock.now(), Some(days)).await;

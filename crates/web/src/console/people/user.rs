@@ -400,8 +400,13 @@ mod tests {
         let link = OneTimeLink {
             url: Some("https://x/console/link#code".into()),
             expires_at: crossfade::samples::now(),
+            mailed: false,
         };
+        let mailed = Some(OneTimeLink { mailed: true, ..link.clone() });
+        let mailed = UserPage { link: mailed, ..sample(UserKind::Person) }.render().unwrap();
+        assert!(mailed.contains("This link was mailed to"), "{mailed}");
         let shown = UserPage { link: Some(link), ..sample(UserKind::Person) }.render().unwrap();
+        assert!(shown.contains("Send this link to"), "{shown}");
         assert!(shown.contains("https://x/console/link#code"));
         let closing = |kind| UserPage { closing: vec![Role::Auditor], ..sample(kind) }.render().unwrap();
         assert!(closing(UserKind::Person).contains("You get a new link"));

@@ -1,0 +1,97 @@
+//! Tells of what needs someone now and is no change of anybody: ended secrets that are still presented in numbers, and
+//! evidence that cannot be written.
+
+use crate::{
+    app::App,
+    error::Error,
+    frame::{act::message_id, entry::About},
+};
+use crossfade_core::{
+    audit::{Actor, Event},
+    messages::{COUNTED_FOR, day, is_told, presented_cause},
+};
+use crossfade_store::Notification;
+
+impl App {
+    /// Tells owners of ended secrets that are still presented in numbers.
+    pub(crate) async fn tell_presented_secrets(&self) -> Result<(), Error> {
+        for (secret_id, tries) in self.node.presented_often(self.clock.now()) {
+            let policy = Actor::policy("ended_secrets", "Ended secrets");
+            let known = self.read(async |tx| Ok(tx.ended_secret(&secret_id).await?)).await?;
+            let Some(known) = known else { continue };
+            let now = self.clock.now();
+            let cause = presented_cause(&secret_id, known.compromised, now);
+            let of_registration = format!("presented_at {} {}", known.registration_id, day(now));
+            let Some(ended_at) = known.ended_at.filter(|ended_at| is_told(tries, *ended_at, now)) else {
+                continue;
+            };
+            if self
+                .read(async |tx| Ok(tx.is_told(&cause).await? || tx.is_told(&of_registration).await?))
+                .await?
+            {
+                continue;
+            }
+            self.change_as(policy, async |act| {
+                // Someone with many old secrets of one registration causes one message, too.
+                if !act.tx.tell_once(&of_registration, act.now).await?
+                    || !act.tx.tell_once(&cause, act.now).await?
+                {
+                    return Ok(());
+                }
+                let about = About {
+                    client: Some(&known.client_id),
+                    environment: Some(&known.environment),
+                    target: Some(secret_id.to_string()),
+                    reason: None,
+                };
+                let event = Event::EndedSecretPresented {
+                    secret_id: secret_id.clone(),
+                    ended_at,
+                    tries,
+                    within_seconds: COUNTED_FOR.as_secs(),
+                    compromised: known.compromised,
+                };
+                act.tell_at(act.now, self.random.as_ref(), &event, about).await
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the managers of the platform that evidence cannot be written, once in an outage.
+    pub(crate) async fn tell_unwritten_evidence(&self) -> Result<(), Error> {
+        let due = self.node.evidence_outage().due(self.clock.now());
+        let Some((since, until)) = due else { return Ok(()) };
+        self.change_as(Actor::machine("serve"), async |act| {
+            let event = Event::EvidenceUnwritten { since, until };
+            act.audit(&event, About::default()).await?;
+            if !act.mails {
+                return Ok(());
+            }
+            let recipients = act.tx.manager_addresses().await?;
+            if recipients.is_empty() {
+                return Ok(());
+            }
+            let notification = Notification {
+                id: message_id(self.random.as_ref()),
+                created_at: act.now,
+                number: None,
+                event: event.action(),
+                client_id: None,
+                client_name: None,
+                environment: None,
+                recipients,
+                actor_name: None,
+                actor_kind: None,
+                source: None,
+                reason: None,
+                details: event.details(),
+            };
+            let cause = format!("evidence {since}");
+            act.queue_mail(self.random.as_ref(), &notification, &cause, None).await
+        })
+        .await?;
+        self.node.evidence_outage().told(until);
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+//! What a weekly digest says, and what the managers of the platform are told.
+
+use super::{Facts, count, isolated, short_name};
+use crossfade_core::{TimeZone, Timestamp, audit::Action};
+use crossfade_outbound::{Group, Letter, Line};
+use crossfade_store::Notification;
+use serde_json::Value;
+
+/// Returns the digest of one recipient, or the message about evidence to a manager of the platform; `None` if it is about
+/// something else, or the stored facts cannot be read.
+pub(super) fn letter(message: &Notification, base: &str, zone: &TimeZone) -> Option<Letter> {
+    let facts = Facts(&message.details);
+    match message.event {
+        Action::DigestsQueued => digest(message, &facts, base, zone),
+        Action::EvidenceUnwritten => evidence(message, &facts, base, zone),
+        _ => None,
+    }
+}
+
+fn digest(message: &Notification, facts: &Facts<'_>, base: &str, zone: &TimeZone) -> Option<Letter> {
+    let list = |name: &str, title: &str, said: &dyn Fn(&Facts<'_>) -> Option<String>| -> Option<Group> {
+        let part = facts.part(name);
+        let lines: Option<Vec<Line>> = part.list("lines").iter().map(|it| line(it, base, said)).collect();
+        let (lines, more) = (lines?, usize::try_from(part.number("more")?).ok()?);
+        let all = lines.len() + more;
+        Some(Group { title: format!("{title} ({all})"), lines, more })
+    };
+    let times = |it: &Facts<'_>| Some(format!("revealed {}", count(it.number("times")?, "time")));
+    let groups = [
+        list("overdue", "Overdue secrets", &at("due for rotation since", zone))?,
+        list("due", "Due for rotation within 30 days", &at("due", zone))?,
+        list("ownerless", "Clients without owners", &|_| {
+            Some("nobody is notified about this client".into())
+        })?,
+        list("first_used", "New secrets first used this week", &at("first used", zone))?,
+        list("revealed", "Secrets revealed this week", &times)?,
+    ];
+    let groups: Vec<Group> = groups.into_iter().filter(|group| !group.lines.is_empty()).collect();
+    let number = |name: &str| facts.part(name).list("lines").len();
+    let next = if number("overdue") > 0 {
+        "Rotate the overdue secrets first."
+    } else if number("due") > 0 {
+        "Plan the rotations that are due."
+    } else if number("ownerless") > 0 {
+        "Add owners to the clients without owners."
+    } else {
+        "Nothing needs to be done."
+    };
+    let is_manager = number("ownerless") > 0;
+    Some(Letter {
+        subject: format!("Secrets this week: {}", summary(&groups)),
+        heading: "Your secrets this week".to_owned(),
+        is_urgent: false,
+        facts: vec![("Week", facts.0["week"].as_str()?.to_owned()), ("As of", zone.at(message.created_at))],
+        groups,
+        next: next.to_owned(),
+        button: "View all clients",
+        url: format!("{base}/console/clients"),
+        because: match is_manager {
+            true => "You receive this message because you own clients or manage this instance.".to_owned(),
+            false => "You receive this message because you own these clients.".to_owned(),
+        },
+        times: zone.sentence(),
+        has_link: false,
+    })
+}
+
+/// Returns a function that says what happened or happens at the time of a line.
+fn at(word: &str, zone: &TimeZone) -> impl Fn(&Facts<'_>) -> Option<String> {
+    move |it| Some(format!("{word} {}", zone.at(it.time("at")?)))
+}
+
+/// Returns a text such as `2 overdue, 1 due`.
+fn summary(groups: &[Group]) -> String {
+    let parts = groups.iter().map(|group| {
+        let number = group.lines.len() + group.more;
+        let word = match group.title.split(' ').next() {
+            Some("Overdue") => "overdue",
+            Some("Due") => "due",
+            Some("Clients") => "without owners",
+            Some("New") => "first used",
+            _ => "revealed",
+        };
+        format!("{number} {word}")
+    });
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+fn line(stored: &Value, base: &str, said: &dyn Fn(&Facts<'_>) -> Option<String>) -> Option<Line> {
+    let facts = Facts(stored);
+    let client = stored["client_id"].as_str()?;
+    let environment = stored["environment"].as_str();
+    let url = match environment {
+        Some(environment) => format!("{base}/console/clients/{client}/environments/{environment}/security"),
+        None => format!("{base}/console/clients/{client}"),
+    };
+    Some(Line {
+        name: isolated(&short_name(stored["client"].as_str()?)),
+        place: environment.unwrap_or_default().to_owned(),
+        said: said(&facts)?,
+        url,
+    })
+}
+
+fn evidence(message: &Notification, facts: &Facts<'_>, base: &str, zone: &TimeZone) -> Option<Letter> {
+    let since = facts.time("since")?;
+    let until: Option<Timestamp> = facts.time("until");
+    let (heading, next) = match until {
+        None => (
+            "Evidence of use cannot be written",
+            "Run crossfade doctor on the server and read its log. Uses of secrets are kept in memory, and are lost if the \
+            server stops. Do not end an old secret on the strength of missing uses.",
+        ),
+        Some(_) => (
+            "Evidence of use could not be written",
+            "Evidence is written again. Check the log for uses that were lost before you end an old secret.",
+        ),
+    };
+    let mut list = vec![("Since", zone.at(since))];
+    list.extend(until.map(|until| ("Until", zone.at(until))));
+    list.push(("Time", zone.at(message.created_at)));
+    Some(Letter {
+        subject: heading.to_owned(),
+        heading: heading.to_owned(),
+        is_urgent: until.is_none(),
+        facts: list,
+        groups: Vec::new(),
+        next: next.to_owned(),
+        button: "Open the Console",
+        url: format!("{base}/console"),
+        because: "You receive this message because you manage this instance.".to_owned(),
+        times: zone.sentence(),
+        has_link: false,
+    })
+}

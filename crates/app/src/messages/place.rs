@@ -1,0 +1,127 @@
+//! Where messages are sent from. A copy of the database with the settings of the original would mail its owners a second
+//! time. So sending is held when the database is in another place than before, until somebody releases it.
+
+use crate::{
+    app::App,
+    error::Error,
+    frame::{
+        act::Act,
+        entry::About,
+        idempotency::Repeatable,
+        principal::Principal,
+        request::{Input, Request},
+        targets::Platform,
+    },
+};
+use crossfade_core::{
+    Code, Operation, Problem,
+    api::{Mail, MailReleased, ReleaseMail},
+    audit::{Actor, Event},
+    messages::{AbandonedAs, Channel},
+    sending_place::SendingPlace,
+    text::Reason,
+};
+use crossfade_store::{SendingPlaceRow, Tx};
+use std::sync::PoisonError;
+
+impl Repeatable for MailReleased {}
+
+impl App {
+    /// Returns the place that this process would send from.
+    fn own_place(&self) -> Result<SendingPlace, Error> {
+        let system_id = *self.node.system_id.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(self.db.sending_place(&self.public_url, system_id)?)
+    }
+
+    /// Whether messages may be sent from here. The first place is remembered, and another one is held.
+    pub(crate) async fn may_send_from_here(&self, act: &mut Act<'_>) -> Result<bool, Error> {
+        let own = self.own_place()?;
+        let held = match act.tx.sending_place().await? {
+            None => {
+                act.tx.set_sending_place(&own).await?;
+                None
+            }
+            Some(SendingPlaceRow { place, held: None }) if place.is_same(&own) => None,
+            // The database is where it was before.
+            Some(SendingPlaceRow { place, held: Some(_) }) if place.is_same(&own) => {
+                act.tx.set_sending_place(&own).await?;
+                None
+            }
+            Some(SendingPlaceRow { held: Some((held, since)), .. }) if held.is_same(&own) => Some(since),
+            Some(SendingPlaceRow { place, .. }) => {
+                act.tx.hold_sending(&own, act.now).await?;
+                let event = Event::MailHeld { place_before: place.to_string(), place: own.to_string() };
+                act.audit(&event, About::default()).await?;
+                Some(act.now)
+            }
+        };
+        self.sending.note_held(held);
+        Ok(held.is_none())
+    }
+
+    /// Looks at the start whether messages may be sent from here, so that it is known before one is due.
+    pub(crate) async fn settle_sending_place(&self) -> Result<(), Error> {
+        if self.sending.mailer.is_none() || self.node.quarantine().is_some() {
+            return Ok(());
+        }
+        self.change_as(Actor::machine("serve"), async |act| self.may_send_from_here(act).await).await?;
+        Ok(())
+    }
+
+    /// Returns where messages are sent from, and whether that is held.
+    pub async fn read_mail(&self, principal: &Principal) -> Result<Mail, Error> {
+        self.view(Operation::ReadMail, principal, Platform, async |tx, _, ()| shown(tx).await).await
+    }
+
+    /// Returns where messages are sent from, for a local command.
+    pub async fn read_mail_here(&self) -> Result<Mail, Error> {
+        self.read(shown).await
+    }
+
+    /// Lets this database send messages from the place that is held.
+    pub async fn release_mail(
+        &self,
+        request: &Request<'_>,
+        input: Input<'_, ReleaseMail>,
+    ) -> Result<MailReleased, Error> {
+        self.change(Operation::ReleaseMail, request, Platform, async |act, _, ()| {
+            act.matches_list()?;
+            release(act, &input.read()?).await
+        })
+        .await
+    }
+
+    /// Lets this database send messages, for a local command.
+    pub async fn release_mail_here(&self, body: &ReleaseMail) -> Result<MailReleased, Error> {
+        self.change_as(Actor::machine("mail release"), async |act| release(act, body).await).await
+    }
+}
+
+async fn shown(tx: &mut Tx) -> Result<Mail, Error> {
+    let (row, queue) = (tx.sending_place().await?, tx.delivery_queue(Channel::Mail).await?);
+    let (held_place, held_since) = row.as_ref().and_then(|row| row.held.clone()).unzip();
+    Ok(Mail {
+        sends_from: row.map(|row| row.place.to_string()),
+        held_place: held_place.map(|place| place.to_string()),
+        held_since,
+        queued: queue.queued,
+        oldest_queued_at: queue.oldest,
+    })
+}
+
+async fn release(act: &mut Act<'_>, body: &ReleaseMail) -> Result<MailReleased, Error> {
+    let reason = Reason::required(body.reason.as_deref())?;
+    let Some(SendingPlaceRow { place: before, held: Some((place, since)) }) = act.tx.sending_place().await?
+    else {
+        let text =
+            "Mail is not held. Nothing was changed. After a move, start the server in the new place first.";
+        return Err(Problem::new(Code::MailNotHeld, text).into());
+    };
+    // The original sends its own messages, so that none goes out twice.
+    let abandoned = act.tx.abandon_deliveries_until(act.now, since, AbandonedAs::Moved).await?;
+    act.tx.set_sending_place(&place).await?;
+    let (place_before, place) = (before.to_string(), place.to_string());
+    let event = Event::MailReleased { place_before, place: place.clone(), abandoned };
+    act.audit(&event, About { reason: Some(reason.as_str()), ..About::default() }).await?;
+    Ok(MailReleased { released_at: act.now, sends_from: place, abandoned })
+}

@@ -1,0 +1,40 @@
+//! API types of mail.
+
+use crate::{Timestamp, text::NAME_PATTERN};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Mail of the instance.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Mail {
+    /// Place that messages are sent from: the public URL and the database; `null` before the first start with mail.
+    pub sends_from: Option<String>,
+    /// Place that the database is in now, if sending from there is held until it is released; otherwise `null`.
+    pub held_place: Option<String>,
+    /// When sending was held; `null` if it is not.
+    pub held_since: Option<Timestamp>,
+    /// Number of messages that wait to be sent.
+    pub queued: i64,
+    /// When the oldest of them was queued; `null` if none waits.
+    pub oldest_queued_at: Option<Timestamp>,
+}
+
+/// Lets a database in another place send messages.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseMail {
+    /// Reason.
+    #[schemars(required, length(min = 1, max = 1000), regex(pattern = NAME_PATTERN))]
+    pub reason: Option<String>,
+}
+
+/// Released mail.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct MailReleased {
+    /// When sending was released.
+    pub released_at: Timestamp,
+    /// Place that messages are sent from now.
+    pub sends_from: String,
+    /// Number of messages that were queued before sending was held, and are not sent.
+    pub abandoned: u64,
+}

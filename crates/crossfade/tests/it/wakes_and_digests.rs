@@ -1,0 +1,274 @@
+//! Messages that no change causes: reported leaks, ended secrets that are still presented, evidence that cannot be
+//! written, and the weekly digest.
+
+use crate::{
+    engines::on_both_engines,
+    mail_server::{MailServer, Message},
+    world::{Client, OWNER, World},
+};
+use crossfade_core::Timestamp;
+use serde_json::json;
+use std::time::Duration;
+
+on_both_engines! {
+    a_reported_leak_is_told_once_for_each_secret,
+    a_report_without_permission_tells_nobody,
+    an_ended_secret_is_no_leak,
+    an_ended_secret_that_is_still_presented_is_told_once_a_day,
+    guesses_tell_nobody,
+    a_leaked_secret_is_told_once,
+    evidence_that_cannot_be_written_is_told_once,
+    a_digest_is_written_once_a_week_and_only_with_content,
+    a_digest_after_a_stop_is_one,
+    a_digest_keeps_the_worst_lines,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A world that mails, and a client whose owner is ada@example.com.
+async fn mailing(world: &mut World) -> (MailServer, Client) {
+    let server = MailServer::start().await;
+    world.restart_with_mailer(Some(server.mailer())).await;
+    let client = world.client("Billing", &["production"]).await;
+    (server, client)
+}
+
+async fn sent(world: &World, server: &MailServer) -> Vec<Message> {
+    while world.app.send_due_messages().await.unwrap() {}
+    server.take()
+}
+
+async fn subjects(world: &World, server: &MailServer) -> Vec<String> {
+    let mut subjects: Vec<_> = sent(world, server).await.iter().map(|it| it.header("Subject")).collect();
+    subjects.sort();
+    subjects
+}
+
+fn body(message: &Message) -> String {
+    message.text.replace("=\r\n", "")
+}
+
+async fn rotate(world: &World, client: &Client, hours: u32, compromised: bool) {
+    let mut body = client.rotation(hours);
+    body["compromised"] = json!(compromised);
+    world.owner().await.post(&client.path("production", "/secrets/rotate"), body).await.created();
+}
+
+async fn a_reported_leak_is_told_once_for_each_secret(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    let secret = client.registration("production").secret.clone();
+    let owner = world.owner().await;
+    for _ in 0..3 {
+        owner.post("/leaks", json!({"text": format!("a {secret} b {secret}")})).await.ok();
+    }
+    let messages = sent(&world, &server).await;
+    let [message] = messages.as_slice() else { panic!("{messages:?}") };
+    assert_eq!(message.header("Subject"), "Leaked secret reported: Billing in production");
+    assert!(!body(message).contains(&secret) && body(message).contains("has leaked"), "{}", body(message));
+    let events = "SELECT COUNT(*) FROM audit_events WHERE action = 'leak.reported'";
+    assert_eq!(world.number(events).await, 1);
+    let viewer = world.user("view@example.com", "viewer").await;
+    rotate(&world, &client, 24, false).await;
+    sent(&world, &server).await;
+    viewer.post("/leaks", json!({"text": secret})).await.ok();
+    assert_eq!(sent(&world, &server).await.len(), 0, "it is the same secret");
+}
+
+async fn a_report_without_permission_tells_nobody(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    let secret = client.registration("production").secret.clone();
+    let other = world.client("Ledger", &["production"]).await;
+    let stranger = world.user("eve@example.com", "viewer").await;
+    world.raw(&format!("UPDATE grants SET client_id = '{}' WHERE role = 'viewer'", other.id)).await;
+    stranger.post("/leaks", json!({"text": secret})).await.ok();
+    assert_eq!(subjects(&world, &server).await, [] as [&str; 0]);
+    assert_eq!(world.number("SELECT COUNT(*) FROM notifications").await, 0);
+    assert_eq!(world.number("SELECT COUNT(*) FROM told").await, 0);
+}
+
+async fn an_ended_secret_is_no_leak(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    let secret = client.registration("production").secret.clone();
+    rotate(&world, &client, 0, false).await;
+    sent(&world, &server).await;
+    world.owner().await.post("/leaks", json!({"text": secret})).await.ok();
+    assert_eq!(subjects(&world, &server).await, [] as [&str; 0]);
+}
+
+/// Presents a secret so many times.
+async fn present(world: &World, client: &Client, secret: &str, times: u32) {
+    let id = client.registration("production").client_id.clone();
+    for _ in 0..times {
+        world.oauth("production").token(&id, secret).await.is_invalid_client();
+    }
+    world.run_jobs().await;
+}
+
+const PRESENTED: &str = "Ended secret still presented: Billing in production";
+
+async fn an_ended_secret_that_is_still_presented_is_told_once_a_day(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    let old = client.registration("production").secret.clone();
+    rotate(&world, &client, 0, false).await;
+    sent(&world, &server).await;
+    present(&world, &client, &old, 19).await;
+    assert_eq!(subjects(&world, &server).await, [] as [&str; 0]);
+    world.advance(MINUTE * 15);
+    present(&world, &client, &old, 19).await;
+    assert_eq!(subjects(&world, &server).await, [] as [&str; 0], "the first ones count no more");
+    world.advance(MINUTE);
+    present(&world, &client, &old, 1).await;
+    let messages = sent(&world, &server).await;
+    let [message] = messages.as_slice() else { panic!("{messages:?}") };
+    assert_eq!(message.header("Subject"), PRESENTED);
+    assert!(body(message).contains("20 times in 15 minutes"), "{}", body(message));
+    for _ in 0..3 {
+        world.advance(HOUR);
+        present(&world, &client, &old, 30).await;
+    }
+    assert_eq!(subjects(&world, &server).await, [] as [&str; 0], "once a day");
+    world.advance(DAY);
+    present(&world, &client, &old, 30).await;
+    assert_eq!(subjects(&world, &server).await, [PRESENTED]);
+    world.advance(DAY * 30);
+    present(&world, &client, &old, 30).await;
+    let told = subjects(&world, &server).await;
+    assert!(!told.contains(&PRESENTED.to_owned()), "not for ever: {told:?}");
+}
+
+async fn guesses_tell_nobody(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    let guess = format!("{}x", client.registration("production").secret);
+    present(&world, &client, &guess, 30).await;
+    present(&world, &client, "guessed", 30).await;
+    assert_eq!(subjects(&world, &server).await, [] as [&str; 0]);
+}
+
+async fn a_leaked_secret_is_told_once(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    let old = client.registration("production").secret.clone();
+    rotate(&world, &client, 0, true).await;
+    sent(&world, &server).await;
+    present(&world, &client, &old, 30).await;
+    assert_eq!(subjects(&world, &server).await, [PRESENTED]);
+    for _ in 0..3 {
+        world.advance(DAY);
+        present(&world, &client, &old, 30).await;
+        let told = subjects(&world, &server).await;
+        assert!(!told.contains(&PRESENTED.to_owned()), "its thief causes nothing more: {told:?}");
+    }
+}
+
+async fn evidence_that_cannot_be_written_is_told_once(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    let (id, secret) = (
+        client.registration("production").client_id.clone(),
+        client.registration("production").secret.clone(),
+    );
+    world.raw("ALTER TABLE secret_usage_sources RENAME TO away").await;
+    for _ in 0..8 {
+        world.oauth("production").token(&id, &secret).await;
+        let _ = world.try_jobs().await;
+        world.advance(MINUTE);
+    }
+    let messages = sent(&world, &server).await;
+    let [message] = messages.as_slice() else { panic!("{messages:?}") };
+    assert_eq!(
+        (message.to.as_str(), message.header("Subject").as_str()),
+        (OWNER, "Evidence of use cannot be written")
+    );
+    world.raw("ALTER TABLE away RENAME TO secret_usage_sources").await;
+    world.run_jobs().await;
+    world.advance(HOUR);
+    world.run_jobs().await;
+    assert_eq!(subjects(&world, &server).await, [] as [&str; 0]);
+}
+
+fn at(text: &str) -> Timestamp {
+    Timestamp::parse(text).unwrap()
+}
+
+/// Moves the time on to a later one.
+fn go_to(world: &World, text: &str) {
+    world.advance(at(text).since(world.now()));
+}
+
+async fn digests(world: &World, server: &MailServer) -> Vec<Message> {
+    world.run_jobs().await;
+    let mut digests = sent(world, server).await;
+    digests.retain(|it| it.header("Subject").starts_with("Secrets this week"));
+    digests.sort_by_key(|it| it.to.clone());
+    digests
+}
+
+async fn a_digest_is_written_once_a_week_and_only_with_content(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    world.owner().await.patch("/environments/production", json!({"max_age_days": 35})).await.ok();
+    world.run_jobs().await;
+    assert_eq!(subjects(&world, &server).await, [] as [&str; 0], "nothing is due");
+    // The world begins on 24 November 2026, a Tuesday.
+    go_to(&world, "2026-11-30T07:59:59Z");
+    assert_eq!(digests(&world, &server).await.len(), 0);
+    world.advance(SECOND);
+    let found = digests(&world, &server).await;
+    let [digest] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!(
+        (digest.to.as_str(), digest.header("Subject").as_str()),
+        ("ada@example.com", "Secrets this week: 1 due")
+    );
+    assert!(body(digest).contains("Billing") && body(digest).contains("2026-W49"), "{}", body(digest));
+    for _ in 0..3 {
+        world.advance(SECOND);
+        assert_eq!(digests(&world, &server).await.len(), 0);
+        world.restart_with_mailer(Some(server.mailer())).await;
+        assert_eq!(digests(&world, &server).await.len(), 0, "a restart writes none again");
+    }
+    go_to(&world, "2026-12-07T07:59:59Z");
+    assert_eq!(digests(&world, &server).await.len(), 0);
+    world.advance(SECOND);
+    assert_eq!(digests(&world, &server).await.len(), 1);
+    // After a rotation there is nothing to say until the new secret is used.
+    rotate(&world, &client, 0, false).await;
+    let unowned = json!({"owners": [], "confirm_client_name": "Billing"});
+    world.owner().await.patch(&format!("/clients/{}", client.id), unowned).await.ok();
+    go_to(&world, "2026-12-14T08:00:00Z");
+    let found = digests(&world, &server).await;
+    let [digest] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!(
+        (digest.to.as_str(), digest.header("Subject").as_str()),
+        (OWNER, "Secrets this week: 1 without owners")
+    );
+}
+
+async fn a_digest_after_a_stop_is_one(mut world: World) {
+    let (server, _) = mailing(&mut world).await;
+    world.owner().await.patch("/environments/production", json!({"max_age_days": 1})).await.ok();
+    world.run_jobs().await;
+    sent(&world, &server).await;
+    go_to(&world, "2027-01-06T12:00:00Z");
+    world.restart_with_mailer(Some(server.mailer())).await;
+    let found = digests(&world, &server).await;
+    let [digest] = found.as_slice() else { panic!("{found:?}") };
+    assert!(body(digest).contains("2027-W01") && body(digest).contains("1 overdue"), "{}", body(digest));
+    go_to(&world, "2027-01-11T07:59:59Z");
+    assert_eq!(digests(&world, &server).await.len(), 0);
+    world.advance(SECOND);
+    assert_eq!(digests(&world, &server).await.len(), 1);
+}
+
+async fn a_digest_keeps_the_worst_lines(mut world: World) {
+    let (server, _) = mailing(&mut world).await;
+    for number in 0..24 {
+        world.advance(MINUTE);
+        world.client(&format!("Client {number:02}"), &["production"]).await;
+    }
+    world.owner().await.patch("/environments/production", json!({"max_age_days": 1})).await.ok();
+    go_to(&world, "2026-11-30T08:00:00Z");
+    let found = digests(&world, &server).await;
+    let text = body(&found[0]);
+    assert!(text.contains("and 5 more") && text.contains("Overdue secrets (25)"), "{text}");
+    assert!(text.contains("Billing") && !text.contains("Client 23"), "the oldest first: {text}");
+}

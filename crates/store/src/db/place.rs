@@ -1,0 +1,46 @@
+//! The place of a database, as a copy of it has another one.
+
+use super::{Db, Location, StoreError, connect::postgres_options, connect::server_of};
+use crossfade_core::sending_place::SendingPlace;
+use std::{
+    os::unix::fs::MetadataExt,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+impl Db {
+    /// Returns the place of this database behind a public URL. `system_id` is the PostgreSQL server it is on.
+    pub fn sending_place(
+        &self,
+        public_url: &str,
+        system_id: Option<i64>,
+    ) -> Result<SendingPlace, StoreError> {
+        let public_url = public_url.to_owned();
+        match &self.location {
+            Location::File(path) => Ok(of_file(path, public_url)),
+            Location::Postgres(url) => {
+                let options = postgres_options(url)?;
+                let name = options.get_database().unwrap_or(options.get_username());
+                Ok(SendingPlace {
+                    public_url,
+                    database: format!("{}/{name}", server_of(&options)),
+                    // As PostgreSQL shows it.
+                    number: system_id.map(|system| (system as u64).to_string()),
+                    created: None,
+                })
+            }
+        }
+    }
+}
+
+fn of_file(path: &Path, public_url: String) -> SendingPlace {
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let found = std::fs::metadata(&real).ok();
+    let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs());
+    SendingPlace {
+        public_url,
+        database: real.display().to_string(),
+        number: found.as_ref().map(|found| found.ino().to_string()),
+        created: found.and_then(|found| found.created().ok()).and_then(seconds),
+    }
+}

@@ -1,0 +1,42 @@
+//! What was told, by its cause.
+
+use crate::{StoreError, Tx, catalogue::statements};
+use crossfade_core::Timestamp;
+
+statements! {
+    TELL = "INSERT INTO told (cause, told_at) VALUES ($1, $2) ON CONFLICT (cause) DO NOTHING";
+    AGAIN = "UPDATE told SET told_at = $2 WHERE cause = $1";
+    ANY = "SELECT cause FROM told WHERE cause = $1";
+    COUNT = "SELECT CAST(COUNT(*) AS BIGINT) AS told FROM told WHERE cause LIKE $1 AND told_at > $2";
+    FORGET = "DELETE FROM told WHERE told_at < $1";
+}
+
+impl Tx {
+    /// Notes that this is told now. Returns whether it was not told before.
+    pub async fn tell_once(&mut self, cause: &str, now: Timestamp) -> Result<bool, StoreError> {
+        Ok(self.execute(TELL, vec![cause.into(), now.into()]).await? == 1)
+    }
+
+    /// Notes that this is told again now. Returns whether it was not told before.
+    pub async fn tell_again(&mut self, cause: &str, now: Timestamp) -> Result<bool, StoreError> {
+        match self.execute(AGAIN, vec![cause.into(), now.into()]).await? {
+            0 => self.tell_once(cause, now).await,
+            _ => Ok(false),
+        }
+    }
+
+    /// Whether this was told.
+    pub async fn is_told(&mut self, cause: &str) -> Result<bool, StoreError> {
+        Ok(self.optional(ANY, vec![cause.into()]).await?.is_some())
+    }
+
+    /// Returns how many causes that begin with `prefix` were told since `since`.
+    pub async fn told_since(&mut self, prefix: &str, since: Timestamp) -> Result<i64, StoreError> {
+        self.one(COUNT, vec![format!("{prefix}%").into(), since.into()]).await?.int("told")
+    }
+
+    /// Forgets what was told before `before`.
+    pub async fn forget_told(&mut self, before: Timestamp) -> Result<u64, StoreError> {
+        self.execute(FORGET, vec![before.into()]).await
+    }
+}
