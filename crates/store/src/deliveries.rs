@@ -138,7 +138,10 @@ statements! {
              WHERE id IN (SELECT id FROM deliveries WHERE channel = $5 AND recipient = $6 AND ", due!("$1"), " ORDER BY next_attempt_at, id LIMIT $4)");
     LEASED = concat!("SELECT d.id AS delivery, d.recipient, d.not_after, d.attempts, ", columns!(),
              " FROM deliveries d JOIN notifications n ON n.id = d.notification_id
-             WHERE ", open!("d."), " AND d.next_attempt_at <= $1 AND d.leased_by = $2 ORDER BY d.next_attempt_at, d.id");
+             WHERE d.channel = $3 AND ", open!("d."), " AND d.next_attempt_at <= $1 AND d.leased_by = $2 ORDER BY d.next_attempt_at, d.id");
+    LEASED_OF = concat!("SELECT d.id AS delivery, d.recipient, d.not_after, d.attempts, ", columns!(),
+             " FROM deliveries d JOIN notifications n ON n.id = d.notification_id
+             WHERE d.channel = $3 AND d.recipient = $4 AND ", open!("d."), " AND d.next_attempt_at <= $1 AND d.leased_by = $2 ORDER BY d.next_attempt_at, d.id");
     SENT = concat!("UPDATE deliveries SET sent_at = $3, leased_by = NULL, leased_until = NULL, last_error = NULL WHERE ", leased!());
     FAILED = concat!("UPDATE deliveries SET next_attempt_at = $3, last_error = $4, leased_by = NULL, leased_until = NULL WHERE ", leased!());
     ABANDON = concat!("UPDATE deliveries SET abandoned_at = $3, abandoned_as = $4, last_error = $5, leased_by = NULL, leased_until = NULL WHERE ", leased!());
@@ -219,7 +222,8 @@ impl Tx {
         let channel = Channel::Mail.as_str();
         self.execute(LEASE, vec![now.into(), lease.into(), until.into(), limit.into(), channel.into()])
             .await?;
-        self.leased(lease, now).await
+        let args = vec![now.into(), lease.into(), channel.into()];
+        self.rows(LEASED, args).await?.iter().map(delivery).collect()
     }
 
     /// Leases deliveries of a webhook that are due, as [`Tx::lease_mail`] does.
@@ -230,20 +234,18 @@ impl Tx {
         (now, until): (Timestamp, Timestamp),
         limit: i64,
     ) -> Result<Vec<Delivery>, StoreError> {
+        let channel = Channel::Webhook.as_str();
         let args = vec![
             now.into(),
             lease.into(),
             until.into(),
             limit.into(),
-            Channel::Webhook.as_str().into(),
+            channel.into(),
             webhook.as_str().into(),
         ];
         self.execute(LEASE_OF, args).await?;
-        self.leased(lease, now).await
-    }
-
-    async fn leased(&mut self, lease: &str, now: Timestamp) -> Result<Vec<Delivery>, StoreError> {
-        self.rows(LEASED, vec![now.into(), lease.into()]).await?.iter().map(delivery).collect()
+        let args = vec![now.into(), lease.into(), channel.into(), webhook.as_str().into()];
+        self.rows(LEASED_OF, args).await?.iter().map(delivery).collect()
     }
 
     /// Ends all leases.

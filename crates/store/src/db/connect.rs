@@ -288,6 +288,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (36, "programs", include_str!("../../migrations/0036_programs.sql")),
     (37, "unsealed_ends", include_str!("../../migrations/0037_unsealed_ends.sql")),
     (38, "webhooks", include_str!("../../migrations/0038_webhooks.sql")),
+    (41, "open_deliveries", include_str!("../../migrations/0041_open_deliveries.sql")),
     (44, "message_origin", include_str!("../../migrations/0044_message_origin.sql")),
 ];
 
