@@ -73,7 +73,7 @@ pub use secrets::{Expired, Secret, SecretPlace, SecretRow};
 pub use sessions::SessionRow;
 pub use token_revocations::{RevocationSum, TokenRevocation};
 pub use verifiers::{ReadVerifier, VerifierRow, VerifierSecret};
-pub use webhooks::Webhook;
+pub use webhooks::{DueWebhook, Webhook};
 
 /// Where a page of a list starts and how long it is.
 #[derive(Clone, Debug)]
