@@ -198,17 +198,18 @@ operations! {
     /// Lists the webhooks that you can manage, oldest first.
     ListWebhooks = "list_webhooks" Get "/webhooks" Needs(WebhookManage), [];
     /// Creates a webhook, which gets messages about a client, a property or the platform. The response contains its signing
-    /// secret, only this once.
+    /// secret, which is not shown later.
     CreateWebhook = "create_webhook" Post "/webhooks" Needs(WebhookManage), [ConfirmationMismatch];
     /// Reads a webhook.
     ReadWebhook = "read_webhook" Get "/webhooks/{webhook}" Needs(WebhookManage), [];
-    /// Changes, disables or enables a webhook. A new URL or routing key requires `confirm_name`.
-    UpdateWebhook = "update_webhook" Patch "/webhooks/{webhook}" Needs(WebhookManage), [ConfirmationMismatch];
+    /// Changes, disables or enables a webhook. A new URL or routing key, more environments and more events require
+    /// `confirm_name`.
+    UpdateWebhook = "update_webhook" Patch "/webhooks/{webhook}" Needs(WebhookManage), [ConfirmationMismatch, InUse];
     /// Deletes a webhook and its deliveries. A webhook that is an owner of a client is not deleted.
     DeleteWebhook = "delete_webhook" Delete "/webhooks/{webhook}" Needs(WebhookManage), [InUse];
     /// Generates a new signing secret for a webhook. The earlier one signs as well for the chosen hours. The response
-    /// contains the new one, only this once.
-    RotateWebhookSecret = "rotate_webhook_secret" Post "/webhooks/{webhook}/rotate-secret" Needs(WebhookManage), [];
+    /// contains the new one, which is not shown later.
+    RotateWebhookSecret = "rotate_webhook_secret" Post "/webhooks/{webhook}/rotate-secret" Needs(WebhookManage), [OverlapInProgress];
     /// Queues a test message to a webhook.
     TestWebhook = "test_webhook" Post "/webhooks/{webhook}/test" Needs(WebhookManage), [WebhookDisabled, TooManyRequests];
     /// Lists the deliveries of a webhook, newest first. They are kept for 30 days.

@@ -91,6 +91,8 @@ codes! {
     SecretNotStored = "secret_not_stored" 409;
     /// The webhook is disabled.
     WebhookDisabled = "webhook_disabled" 409;
+    /// Two secrets sign the deliveries of the webhook until the overlap ends.
+    OverlapInProgress = "overlap_in_progress" 409;
     /// The name is already taken.
     NameTaken = "name_taken" 409;
     /// The instance is not in quarantine.

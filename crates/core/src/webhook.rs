@@ -27,12 +27,13 @@ pub const PAGERDUTY_URL: &str = "https://events.pagerduty.com/v2/enqueue";
 pub const TRIED_FOR: Duration = Duration::from_secs(5 * 86_400);
 /// How long every attempt must have failed until the webhook is disabled.
 pub const DISABLED_AFTER: Duration = Duration::from_secs(5 * 86_400);
-/// Time without an attempt after which failures count from the beginning: longer than any pause between two attempts.
-const FAILURES_FORGOTTEN: Duration = Duration::from_secs(48 * 3600);
 /// Maximum time that a receiver can ask to wait.
 const MAX_ASKED: Duration = Duration::from_secs(86_400);
 /// Seconds from each failed attempt to the next.
 const SCHEDULE: [u64; 9] = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
+
+/// Member of the facts of a deletion that names the subject of an incident which it resolves.
+pub const RESOLVES: &str = "resolves";
 
 /// Form of the body of a delivery.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -144,9 +145,24 @@ impl Choice<'_> {
         let in_environment =
             self.environments.is_empty() || environment.is_some_and(|it| self.environments.contains(it));
         let is_chosen = self.events.is_empty() || self.events.contains(&event);
-        // PagerDuty is for what opens or closes an incident.
-        let is_told = self.format != WebhookFormat::Pagerduty || Incident::of(event, details).is_some();
-        in_environment && is_chosen && is_told
+        if self.format != WebhookFormat::Pagerduty {
+            return in_environment && is_chosen;
+        }
+        // PagerDuty is for what opens or closes an incident, and what opens one is chosen with all that closes it.
+        let Some(incident) = Incident::of(event, details) else { return false };
+        let closes_chosen =
+            incident.severity.is_none() && opened_by(event).iter().any(|it| self.events.contains(it));
+        in_environment && (is_chosen || closes_chosen)
+    }
+}
+
+/// Returns the kinds of events whose incidents an event can resolve.
+fn opened_by(event: Action) -> &'static [Action] {
+    match event {
+        Action::DrillStopped | Action::DrillFinished => &[Action::DrillScheduled],
+        Action::RegistrationUpdated => &[Action::RegistrationUpdated],
+        Action::ClientDeleted => &[Action::DeadlineNear, Action::RegistrationUpdated],
+        _ => &[Action::DeadlineNear],
     }
 }
 
@@ -192,6 +208,8 @@ impl Incident {
                     true => resolves(registration),
                 }
             }
+            // One message for each incident that the deletion ends.
+            Action::ClientDeleted => resolves(text(RESOLVES)?),
             Action::WebhookTested => opens(text("webhook_id")?, "info"),
             _ => None,
         }
@@ -218,8 +236,7 @@ pub struct Failing {
 impl Failing {
     /// Returns the failures after one more at `now`.
     pub fn after(before: Option<Self>, now: Timestamp) -> Self {
-        let since = before.filter(|before| now < before.last.after(FAILURES_FORGOTTEN)).map(|it| it.since);
-        Self { since: since.unwrap_or(now), last: now }
+        Self { since: before.map_or(now, |before| before.since), last: now }
     }
 
     /// Whether they have gone on for so long that the webhook is disabled.
@@ -344,11 +361,10 @@ mod tests {
     }
 
     #[test]
-    fn failures_count_again_after_two_days_without_an_attempt() {
+    fn failures_count_from_the_first_one_however_rare_they_are() {
         let failing = Failing::after(None, at(0));
-        let pause = FAILURES_FORGOTTEN.as_secs() as i64;
-        let since = |now| Failing::after(Some(failing), at(now)).since;
-        assert_eq!([pause - 1, pause, pause + 1].map(since), [at(0), at(pause), at(pause + 1)]);
+        let later = Failing::after(Some(failing), at(30 * 86_400));
+        assert_eq!((later.since, later.is_too_long()), (at(0), true));
     }
 
     #[test]
@@ -356,6 +372,34 @@ mod tests {
         let signs = |now| still_signs(Some(at(100)), at(now));
         assert_eq!([99, 100, 101].map(signs), [true, false, false]);
         assert!(!still_signs(None, at(0)));
+    }
+
+    #[test]
+    fn an_incident_that_is_chosen_is_chosen_with_its_end() {
+        let choice = |events| Choice { environments: &[], events, format: WebhookFormat::Pagerduty };
+        let near = choice(&[Action::DeadlineNear]);
+        let of_secret = json!({"secret_id": "sec_1", "current_secret_id": "sec_1", "superseded_secret_id": "sec_1", "resolves": "sec_1"});
+        for end in [
+            Action::SecretExtended,
+            Action::SecretRevoked,
+            Action::SecretExpired,
+            Action::SecretRolledBack,
+            Action::SecretRotated,
+            Action::ClientDeleted,
+        ] {
+            assert!(near.includes(end, None, &of_secret), "{end:?}");
+            assert!(!choice(&[Action::DrillScheduled]).includes(end, None, &of_secret), "{end:?}");
+        }
+        let drill = json!({"drill_id": "drl_1"});
+        for end in [Action::DrillStopped, Action::DrillFinished] {
+            assert!(choice(&[Action::DrillScheduled]).includes(end, None, &drill), "{end:?}");
+            assert!(!near.includes(end, None, &drill), "{end:?}");
+        }
+        assert!(!near.includes(Action::DrillScheduled, None, &drill), "another one is not opened");
+        assert!(
+            !near.includes(Action::ClientDeleted, None, &json!({"name": "Billing"})),
+            "which resolves nothing"
+        );
     }
 
     #[test]

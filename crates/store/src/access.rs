@@ -511,6 +511,12 @@ impl Tx {
         self.look_up(ACCOUNTS_AT, &keys).await?.iter().map(account).collect()
     }
 
+    /// Returns the grants of a role on the whole platform, in the order of names.
+    pub async fn grants_on_platform(&mut self, role: Role, most: i64) -> Result<Vec<GrantRow>, StoreError> {
+        let args = vec![None::<&str>.into(), None::<&str>.into(), most.into(), role.as_str().into()];
+        self.rows(GRANTS_THAT_REACH, args).await?.iter().map(grant).collect()
+    }
+
     /// Whether any grant is limited to this environment, alone or with others.
     pub async fn environment_has_grants(&mut self, slug: &Slug) -> Result<bool, StoreError> {
         // A slug has no character that a pattern or JSON would read as anything but itself.

@@ -138,7 +138,10 @@ statements! {
              WHERE id IN (SELECT id FROM deliveries WHERE channel = $5 AND recipient = $6 AND ", due!("$1"), " ORDER BY next_attempt_at, id LIMIT $4)");
     LEASED = concat!("SELECT d.id AS delivery, d.recipient, d.not_after, d.attempts, ", columns!(),
              " FROM deliveries d JOIN notifications n ON n.id = d.notification_id
-             WHERE ", open!("d."), " AND d.next_attempt_at <= $1 AND d.leased_by = $2 ORDER BY d.next_attempt_at, d.id");
+             WHERE d.channel = $3 AND ", open!("d."), " AND d.next_attempt_at <= $1 AND d.leased_by = $2 ORDER BY d.next_attempt_at, d.id");
+    LEASED_OF = concat!("SELECT d.id AS delivery, d.recipient, d.not_after, d.attempts, ", columns!(),
+             " FROM deliveries d JOIN notifications n ON n.id = d.notification_id
+             WHERE d.channel = $3 AND d.recipient = $4 AND ", open!("d."), " AND d.next_attempt_at <= $1 AND d.leased_by = $2 ORDER BY d.next_attempt_at, d.id");
     SENT = concat!("UPDATE deliveries SET sent_at = $3, leased_by = NULL, leased_until = NULL, last_error = NULL WHERE ", leased!());
     FAILED = concat!("UPDATE deliveries SET next_attempt_at = $3, last_error = $4, leased_by = NULL, leased_until = NULL WHERE ", leased!());
     ABANDON = concat!("UPDATE deliveries SET abandoned_at = $3, abandoned_as = $4, last_error = $5, leased_by = NULL, leased_until = NULL WHERE ", leased!());
@@ -146,7 +149,7 @@ statements! {
     NOTE_ATTEMPT = "UPDATE deliveries SET last_status = $3, last_duration_ms = $4 WHERE id = $1 AND leased_by = $2";
     ABANDON_OLD = concat!("UPDATE deliveries SET abandoned_at = $1, abandoned_as = CASE WHEN not_after <= $1 THEN CAST($3 AS TEXT) ELSE CAST($4 AS TEXT) END
              WHERE ", open!(""), " AND channel = $5 AND (not_after <= $1 OR COALESCE(replayed_at, created_at) <= $2) AND (leased_until IS NULL OR leased_until <= $1)");
-    ABANDON_BEFORE = concat!("UPDATE deliveries SET abandoned_at = $1, abandoned_as = $2, leased_by = NULL, leased_until = NULL WHERE channel = 'mail' AND created_at <= $3 AND ", open!(""));
+    ABANDON_BEFORE = concat!("UPDATE deliveries SET abandoned_at = $1, abandoned_as = $2, leased_by = NULL, leased_until = NULL WHERE created_at <= $3 AND ", open!(""));
     ABANDON_ALL = concat!("UPDATE deliveries SET abandoned_at = $1, abandoned_as = $2, leased_by = NULL, leased_until = NULL WHERE ", open!(""));
     ABANDON_TO = concat!("UPDATE deliveries SET abandoned_at = $2, abandoned_as = $3, leased_by = NULL, leased_until = NULL WHERE channel = 'mail' AND recipient = $1 AND ", open!(""));
     RELEASE_ALL = concat!("UPDATE deliveries SET leased_by = NULL, leased_until = NULL WHERE leased_by IS NOT NULL AND ", open!(""));
@@ -221,7 +224,8 @@ impl Tx {
         let channel = Channel::Mail.as_str();
         self.execute(LEASE, vec![now.into(), lease.into(), until.into(), limit.into(), channel.into()])
             .await?;
-        self.leased(lease, now).await
+        let args = vec![now.into(), lease.into(), channel.into()];
+        self.rows(LEASED, args).await?.iter().map(delivery).collect()
     }
 
     /// Leases deliveries of a webhook that are due, as [`Tx::lease_mail`] does.
@@ -232,20 +236,18 @@ impl Tx {
         (now, until): (Timestamp, Timestamp),
         limit: i64,
     ) -> Result<Vec<Delivery>, StoreError> {
+        let channel = Channel::Webhook.as_str();
         let args = vec![
             now.into(),
             lease.into(),
             until.into(),
             limit.into(),
-            Channel::Webhook.as_str().into(),
+            channel.into(),
             webhook.as_str().into(),
         ];
         self.execute(LEASE_OF, args).await?;
-        self.leased(lease, now).await
-    }
-
-    async fn leased(&mut self, lease: &str, now: Timestamp) -> Result<Vec<Delivery>, StoreError> {
-        self.rows(LEASED, vec![now.into(), lease.into()]).await?.iter().map(delivery).collect()
+        let args = vec![now.into(), lease.into(), channel.into(), webhook.as_str().into()];
+        self.rows(LEASED_OF, args).await?.iter().map(delivery).collect()
     }
 
     /// Ends all leases.

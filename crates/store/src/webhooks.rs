@@ -68,6 +68,15 @@ impl Webhook {
     }
 }
 
+/// A webhook with deliveries that are due.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DueWebhook {
+    /// The webhook.
+    pub id: WebhookId,
+    /// Property that it belongs to, also by its client; `None` for the platform.
+    pub property: Option<PropertyId>,
+}
+
 macro_rules! columns {
     () => {
         "id, name, url, property_id, client_id, environments, events, format, signing_secret, previous_secret, previous_until, routing_key, created_at, created_by, disabled_at, disabled_as, failing_since, last_failure_at, version"
@@ -89,9 +98,7 @@ statements! {
              WHERE COALESCE(property_id, '') = COALESCE(CAST($1 AS TEXT), '') AND COALESCE(client_id, '') = COALESCE(CAST($2 AS TEXT), '')";
     DISABLED = "SELECT CAST(COUNT(*) AS BIGINT) AS webhooks FROM webhooks WHERE disabled_as IN ($1, $2)";
     UPDATE = "UPDATE webhooks SET name = $2, url = $3, environments = $4, events = $5, routing_key = $6, disabled_at = $7, disabled_as = $8,
-              failing_since = CASE WHEN CAST($7 AS BIGINT) IS NULL AND disabled_at IS NOT NULL THEN NULL ELSE failing_since END,
-              last_failure_at = CASE WHEN CAST($7 AS BIGINT) IS NULL AND disabled_at IS NOT NULL THEN NULL ELSE last_failure_at END,
-              version = version + 1 WHERE id = $1";
+              failing_since = $9, last_failure_at = $10, version = version + 1 WHERE id = $1";
     SET_SECRETS = "UPDATE webhooks SET signing_secret = $2, previous_secret = $3, previous_until = $4, version = version + 1 WHERE id = $1";
     WORKS = "UPDATE webhooks SET failing_since = NULL, last_failure_at = NULL WHERE id = $1 AND failing_since IS NOT NULL";
     FAILS = "UPDATE webhooks SET failing_since = $2, last_failure_at = $3 WHERE id = $1";
@@ -102,12 +109,15 @@ statements! {
     // The message that a client was deleted is sent first.
     DELETE_OF_DELETED = "DELETE FROM webhooks WHERE client_id IN (SELECT id FROM clients WHERE deleted_at IS NOT NULL)
              AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.channel = $1 AND d.recipient = webhooks.id AND d.sent_at IS NULL AND d.abandoned_at IS NULL)";
+    IN_ENVIRONMENT = "SELECT id FROM webhooks WHERE environments LIKE $1 LIMIT 1";
     NAMED_BY = "SELECT id FROM clients WHERE owners LIKE $1 AND deleted_at IS NULL LIMIT 1";
     ABANDON_OF = "UPDATE deliveries SET abandoned_at = $3, abandoned_as = $4, leased_by = NULL, leased_until = NULL
              WHERE channel = $1 AND recipient = $2 AND sent_at IS NULL AND abandoned_at IS NULL";
-    DUE = "SELECT w.id FROM webhooks w WHERE w.disabled_at IS NULL AND EXISTS (SELECT 1 FROM deliveries d
-             WHERE d.channel = $1 AND d.recipient = w.id AND d.sent_at IS NULL AND d.abandoned_at IS NULL
-             AND d.next_attempt_at <= $2 AND (d.leased_until IS NULL OR d.leased_until <= $2)) ORDER BY w.id";
+    DUE = "SELECT w.id, COALESCE(w.property_id, c.property_id) AS property_id FROM webhooks w LEFT JOIN clients c ON c.id = w.client_id
+             JOIN (SELECT recipient, MIN(next_attempt_at) AS due_at FROM deliveries WHERE channel = $1 AND sent_at IS NULL AND abandoned_at IS NULL
+                   AND next_attempt_at <= $2 AND (leased_until IS NULL OR leased_until <= $2) GROUP BY recipient) d ON d.recipient = w.id
+             WHERE w.disabled_at IS NULL ORDER BY d.due_at, w.id";
+    ENABLED_VERSION = "SELECT version FROM webhooks WHERE id = $1 AND disabled_at IS NULL";
 }
 
 /// Returns the environments and events as they are stored.
@@ -226,6 +236,8 @@ impl Tx {
             changed.routing_key.clone().into(),
             disabled_at.into(),
             disabled_as.map(DisabledAs::as_str).into(),
+            changed.failing.map(|failing| failing.since).into(),
+            changed.failing.map(|failing| failing.last).into(),
         ];
         self.execute(UPDATE, args).await.map(drop)
     }
@@ -279,6 +291,11 @@ impl Tx {
         self.execute(DELETE_OF_DELETED, vec![CHANNEL.into()]).await
     }
 
+    /// Whether any webhook is limited to this environment, alone or with others.
+    pub async fn environment_has_webhooks(&mut self, slug: &Slug) -> Result<bool, StoreError> {
+        Ok(self.optional(IN_ENVIRONMENT, vec![format!("%\"{slug}\"%").into()]).await?.is_some())
+    }
+
     /// Returns a client that has the webhook as an owner.
     pub async fn client_owned_by(&mut self, id: &WebhookId) -> Result<Option<ClientId>, StoreError> {
         let row = self.optional(NAMED_BY, vec![format!("%\"{id}\"%").into()]).await?;
@@ -291,9 +308,23 @@ impl Tx {
         self.execute(ABANDON_OF, vec![CHANNEL.into(), id.as_str().into(), now.into(), reason.into()]).await
     }
 
-    /// Returns the webhooks that have deliveries which are due and not leased.
-    pub async fn due_webhooks(&mut self, now: Timestamp) -> Result<Vec<WebhookId>, StoreError> {
+    /// Returns the version of a webhook that is enabled; `None` if there is none.
+    pub async fn enabled_version_of(&mut self, id: &WebhookId) -> Result<Option<i64>, StoreError> {
+        self.optional(ENABLED_VERSION, vec![id.as_str().into()])
+            .await?
+            .map(|row| row.int("version"))
+            .transpose()
+    }
+
+    /// Returns the webhooks that have deliveries which are due and not leased, the longest due first.
+    pub async fn due_webhooks(&mut self, now: Timestamp) -> Result<Vec<DueWebhook>, StoreError> {
         let rows = self.rows(DUE, vec![CHANNEL.into(), now.into()]).await?;
-        rows.iter().map(|row| row.parsed("id", |text| WebhookId::parse(text).ok())).collect()
+        let due = |row: &Row| {
+            Ok(DueWebhook {
+                id: row.parsed("id", |text| WebhookId::parse(text).ok())?,
+                property: row.opt_parsed("property_id", |text| PropertyId::parse(text).ok())?,
+            })
+        };
+        rows.iter().map(due).collect()
     }
 }

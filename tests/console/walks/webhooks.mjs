@@ -1,4 +1,4 @@
-// A webhook: created, tested, rotated, changed and deleted. Its signing secret is shown once, and the path of its URL on no list.
+// A webhook: created, tested, rotated (and not while an overlap runs), changed and deleted. Its signing secret is shown once, and the path of its URL on no list.
 import { browser, button, check, confirmIfAsked, look, open, signIn } from "../browser.mjs";
 
 export default async function webhooks(server) {
@@ -50,6 +50,14 @@ export default async function webhooks(server) {
   await confirmIfAsked(page);
   await page.getByText("signs as well until").waitFor();
   check("a rotation shows another secret", (await page.locator("#signing-secret").textContent()) !== secret);
+  await button(page, "Rotate signing secret").first().click();
+  dialog = page.getByRole("dialog", { name: "Rotate signing secret" });
+  await dialog.getByText("The earlier secret signs until").waitFor();
+  await button(dialog, "Rotate signing secret").click();
+  await confirmIfAsked(page);
+  await page.getByText("The earlier signing secret still signs").waitFor();
+  await look(page, "dialog-webhook-overlap");
+  await page.reload();
   await page.getByLabel("URL").fill("https://hooks.invalid/services/other");
   await button(page, "Save changes").click();
   await confirmIfAsked(page);

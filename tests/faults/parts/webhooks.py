@@ -136,7 +136,7 @@ def _signed(checks, server, receiver):
     server.eventually(checks, arrived(receiver, 2), "a test arrives")
     both = [verifies(secret, *receiver.taken[1]) for secret in (first, second)]
     holds(checks, both == [True, True], "both secrets verify while one takes over", str(both))
-    third = server.api("POST", f"{path}/rotate-secret", {"overlap_hours": 0})["signing_secret"]
+    third = server.api("POST", f"{path}/rotate-secret", {"overlap_hours": 0, "end_running_overlap": True})["signing_secret"]
     delivery = server.api("GET", f"{path}/deliveries")["items"][0]
     server.api("POST", f"{path}/deliveries/{delivery['id']}/replay", {})
     server.eventually(checks, arrived(receiver, 3), "a replayed delivery arrives")

@@ -482,14 +482,18 @@ impl App {
             let body = input.read()?;
             let reason = Reason::required(Some(&body.reason))?;
             confirm(&client, Some(&body.confirm_client_name))?;
+            let event = Event::ClientDeleted { name: client.name.to_string() };
             for registration in act.tx.registrations(&client.id).await? {
+                let (random, environment) = (self.random.as_ref(), &registration.environment);
+                if registration.disabled_at.is_some() {
+                    act.resolve(random, &event, &client, environment, registration.id.as_str()).await?;
+                }
                 for secret in act.tx.open_secrets(&registration.id, act.now).await? {
-                    let about = About {
-                        client: Some(&client.id),
-                        environment: Some(&registration.environment),
-                        ..About::default()
-                    };
-                    act.stop_drill_of(&secret.id, StoppedAs::ClientDeleted, about).await?;
+                    act.stop_drill_of(random, &secret.id, StoppedAs::ClientDeleted, &client, environment)
+                        .await?;
+                    if secret.expires_at.is_some() {
+                        act.resolve(random, &event, &client, environment, secret.id.as_str()).await?;
+                    }
                 }
                 act.tx.end_all_secrets(&registration.id, act.now).await?;
                 act.changed(ChangeKind::Registration(registration.id)).await?;
@@ -502,7 +506,6 @@ impl App {
                 reason: Some(reason.as_str()),
                 ..About::default()
             };
-            let event = Event::ClientDeleted { name: client.name.to_string() };
             act.audit(&event, about).await?;
             act.notify(self.random.as_ref(), &event, &client, None, Some(reason.as_str())).await
         })

@@ -12,12 +12,14 @@ use crate::{
     },
 };
 use crossfade_core::{
-    DrillId, Operation, Problem, SecretId,
+    DrillId, Operation, Problem, Random, SecretId,
     api::{self, StopDrill},
     audit::Event,
     drill::{self, StoppedAs},
+    environment::Slug,
     text::Reason,
 };
+use crossfade_store::Client;
 
 impl App {
     /// Stops a drill. This node accepts the secret again when the call returns.
@@ -51,18 +53,28 @@ impl App {
 
 impl Act<'_> {
     /// Stops the drill, if any, of a secret that ends or becomes current in this change, so that nothing of the drill
-    /// is left if the secret ever retires again. Whoever stops it appends the change to the change log.
+    /// is left if the secret ever retires again. Whoever stops it appends the change to the change log. The webhooks of the
+    /// client are told. Its owners get a mail about the change itself.
     pub(crate) async fn stop_drill_of(
         &mut self,
+        random: &dyn Random,
         secret: &SecretId,
         stopped_as: StoppedAs,
-        about: About<'_>,
+        client: &Client,
+        environment: &Slug,
     ) -> Result<(), Error> {
         let Some(row) = self.tx.latest_drill(secret).await? else { return Ok(()) };
         let Ok(stopped) = drill::stop(&row.rule, stopped_as, self.now) else { return Ok(()) };
         self.tx.stop_drill(&stopped.id, (self.now, stopped_as), &self.by.actor).await?;
         let event =
             Event::DrillStopped { drill_id: stopped.id.clone(), secret_id: secret.clone(), stopped_as };
-        self.audit(&event, About { target: Some(stopped.id.to_string()), ..about }).await
+        let about = About {
+            client: Some(&client.id),
+            environment: Some(environment),
+            target: Some(stopped.id.to_string()),
+            ..About::default()
+        };
+        self.audit(&event, about).await?;
+        self.without_mail().notify(random, &event, client, Some(environment), None).await
     }
 }

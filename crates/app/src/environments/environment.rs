@@ -280,6 +280,14 @@ impl App {
                 )
                 .into());
             }
+            if act.tx.environment_has_webhooks(&environment.slug).await? {
+                return Err(Problem::new(
+                    Code::InUse,
+                    "Some webhooks are limited to this environment. Nothing was changed. Change or delete those webhooks \
+                    first.",
+                )
+                .into());
+            }
             act.tx.delete_limits_of_environment(&environment.slug).await?;
             act.tx.delete_environment(&environment.slug).await?;
             act.changed(ChangeKind::Environment(environment.slug.clone())).await?;

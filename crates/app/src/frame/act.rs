@@ -14,7 +14,7 @@ use crossfade_core::{
     environment::Slug,
     messages::{Channel, Kind, OffFor, cause, is_off, not_after},
     owners::managers_of,
-    webhook::Choice,
+    webhook::{Choice, RESOLVES, WebhookFormat},
 };
 use crossfade_store::{ChangeKind, Client, NewDelivery, Notification, SwitchedFor, Tx};
 
@@ -47,6 +47,12 @@ impl<'a> Act<'a> {
     pub(crate) fn sending(&mut self, wanted: bool) -> Act<'_> {
         let by = self.by.clone();
         Act { mails: self.mails, sends: self.sends && wanted, ..Act::new(self.tx, self.now, by) }
+    }
+
+    /// Returns this change with messages that are not mailed, because the owners get a mail about the change itself.
+    pub(crate) fn without_mail(&mut self) -> Act<'_> {
+        let by = self.by.clone();
+        Act { sends: self.sends, ..Act::new(self.tx, self.now, by) }
     }
 
     /// Refuses the change if the principal has read another version than the present one.
@@ -170,8 +176,8 @@ impl<'a> Act<'a> {
         webhooks.retain(|it| {
             let is_owner = client.owners.iter().any(|owner| owner == it.id.as_str());
             let choice = it.choice();
-            // An owner is told everything that its format can say.
-            let choice = if is_owner { Choice { environments: &[], events: &[], ..choice } } else { choice };
+            // An owner is told everything that its format can say. It has no list of environments.
+            let choice = if is_owner { Choice { events: &[], ..choice } } else { choice };
             choice.includes(event.action(), environment, details)
         });
         Ok(webhooks.into_iter().map(|webhook| webhook.id).collect())
@@ -208,19 +214,10 @@ impl<'a> Act<'a> {
             None => None,
         };
         let notification = Notification {
-            id: message_id(random),
-            created_at: self.now,
             number,
-            event: event.action(),
-            client_id: Some(client.id.clone()),
-            client_name: Some(client.name.to_string()),
-            environment: environment.cloned(),
             recipients: client.owners.clone(),
-            actor_name: Some(self.by.actor.name().to_owned()),
-            actor_kind: Some(self.by.actor.kind().to_owned()),
-            source: self.by.origin.stored.clone(),
             reason: reason.filter(|reason| !reason.is_empty()).map(str::to_owned),
-            details,
+            ..self.message(random, event, client, environment, details)
         };
         self.tx.insert_notification(&notification).await?;
         if !self.sends {
@@ -232,13 +229,77 @@ impl<'a> Act<'a> {
         self.keep_wanted(event, client, &mut people).await?;
         let mails = people.into_iter().map(|recipient| (Channel::Mail, recipient));
         let posts = webhooks.iter().map(|webhook| (Channel::Webhook, webhook.as_str()));
-        for (channel, recipient) in mails.chain(posts).collect::<Vec<_>>() {
+        let recipients: Vec<_> = mails.chain(posts).collect();
+        self.queue(random, &notification, &recipients, (&cause, not_after)).await
+    }
+
+    /// Queues a message to PagerDuty alone that the incident of this subject, about a client that is deleted, is over.
+    pub(crate) async fn resolve(
+        &mut self,
+        random: &dyn Random,
+        event: &Event,
+        client: &Client,
+        environment: &Slug,
+        subject: &str,
+    ) -> Result<(), Error> {
+        let mut details = event.details();
+        details[RESOLVES] = subject.into();
+        let webhooks = self.webhooks_for(client, event, Some(environment), &details).await?;
+        let mut told = Vec::new();
+        for webhook in webhooks {
+            let format = self.tx.webhook(&webhook).await?.map(|webhook| webhook.format);
+            told.extend((format == Some(WebhookFormat::Pagerduty)).then_some(webhook));
+        }
+        if told.is_empty() {
+            return Ok(());
+        }
+        let notification = self.message(random, event, client, Some(environment), details);
+        self.tx.insert_notification(&notification).await?;
+        let recipients: Vec<_> = told.iter().map(|webhook| (Channel::Webhook, webhook.as_str())).collect();
+        self.queue(random, &notification, &recipients, (&notification.id, None)).await
+    }
+
+    /// Returns a message about a client to nobody.
+    fn message(
+        &self,
+        random: &dyn Random,
+        event: &Event,
+        client: &Client,
+        environment: Option<&Slug>,
+        details: serde_json::Value,
+    ) -> Notification {
+        Notification {
+            id: message_id(random),
+            created_at: self.now,
+            number: None,
+            event: event.action(),
+            client_id: Some(client.id.clone()),
+            client_name: Some(client.name.to_string()),
+            environment: environment.cloned(),
+            recipients: Vec::new(),
+            actor_name: Some(self.by.actor.name().to_owned()),
+            actor_kind: Some(self.by.actor.kind().to_owned()),
+            source: self.by.origin.stored.clone(),
+            reason: None,
+            details,
+        }
+    }
+
+    /// Queues the deliveries of a message.
+    async fn queue(
+        &mut self,
+        random: &dyn Random,
+        notification: &Notification,
+        recipients: &[(Channel, &str)],
+        (cause, not_after): (&str, Option<Timestamp>),
+    ) -> Result<(), Error> {
+        for (channel, recipient) in recipients {
             let delivery = NewDelivery {
                 id: DeliveryId::generate(random).into(),
                 notification: &notification.id,
-                channel,
+                channel: *channel,
                 recipient,
-                cause: &cause,
+                cause,
                 created_at: self.now,
                 not_after,
             };

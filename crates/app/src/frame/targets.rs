@@ -262,11 +262,6 @@ impl Site {
         Object::Registration(&self.client.property_id, &self.client.id, &self.environment.slug)
     }
 
-    /// Returns the subject of an event, without its target.
-    pub(crate) fn about(&self) -> About<'_> {
-        About { client: Some(&self.client.id), environment: Some(&self.environment.slug), ..About::default() }
-    }
-
     /// Requires the client's name as confirmation for a change that callers depend on (rule 10).
     pub(crate) fn confirm(&self, typed: Option<&str>) -> Result<(), Problem> {
         confirm(&self.client, typed)

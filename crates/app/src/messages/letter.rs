@@ -104,7 +104,7 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
         Action::SecretExpired => expired(&facts, zone)?,
         Action::DeadlineNear => near(&facts, zone)?,
         Action::DrillScheduled => drill_scheduled(&facts, zone)?,
-        Action::DrillStopped => drill_stopped(),
+        Action::DrillStopped => drill_stopped(&facts),
         Action::DrillFinished => drill_finished(&facts)?,
         Action::RegistrationUpdated => switched(&facts),
         Action::ClientUpdated => owners(&facts, to),
@@ -149,7 +149,7 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
         times: zone.sentence(),
         because: match is_owner(message, to) {
             _ if is_about_webhook => {
-                "You receive this message because you created the webhook or are an owner of its client."
+                "You receive this message because you manage the webhook or are an owner of its client."
                     .to_owned()
             }
             _ if is_manager(message, to) => {
@@ -374,8 +374,13 @@ fn drill_scheduled(facts: &Facts<'_>, zone: &TimeZone) -> Option<Said> {
     )
 }
 
-fn drill_stopped() -> Said {
-    let next = "The old secret is accepted again until its deadline. Nothing needs to be done.";
+fn drill_stopped(facts: &Facts<'_>) -> Said {
+    let next = match facts.text("stopped_as") {
+        None | Some("stopped") => {
+            "The old secret is accepted again until its deadline. Nothing needs to be done."
+        }
+        Some(_) => "Another change of the secret or of its client ended the drill. Nothing needs to be done.",
+    };
     Said::new("Drill stopped", "The drill was stopped", next).button("View the drill")
 }
 

@@ -61,11 +61,26 @@ impl App {
 
     /// Looks at the start whether messages may be sent from here, so that it is known before one is due.
     pub(crate) async fn settle_sending_place(&self) -> Result<(), Error> {
-        if self.sending.mailer.is_none() || self.node.quarantine().is_some() {
+        let sends = self.sending.mailer.is_some() || self.sending.is_held();
+        if !sends || self.node.quarantine().is_some() {
             return Ok(());
         }
         self.change_as(Actor::machine("serve"), async |act| self.may_send_from_here(act).await).await?;
         Ok(())
+    }
+
+    /// Whether nothing is sent from here. Without a look at the database, unless this process knows of a hold, which a
+    /// command may have released.
+    pub(crate) async fn is_held_here(&self) -> Result<bool, Error> {
+        if !self.sending.is_held() {
+            return Ok(false);
+        }
+        let row = self.node.read(async |tx| Ok(tx.sending_place().await?)).await?;
+        if row.is_some_and(|row| row.held.is_some()) {
+            return Ok(true);
+        }
+        self.settle_sending_place().await?;
+        Ok(false)
     }
 
     /// Returns where messages are sent from, and whether that is held.

@@ -4,16 +4,21 @@
 use super::body::body;
 use crate::{app::App, error::Error, frame::act::message_id, keys::place::SealPlace};
 use crossfade_core::{
-    Timestamp, WebhookId,
+    PropertyId, SecretId, Timestamp, WebhookId,
+    audit::{Action, Actor},
+    drill::{self, StoppedAs},
     messages::{AbandonedAs, is_in_time},
-    webhook::{DisabledAs, Failing, retry_after, still_signs},
+    webhook::{DisabledAs, Failing, Incident, WebhookFormat, retry_after, still_signs},
 };
 use crossfade_outbound::{Answer, Post, Poster, SigningSecret};
-use crossfade_store::{Attempt, Delivery, Tx, Webhook};
+use crossfade_store::{Attempt, Delivery, DueWebhook, Notification, Tx, Webhook};
 use futures_util::{StreamExt, stream, stream::FuturesUnordered};
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::time::Instant;
@@ -34,6 +39,10 @@ const STORED_WITHIN: Duration = Duration::from_millis(500);
 const LEASE: Duration = Duration::from_secs(600);
 /// How long before the end of the lease no attempt begins: longer than any attempt takes.
 const MARGIN: Duration = Duration::from_secs(120);
+/// How long a lane begins attempts. Afterwards it gives back what is left, so that others get their turn.
+const LANE_TIME: Duration = Duration::from_secs(30);
+/// Number of lanes of the webhooks of one property, or of the platform.
+const MAX_LANES_OF_SCOPE: usize = 4;
 /// Pause of a webhook after a batch that failed. Doubled for each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// Maximum pause of a webhook.
@@ -68,6 +77,9 @@ struct Pause {
     until: Timestamp,
 }
 
+/// A webhook, the version that it was leased as, and the lease.
+type LeasedAs<'a> = (&'a WebhookId, i64, &'a str);
+
 /// What became of a leased delivery.
 enum Outcome {
     Sent,
@@ -91,6 +103,25 @@ struct Done {
     id: String,
     outcome: Outcome,
     attempt: Option<Attempt>,
+}
+
+/// What ends a lane before its deliveries do.
+struct Lane {
+    /// Until when its deliveries are leased.
+    until: Timestamp,
+    /// When it began.
+    begun: Instant,
+    /// The first failure ends the attempts of the others.
+    fails: AtomicBool,
+}
+
+impl Lane {
+    /// Whether no further attempt begins at `now`.
+    fn is_over(&self, now: Timestamp) -> bool {
+        now >= self.until.before(MARGIN)
+            || self.begun.elapsed() >= LANE_TIME
+            || self.fails.load(Ordering::Relaxed)
+    }
 }
 
 /// A webhook with its secrets, opened for a batch of deliveries.
@@ -147,14 +178,11 @@ impl App {
     /// Sends deliveries to webhooks until the process ends.
     pub(crate) async fn send_webhooks(&self) {
         let _turn = self.posting.turn.lock().await;
-        let (mut lanes, mut busy) = (FuturesUnordered::new(), BTreeSet::new());
+        let (mut lanes, mut busy) = (FuturesUnordered::new(), BTreeMap::new());
         loop {
             match self.due_webhooks().await {
                 Ok(due) => {
-                    let free = MAX_LANES.saturating_sub(busy.len());
-                    let due = due.into_iter().filter(|id| !busy.contains(id)).take(free);
-                    for id in due.collect::<Vec<_>>() {
-                        busy.insert(id.clone());
+                    for id in begin(&mut busy, due) {
                         lanes.push(async move {
                             let sent = self.send_lane(&id).await;
                             (id, sent)
@@ -184,27 +212,23 @@ impl App {
         let _turn = self.posting.turn.lock().await;
         let due = self.due_webhooks().await?;
         let was_due = !due.is_empty();
-        let mut lanes =
-            stream::iter(due).map(|id| async move { self.send_lane(&id).await }).buffer_unordered(MAX_LANES);
+        let mut lanes = stream::iter(due.into_iter().map(|due| due.id))
+            .map(|id| async move { self.send_lane(&id).await })
+            .buffer_unordered(MAX_LANES);
         while let Some(sent) = lanes.next().await {
             sent?;
         }
         Ok(was_due)
     }
 
-    /// Returns the webhooks with deliveries that are due, in an order that changes each time.
-    async fn due_webhooks(&self) -> Result<Vec<WebhookId>, Error> {
-        if self.node.quarantine().is_some() {
+    /// Returns the webhooks with deliveries that are due, the longest due first.
+    async fn due_webhooks(&self) -> Result<Vec<DueWebhook>, Error> {
+        if self.node.quarantine().is_some() || self.is_held_here().await? {
             return Ok(Vec::new());
         }
         let now = self.clock.now();
         let mut due = self.node.read(async |tx| Ok(tx.due_webhooks(now).await?)).await?;
-        due.retain(|id| !self.posting.is_paused(id, now));
-        // With more webhooks than lanes, none is always the last.
-        if !due.is_empty() {
-            let first = usize::try_from(now.as_micros().unsigned_abs() / 1_000_000).unwrap_or(0) % due.len();
-            due.rotate_left(first);
-        }
+        due.retain(|due| !self.posting.is_paused(&due.id, now));
         Ok(due)
     }
 
@@ -212,22 +236,24 @@ impl App {
     async fn send_lane(&self, id: &WebhookId) -> Result<(), Error> {
         let lease = message_id(self.random.as_ref());
         let Some((until, webhook, leased)) = self.lease_of(id, &lease).await? else { return Ok(()) };
+        let leased_as = (id, webhook.version, lease.as_str());
+        // The end of an incident is sent after its beginning.
+        let in_lane = if webhook.format == WebhookFormat::Pagerduty { 1 } else { MAX_IN_LANE };
         let receiver = self.open_receiver(webhook);
-        // The first failure ends the attempts of the others.
-        let fails = Mutex::new(false);
+        let lane = Lane { until, begun: Instant::now(), fails: AtomicBool::new(false) };
         let attempts = stream::iter(leased)
-            .map(|delivery| self.attempt_post(receiver.as_ref(), delivery, until, &fails));
-        let mut attempts = attempts.buffer_unordered(MAX_IN_LANE);
+            .map(|delivery| self.attempt_post(leased_as, receiver.as_ref(), delivery, &lane));
+        let mut attempts = attempts.buffer_unordered(in_lane);
         let (mut done, mut stored_at) = (Vec::new(), Instant::now());
         while let Some(one) = attempts.next().await {
             done.push(one);
             if done.len() >= STORED_AT_ONCE || stored_at.elapsed() >= STORED_WITHIN {
-                self.store_posts(id, &lease, &done).await?;
+                self.store_posts(leased_as, &done).await?;
                 done.clear();
                 stored_at = Instant::now();
             }
         }
-        if done.is_empty() { Ok(()) } else { self.store_posts(id, &lease, &done).await }
+        if done.is_empty() { Ok(()) } else { self.store_posts(leased_as, &done).await }
     }
 
     /// Leases deliveries of a webhook. Returns until when, the webhook and the deliveries; `None` if there are none.
@@ -237,19 +263,17 @@ impl App {
         lease: &str,
     ) -> Result<Option<(Timestamp, Webhook, Vec<Delivery>)>, Error> {
         let _turn = self.node.background_turn().await;
-        self.node
-            .transact(async |tx, now| {
-                if tx.quarantine().await?.is_some() {
-                    return Ok(None);
-                }
-                let Some(webhook) = tx.webhook(id).await?.filter(|webhook| webhook.disabled.is_none()) else {
-                    return Ok(None);
-                };
-                let until = now.after(LEASE);
-                let leased = tx.lease_deliveries_of(id, lease, (now, until), LEASED_AT_ONCE).await?;
-                Ok(Some((until, webhook, leased)))
-            })
-            .await
+        self.change_as(Actor::machine("serve"), async |act| {
+            if act.tx.quarantine().await?.is_some() || !self.may_send_from_here(act).await? {
+                return Ok(None);
+            }
+            let webhook = act.tx.webhook(id).await?.filter(|webhook| webhook.disabled.is_none());
+            let Some(webhook) = webhook else { return Ok(None) };
+            let until = act.now.after(LEASE);
+            let leased = act.tx.lease_deliveries_of(id, lease, (act.now, until), LEASED_AT_ONCE).await?;
+            Ok(Some((until, webhook, leased)))
+        })
+        .await
     }
 
     /// Opens the secrets of a webhook; `None` if they cannot be opened.
@@ -272,30 +296,61 @@ impl App {
 
     async fn attempt_post(
         &self,
+        leased_as: LeasedAs<'_>,
         receiver: Option<&Receiver>,
         delivery: Delivery,
-        until: Timestamp,
-        fails: &Mutex<bool>,
+        lane: &Lane,
     ) -> Done {
-        let (outcome, attempt) = self.try_post(receiver, &delivery, until, fails).await;
+        let (outcome, attempt) = self.try_post(leased_as, receiver, &delivery, lane).await;
         if matches!(outcome, Outcome::Failed { .. } | Outcome::Gone) {
-            *fails.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            lane.fails.store(true, Ordering::Relaxed);
         }
         Done { id: delivery.id, outcome, attempt }
     }
 
+    /// Whether a webhook is as it was leased: enabled, with the same URL and secrets, and outside a quarantine. What
+    /// cannot be read is not.
+    async fn is_as_leased(&self, (id, version, _): LeasedAs<'_>) -> bool {
+        let read = async |tx: &mut Tx| {
+            let is_quarantined = tx.quarantine().await?.is_some();
+            Ok(!is_quarantined && tx.enabled_version_of(id).await? == Some(version))
+        };
+        match self.node.read(read).await {
+            Ok(is_as_leased) => is_as_leased,
+            Err(error) => {
+                tracing::warn!(webhook = %id, %error, "cannot read whether a webhook has changed");
+                false
+            }
+        }
+    }
+
+    /// Whether what an incident is about still holds, so that no incident is opened after its end. Always true of what
+    /// resolves one.
+    async fn is_still_so(&self, message: &Notification) -> bool {
+        let Some(Incident { severity: Some(_), .. }) = Incident::of(message.event, &message.details) else {
+            return true;
+        };
+        let now = self.clock.now();
+        let read = self.node.read(async |tx| still_so(tx, message, now).await).await;
+        read.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot read whether an incident is over");
+            true
+        })
+    }
+
     async fn try_post(
         &self,
+        leased_as: LeasedAs<'_>,
         receiver: Option<&Receiver>,
         delivery: &Delivery,
-        until: Timestamp,
-        fails: &Mutex<bool>,
+        lane: &Lane,
     ) -> (Outcome, Option<Attempt>) {
         let now = self.clock.now();
         if !is_in_time(delivery.not_after, now) {
             return (Outcome::Abandoned(AbandonedAs::Late, None), None);
         }
-        if now >= until.before(MARGIN) || *fails.lock().unwrap_or_else(PoisonError::into_inner) {
+        // A change of the webhook, and a quarantine, reach a lane that has begun.
+        if lane.is_over(now) || !self.is_as_leased(leased_as).await {
             return (Outcome::Left, None);
         }
         let unreadable =
@@ -308,6 +363,9 @@ impl App {
             return unreadable("the secrets of the webhook cannot be opened");
         };
         let webhook = &receiver.webhook;
+        if webhook.format == WebhookFormat::Pagerduty && !self.is_still_so(message).await {
+            return (Outcome::Abandoned(AbandonedAs::Late, None), None);
+        }
         let Some(body) = body(message, webhook.format, receiver.routing_key.as_deref(), &self.admin_url)
         else {
             return unreadable("the facts of the event cannot be read");
@@ -322,7 +380,8 @@ impl App {
         let secrets: Vec<_> =
             secrets.into_iter().flatten().map(|it| SigningSecret::from_bytes(it.bytes())).collect();
         let begun = Instant::now();
-        let post = Post { id: &delivery.id, to: &to, at: now, body, secrets: &secrets };
+        // Receivers compare it with their own clocks, which no stored time can be ahead of.
+        let post = Post { id: &delivery.id, to: &to, at: self.clock.machine(), body, secrets: &secrets };
         let answer = self.posting.poster.post(post).await;
         let attempt = Attempt {
             status: answer.as_ref().ok().map(|answer| answer.status),
@@ -345,7 +404,8 @@ impl App {
 
     /// Stores what became of deliveries, and disables a webhook whose receiver is gone or has failed for days. What a newer
     /// lease, a replay or a quarantine has taken over stays as it is.
-    async fn store_posts(&self, id: &WebhookId, lease: &str, done: &[Done]) -> Result<(), Error> {
+    async fn store_posts(&self, leased_as: LeasedAs<'_>, done: &[Done]) -> Result<(), Error> {
+        let (id, version, lease) = leased_as;
         self.posting.note(|state| {
             for done in done {
                 match done.outcome {
@@ -359,21 +419,55 @@ impl App {
                 }
             }
         });
-        self.posting.note_batch(id, done, self.clock.now());
         let _turn = self.node.background_turn().await;
-        let disabled = self
+        let judged = self
             .node
             .transact(async |tx, now| {
                 for done in done {
                     store_post(tx, lease, done, now).await?;
                 }
-                judge(tx, id, done, now).await
+                // What an earlier URL answered, or one with an earlier secret, says nothing of the present one.
+                if tx.enabled_version_of(id).await? != Some(version) {
+                    return Ok(None);
+                }
+                Ok(Some(judge(tx, id, done, now).await?))
             })
             .await?;
+        let Some(disabled) = judged else { return Ok(()) };
+        self.posting.note_batch(id, done, self.clock.now());
         match disabled {
-            Some((reason, said)) => self.disable_webhook(id, reason, &said).await,
+            Some((reason, said)) => self.disable_webhook(id, version, reason, &said).await,
             None => Ok(()),
         }
+    }
+}
+
+/// Whether the cause of an incident that a message opens still holds at `now`.
+async fn still_so(tx: &mut Tx, message: &Notification, now: Timestamp) -> Result<bool, Error> {
+    let (Some(client), Some(environment)) = (&message.client_id, &message.environment) else {
+        return Ok(true);
+    };
+    let text = |name: &str| message.details[name].as_str();
+    let secret = text("secret_id").and_then(|id| SecretId::parse(id).ok());
+    if tx.client(client).await?.is_none() {
+        return Ok(false);
+    }
+    let Some(registration) = tx.registration(client, environment).await? else { return Ok(false) };
+    match (message.event, secret) {
+        (Action::DeadlineNear, Some(secret)) => {
+            let deadline = text("expires_at").and_then(|time| Timestamp::parse(time).ok());
+            let secret = tx.secret(&registration.id, &secret).await?;
+            Ok(secret.is_some_and(|secret| {
+                secret.rule.revoked_at.is_none() && secret.rule.expires_at == deadline && deadline > Some(now)
+            }))
+        }
+        (Action::DrillScheduled, Some(secret)) => {
+            let drill = tx.latest_drill(&secret).await?.map(|drill| drill.rule);
+            let drill = drill.filter(|drill| text("drill_id") == Some(drill.id.as_str()));
+            Ok(drill.is_some_and(|drill| drill::stop(&drill, StoppedAs::Stopped, now).is_ok()))
+        }
+        (Action::RegistrationUpdated, _) => Ok(registration.disabled_at.is_some()),
+        _ => Ok(true),
     }
 }
 
@@ -429,5 +523,48 @@ async fn judge(
     let Some(webhook) = tx.webhook(id).await? else { return Ok(None) };
     let failing = Failing::after(webhook.failing, now);
     tx.webhook_fails(id, failing).await?;
-    Ok(failing.is_too_long().then_some((DisabledAs::Failing, said)))
+    let gave_up = done.iter().any(|done| matches!(done.outcome, Outcome::Failed { again: None, .. }));
+    Ok((gave_up && failing.is_too_long()).then_some((DisabledAs::Failing, said)))
+}
+
+/// Begins lanes: adds to the busy webhooks those that get one, and returns them. `due` is in the order of their turn, and
+/// no property has more than its share.
+fn begin(busy: &mut BTreeMap<WebhookId, Option<PropertyId>>, due: Vec<DueWebhook>) -> Vec<WebhookId> {
+    let mut begun = Vec::new();
+    for DueWebhook { id, property } in due {
+        let of_scope = busy.values().filter(|scope| **scope == property).count();
+        if busy.len() < MAX_LANES && of_scope < MAX_LANES_OF_SCOPE && !busy.contains_key(&id) {
+            busy.insert(id.clone(), property);
+            begun.push(id);
+        }
+    }
+    begun
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due(scope: Option<u32>, number: u32) -> DueWebhook {
+        let property = scope.map(|scope| PropertyId::parse(&format!("prop_{scope:022}")).unwrap());
+        DueWebhook { id: WebhookId::parse(&format!("wh_{number:022}")).unwrap(), property }
+    }
+
+    #[test]
+    fn no_property_has_more_than_its_share_of_lanes() {
+        let mut busy = BTreeMap::new();
+        let many: Vec<_> = (0..40).map(|number| due(Some(1), number)).chain([due(Some(2), 99)]).collect();
+        let begun = begin(&mut busy, many.clone());
+        assert_eq!(begun, [0, 1, 2, 3, 99].map(|number| due(None, number).id));
+        assert!(begin(&mut busy, many.clone()).is_empty(), "while they run");
+        busy.remove(&begun[0]);
+        assert_eq!(begin(&mut busy, many[1..].to_vec()), [due(None, 4).id]);
+    }
+
+    #[test]
+    fn all_properties_together_have_the_lanes_that_there_are() {
+        let mut busy = BTreeMap::new();
+        let many = (0..100).map(|number| due(Some(number % 25), number)).collect();
+        assert_eq!(begin(&mut busy, many).len(), MAX_LANES);
+    }
 }

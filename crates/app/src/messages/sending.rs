@@ -134,7 +134,7 @@ impl Sending {
     }
 
     /// Whether this process knows that nothing is sent from here.
-    fn is_held(&self) -> bool {
+    pub(super) fn is_held(&self) -> bool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).held_since.is_some()
     }
 
@@ -215,13 +215,8 @@ impl App {
             return Ok(false);
         }
         let now = self.clock.now();
-        if self.sending.is_held() {
-            // A command may have released it.
-            let row = self.node.read(async |tx| Ok(tx.sending_place().await?)).await?;
-            if row.is_some_and(|row| row.held.is_some()) {
-                return Ok(false);
-            }
-            self.settle_sending_place().await?;
+        if self.is_held_here().await? {
+            return Ok(false);
         }
         // Usually none is due, and then the lock is not needed.
         if !self.node.read(async |tx| Ok(tx.has_due_mail(now).await?)).await? {

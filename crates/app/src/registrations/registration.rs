@@ -306,7 +306,14 @@ impl App {
             if after.disabled_at.is_some() && site.registration.disabled_at.is_none() {
                 // Otherwise its windows would report that no caller is left.
                 for secret in act.tx.open_secrets(&after.id, act.now).await? {
-                    act.stop_drill_of(&secret.id, StoppedAs::Disabled, site.about()).await?;
+                    act.stop_drill_of(
+                        self.random.as_ref(),
+                        &secret.id,
+                        StoppedAs::Disabled,
+                        &site.client,
+                        &site.environment.slug,
+                    )
+                    .await?;
                 }
             }
             act.tx.update_registration(&after).await?;

@@ -81,7 +81,14 @@ impl App {
             let id = &secret.rule.id;
             act.tx.set_secret_end(id, secret.rule.expires_at, secret.rule.revoked_at).await?;
             act.tx.decide_rotation(&site.registration.id, id, EndedAs::Revoked, act.now).await?;
-            act.stop_drill_of(id, StoppedAs::Revoked, site.about()).await?;
+            act.stop_drill_of(
+                self.random.as_ref(),
+                id,
+                StoppedAs::Revoked,
+                &site.client,
+                &site.environment.slug,
+            )
+            .await?;
             act.end_tokens(id, body.compromised, body.revoke_tokens).await?;
             act.secrets_changed(&site.registration.id).await?;
             let event = Event::SecretRevoked {

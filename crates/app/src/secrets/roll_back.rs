@@ -54,7 +54,14 @@ impl App {
             act.tx.set_secret_end(&rotation.incoming, Some(act.now), Some(act.now)).await?;
             act.tx.set_secret_end(&rotation.outgoing, None, None).await?;
             act.tx.decide_rotation(registration, &rotation.outgoing, EndedAs::RolledBack, act.now).await?;
-            act.stop_drill_of(&rotation.outgoing, StoppedAs::RolledBack, site.about()).await?;
+            act.stop_drill_of(
+                self.random.as_ref(),
+                &rotation.outgoing,
+                StoppedAs::RolledBack,
+                &site.client,
+                &site.environment.slug,
+            )
+            .await?;
             act.end_tokens(&rotation.incoming, body.compromised, body.revoke_tokens).await?;
             act.secrets_changed(&site.registration.id).await?;
             let event = Event::SecretRolledBack {

@@ -12,7 +12,7 @@ use crate::{
     registrations::registration::{NewSecret, tokens_end},
 };
 use crossfade_core::{
-    Code, Operation, Problem, RotationId, SecretId, TransitionHours,
+    Code, Operation, Problem, Random, RotationId, SecretId, TransitionHours,
     api::{
         NotRotated, PreviousSecret, RotateSecret, RotateSecretAnswer, RotateSecretReply, RotationSummary,
         YoungSecret,
@@ -189,7 +189,7 @@ impl App {
         made: &Made<'_>,
     ) -> Result<(Rotation, NewSecret), Error> {
         let id = RotationId::generate(self.random.as_ref());
-        end_secrets(act, site, plan).await?;
+        end_secrets(act, self.random.as_ref(), site, plan).await?;
         let incoming = self.add_secret(act, &site.registration, &site.environment).await?;
         for secret in &plan.ends_now(act.now) {
             act.end_tokens(secret, made.compromised, made.revoke_tokens).await?;
@@ -238,14 +238,20 @@ fn least_age(body: &RotateSecret) -> Result<Option<Duration>, Problem> {
     }
 }
 
-async fn end_secrets(act: &mut Act<'_>, site: &Site, plan: &RotationPlan) -> Result<(), Error> {
+async fn end_secrets(
+    act: &mut Act<'_>,
+    random: &dyn Random,
+    site: &Site,
+    plan: &RotationPlan,
+) -> Result<(), Error> {
     if let Some(superseded) = &plan.superseded {
         // Revoked, but the deadline that it had stays on record.
         let had =
             act.tx.secret(&site.registration.id, superseded).await?.and_then(|secret| secret.rule.expires_at);
         act.tx.set_secret_end(superseded, had, Some(act.now)).await?;
         act.tx.decide_rotation(&site.registration.id, superseded, EndedAs::Superseded, act.now).await?;
-        act.stop_drill_of(superseded, StoppedAs::Superseded, site.about()).await?;
+        act.stop_drill_of(random, superseded, StoppedAs::Superseded, &site.client, &site.environment.slug)
+            .await?;
     }
     Ok(act
         .tx

@@ -92,7 +92,12 @@ impl App {
                 return Err(Problem::new(Code::NotRetiring, text).into());
             }
             if act.tx.insert_seen(&id, &user.id, act.now).await? {
-                let about = About { target: Some(id.to_string()), ..site.about() };
+                let about = About {
+                    client: Some(&site.client.id),
+                    environment: Some(&site.environment.slug),
+                    target: Some(id.to_string()),
+                    reason: None,
+                };
                 act.audit(&Event::TransitionSeen { rotation_id: id.clone() }, about).await?;
             }
             let seen = act.tx.seen_by(&[&id]).await?.remove(&id).unwrap_or_default();

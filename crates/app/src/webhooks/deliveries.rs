@@ -1,12 +1,12 @@
 //! The deliveries of a webhook: listing, testing, and sending one again.
 
-use super::webhook::{Loaded, WebhookPage, WebhookPath, about, shown};
+use super::webhook::{Loaded, MANAGE, Subject, WebhookPage, WebhookPath, about, shown};
 use crate::{
     app::App,
     error::Error,
     frame::{
         act::message_id,
-        cursor::{ListQuery, Start, page},
+        cursor::{ListQuery, Scan, Start},
         idempotency::Repeatable,
         principal::Principal,
         request::{NoInput, Request},
@@ -15,7 +15,7 @@ use crate::{
 use crossfade_core::{
     Code, DeliveryId, Operation, Problem,
     api::{self, DeliveryStatus, Page},
-    audit::Event,
+    audit::{Action, Event},
     messages::Channel,
     webhook::payload_type,
 };
@@ -48,16 +48,33 @@ fn shown_delivery(row: LoggedDelivery) -> Result<api::WebhookDelivery, Error> {
     })
 }
 
-/// Returns a page of the deliveries of a webhook, newest first.
+/// Whether the principal can see a delivery: a test, or one about an environment in which they manage the webhooks of the
+/// subject. A webhook can have been for more environments earlier.
+fn may_see(principal: &Principal, subject: &Subject, delivery: &LoggedDelivery) -> bool {
+    let may = |environment| principal.may(MANAGE, subject.ids().object(environment));
+    delivery.event == Action::WebhookTested
+        || may(None)
+        || delivery.environment.as_ref().is_some_and(|it| may(Some(it)))
+}
+
+/// Returns a page of the deliveries of a webhook that the principal can see, newest first.
 async fn deliveries_page(
     tx: &mut Tx,
-    webhook: &Webhook,
+    principal: &Principal,
+    loaded: &Loaded,
     start: &Start<'_>,
 ) -> Result<Page<api::WebhookDelivery>, Error> {
-    let rows = tx.deliveries_of(&webhook.id, start).await?;
-    let Page { items, next_cursor } =
-        page(start, rows, |row| (row.created_at.as_micros(), row.id.clone()), shown_delivery)?;
-    Ok(Page { items: items.into_iter().collect::<Result<_, _>>()?, next_cursor })
+    let key = |row: &LoggedDelivery| (row.created_at.as_micros(), row.id.clone());
+    let mut scan = Scan::new(start, principal.may(MANAGE, loaded.subject.ids().object(None)));
+    while let Some(from) = scan.next() {
+        let rows = tx.deliveries_of(&loaded.webhook.id, &from).await?;
+        scan.read(rows.len(), rows.last().map(key));
+        rows.into_iter()
+            .filter(|row| may_see(principal, &loaded.subject, row))
+            .for_each(|row| scan.keep(row));
+    }
+    let (rows, next_cursor) = scan.rows(key)?;
+    Ok(Page { items: rows.into_iter().map(shown_delivery).collect::<Result<_, _>>()?, next_cursor })
 }
 
 fn unless_disabled(webhook: &Webhook) -> Result<(), Problem> {
@@ -77,8 +94,8 @@ impl App {
         query: &ListQuery,
     ) -> Result<Page<api::WebhookDelivery>, Error> {
         let start = self.cursors.start(format_args!("deliveries of {}", path.0), query)?;
-        self.view(Operation::ListDeliveries, principal, path, async |tx, _, loaded: Loaded| {
-            deliveries_page(tx, &loaded.webhook, &start).await
+        self.view(Operation::ListDeliveries, principal, path, async |tx, principal, loaded: Loaded| {
+            deliveries_page(tx, principal, &loaded, &start).await
         })
         .await
     }
@@ -91,9 +108,9 @@ impl App {
         query: &ListQuery,
     ) -> Result<WebhookPage, Error> {
         let start = self.cursors.start(format_args!("deliveries of {}", path.0), query)?;
-        self.view(Operation::ReadWebhook, principal, path, async |tx, _, loaded: Loaded| {
+        self.view(Operation::ReadWebhook, principal, path, async |tx, principal, loaded: Loaded| {
             Ok(WebhookPage {
-                deliveries: deliveries_page(tx, &loaded.webhook, &start).await?,
+                deliveries: deliveries_page(tx, principal, &loaded, &start).await?,
                 scope: loaded.subject.name().map(ToString::to_string),
                 webhook: shown(&loaded.webhook, self.clock.now()),
             })
@@ -159,10 +176,10 @@ impl App {
         input: NoInput<'_>,
     ) -> Result<api::WebhookDelivery, Error> {
         self.change(Operation::ReplayDelivery, request, path, async |act, principal, loaded: Loaded| {
-            let webhook = loaded.webhook;
+            let Loaded { webhook, subject } = loaded;
             let id = DeliveryId::parse(delivery).map_err(|_| Problem::not_found())?;
             let before = act.tx.delivery_of(&webhook.id, id.as_str()).await?;
-            before.ok_or_else(Problem::not_found)?;
+            before.filter(|row| may_see(principal, &subject, row)).ok_or_else(Problem::not_found)?;
             act.matches_list()?;
             input.check()?;
             unless_disabled(&webhook)?;

@@ -1,27 +1,33 @@
 //! Disabling a webhook whose receiver is gone or has failed for days.
 
-use super::webhook::about;
+use super::webhook::{MANAGE, SubjectIds, about};
 use crate::{app::App, error::Error, frame::act::message_id};
 use crossfade_core::{
     DeliveryId, WebhookId,
     audit::{Actor, Event},
     messages::Channel,
+    roles::Role,
     webhook::DisabledAs,
 };
-use crossfade_store::{NewDelivery, Notification, Tx, Webhook};
+use crossfade_store::{GrantRow, NewDelivery, Notification, Tx, Webhook};
+use std::collections::BTreeSet;
+
+/// Maximum number of grants of one role whose holders are told.
+const MAX_TOLD: i64 = 100;
 
 impl App {
-    /// Disables a webhook, abandons its waiting deliveries, and mails the account that created it and the owners of its
-    /// client.
+    /// Disables a webhook unless it has changed since this version, abandons its waiting deliveries, and mails those who
+    /// manage it and the owners of its client.
     pub(crate) async fn disable_webhook(
         &self,
         id: &WebhookId,
+        version: i64,
         reason: DisabledAs,
         said: &str,
     ) -> Result<(), Error> {
         self.change_as(Actor::policy("webhooks", "Deliveries to webhooks"), async |act| {
             let Some(webhook) = act.tx.webhook(id).await? else { return Ok(()) };
-            if !act.tx.disable_webhook(id, act.now, reason).await? {
+            if webhook.version != version || !act.tx.disable_webhook(id, act.now, reason).await? {
                 return Ok(());
             }
             let abandoned_deliveries = act.tx.abandon_deliveries_of(id, act.now).await?;
@@ -74,16 +80,32 @@ impl App {
     }
 }
 
-/// Returns the addresses of the account that created a webhook and of the owners of its client.
+/// Returns the addresses of the accounts that manage a webhook now, and of the owners of its client.
 async fn people_of(tx: &mut Tx, webhook: &Webhook) -> Result<Vec<String>, Error> {
-    let creator = tx.user(&webhook.created_by).await?;
-    let mut people: Vec<String> = creator.and_then(|user| user.email).into_iter().collect();
-    if let Some(client) = &webhook.client_id
-        && let Some(client) = tx.client(client).await?
-    {
-        people.extend(client.owners.into_iter().filter(|owner| owner.contains('@')));
+    let client = match &webhook.client_id {
+        Some(client) => tx.client(client).await?,
+        None => None,
+    };
+    let subject = match &client {
+        Some(client) => SubjectIds::Client(&client.property_id, &client.id),
+        None => SubjectIds::Platform,
+    };
+    let mut managers = BTreeSet::new();
+    for role in Role::ALL.into_iter().filter(|role| role.permissions().contains(&MANAGE)) {
+        let grants = match &client {
+            Some(client) => {
+                let reach = tx.grants_that_reach(role, &client.property_id, &client.id, MAX_TOLD).await?;
+                reach.into_iter().map(|(_, row)| row).collect()
+            }
+            None => tx.grants_on_platform(role, MAX_TOLD).await?,
+        };
+        let manages = |row: &GrantRow| subject.is_managed_with(&row.grant, &webhook.environments);
+        managers.extend(grants.into_iter().filter(manages).map(|row| row.user_id));
     }
-    people.sort();
-    people.dedup();
-    Ok(people)
+    let mut people = BTreeSet::new();
+    for manager in managers {
+        people.extend(tx.user(&manager).await?.and_then(|user| user.email));
+    }
+    people.extend(client.into_iter().flat_map(|client| client.owners).filter(|owner| owner.contains('@')));
+    Ok(people.into_iter().collect())
 }

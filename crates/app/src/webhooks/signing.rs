@@ -10,7 +10,7 @@ use crate::{
     },
 };
 use crossfade_core::{
-    Operation, Problem,
+    Code, Operation, Problem,
     api::{self, RotateWebhookSecret},
     audit::Event,
     webhook::{MAX_OVERLAP_HOURS, still_signs},
@@ -19,8 +19,8 @@ use crossfade_outbound::SigningSecret;
 use std::time::Duration;
 
 impl App {
-    /// Generates a new signing secret. The earlier one signs as well for the chosen hours; one that is even earlier ends.
-    /// The reply has the new one.
+    /// Generates a new signing secret. The earlier one signs as well for the chosen hours. One that is even earlier ends, if
+    /// the request says so. The reply has the new one.
     pub async fn rotate_webhook_secret(
         &self,
         request: &Request<'_>,
@@ -30,11 +30,17 @@ impl App {
         self.change(Operation::RotateWebhookSecret, request, path, async |act, _, loaded: Loaded| {
             let mut webhook = loaded.webhook;
             act.matches(webhook.version)?;
-            let hours = input.read()?.overlap_hours;
-            let hours = hours.as_ref().and_then(serde_json::Value::as_u64);
+            let body = input.read()?;
+            let hours = body.overlap_hours.as_ref().and_then(serde_json::Value::as_u64);
             let hours = hours.filter(|hours| *hours <= MAX_OVERLAP_HOURS).ok_or_else(|| {
                 Problem::invalid("overlap_hours", "is required, and must be a whole number from 0 to 168")
             })?;
+            // The receivers may still verify with the earlier secret only.
+            if still_signs(webhook.previous_until, act.now) && !body.end_running_overlap {
+                let text = "The earlier signing secret still signs, and another rotation ends it. Nothing was changed. Wait until \
+                    previous_secret_expires_at, or set end_running_overlap to true.";
+                return Err(Problem::new(Code::OverlapInProgress, text).with_field("end_running_overlap").into());
+            }
             let secret = SigningSecret::generate(self.random.as_ref());
             let sealed = self.seal_of_webhook(&webhook.id, "signing", secret.bytes())?;
             let earlier = std::mem::replace(&mut webhook.signing_secret, sealed);

@@ -10,7 +10,7 @@ use crate::{
         idempotency::Repeatable,
         principal::Principal,
         request::{Deletion, Input, Request},
-        targets::{ClientPath, Names, PropertyPath, Target, forbidden, forbidden_on},
+        targets::{ClientPath, Names, PropertyPath, Target, forbidden, forbidden_because, forbidden_on},
         versioned::Versioned,
     },
     keys::place::SealPlace,
@@ -22,7 +22,7 @@ use crossfade_core::{
     audit::{Action, Event, WebhookFacts},
     environment::{MAX_ENVIRONMENTS, Slug},
     operations::Access,
-    roles::{Object, Permission},
+    roles::{Grant, Object, Permission},
     text::Name,
     webhook::{DisabledAs, MAX_WEBHOOKS, PAGERDUTY_URL, WebhookFormat, parse_kind, still_signs},
 };
@@ -30,7 +30,7 @@ use crossfade_outbound::{Poster, SigningSecret};
 use crossfade_store::{Client, Property, Tx, Webhook};
 
 /// Permission for everything about webhooks.
-const MANAGE: Permission = Permission::WebhookManage;
+pub(super) const MANAGE: Permission = Permission::WebhookManage;
 /// Maximum number of kinds in a list.
 const MAX_EVENTS: usize = 50;
 /// What confirms a webhook of the platform.
@@ -89,10 +89,10 @@ impl Subject {
         Err(Problem::new(Code::ConfirmationMismatch, text).with_field("confirm_name"))
     }
 
-    fn ids(&self) -> SubjectIds<'_> {
+    pub(super) fn ids(&self) -> SubjectIds<'_> {
         match self {
             Self::Platform => SubjectIds::Platform,
-            Self::Property(property) => SubjectIds::Property(&property.id),
+            Self::Property(_) => SubjectIds::Property,
             Self::Client(client) => SubjectIds::Client(&client.property_id, &client.id),
         }
     }
@@ -114,25 +114,36 @@ impl Subject {
 
 /// The ids of what a webhook gets messages about.
 #[derive(Clone, Copy)]
-enum SubjectIds<'a> {
+pub(super) enum SubjectIds<'a> {
     Platform,
-    Property(&'a PropertyId),
+    /// Its webhooks are managed with the rights on the platform, because they tell of more than one client.
+    Property,
     Client(&'a PropertyId, &'a ClientId),
 }
 
 impl<'a> SubjectIds<'a> {
     /// Returns the object of a permission: in an environment, or as a whole.
-    fn object(self, environment: Option<&'a Slug>) -> Object<'a> {
+    pub(super) fn object(self, environment: Option<&'a Slug>) -> Object<'a> {
         match (self, environment) {
-            (Self::Platform, _) => Object::Platform,
-            (Self::Property(property), None) => Object::Property(property),
-            (Self::Property(property), Some(slug)) => Object::Place(property, slug),
+            (Self::Platform | Self::Property, _) => Object::Platform,
             (Self::Client(property, client), None) => Object::Client(property, client),
             (Self::Client(property, client), Some(slug)) => Object::Registration(property, client, slug),
         }
     }
 
+    /// Whether a grant lets its holder manage the webhooks in these environments; none: in all.
+    pub(super) fn is_managed_with(self, grant: &Grant, environments: &'a [Slug]) -> bool {
+        match environments {
+            [] => grant.allows(MANAGE, self.object(None)),
+            some => some.iter().all(|slug| grant.allows(MANAGE, self.object(Some(slug)))),
+        }
+    }
+
     fn permit(self, principal: &Principal, environments: &'a [Slug]) -> Result<(), Error> {
+        if matches!(self, Self::Property) && !principal.may(MANAGE, Object::Platform) {
+            let text = "A webhook of a property requires the permission webhook:manage on the platform. Nothing was changed.";
+            return Err(forbidden_because(MANAGE, text));
+        }
         if environments.is_empty() && !principal.may(MANAGE, self.object(None)) {
             return Err(forbidden(MANAGE));
         }
@@ -160,7 +171,7 @@ async fn manageable(
                 Some(property) => SubjectIds::Client(property, client),
                 None => return false,
             },
-            (None, Some(property)) => SubjectIds::Property(property),
+            (None, Some(_)) => SubjectIds::Property,
             (None, None) => SubjectIds::Platform,
         };
         subject.permit(principal, &webhook.environments).is_ok()
@@ -205,23 +216,23 @@ impl Repeatable for Versioned<api::Webhook> {
     async fn may_be_given(&self, principal: &Principal, operation: Operation) -> Result<(), Error> {
         // What a new webhook gets messages about is in the body, so its target does not ask for it. The reply tells its
         // sender nothing new.
-        let may =
-            match (&self.object.client_id, &self.object.property_id) {
-                (Some(_), _) => principal.may_somewhere(MANAGE),
-                (None, Some(property)) if self.object.environments.is_empty() => {
-                    principal.may(MANAGE, Object::Property(property))
-                }
-                (None, Some(property)) => self.object.environments.iter().all(|slug| {
-                    principal.may(MANAGE, Object::Place(property, &Slug::from_stored(slug.clone())))
-                }),
-                (None, None) => principal.may(MANAGE, Object::Platform),
-            };
+        let may = match self.object.client_id {
+            Some(_) => principal.may_somewhere(MANAGE),
+            None => principal.may(MANAGE, Object::Platform),
+        };
         if operation != Operation::CreateWebhook || may { Ok(()) } else { Err(forbidden(MANAGE)) }
     }
 
-    /// The signing secret is shown once: whoever repeats the request rotates it.
-    async fn may_have_values(&self, _: &mut Act<'_>, _: &Principal, _: Operation) -> Result<bool, Error> {
-        Ok(false)
+    /// Whoever still manages the webhook gets the signing secret again.
+    async fn may_have_values(
+        &self,
+        act: &mut Act<'_>,
+        principal: &Principal,
+        _: Operation,
+    ) -> Result<bool, Error> {
+        let Some(webhook) = act.tx.webhook(&self.object.id).await? else { return Ok(false) };
+        let Some(subject) = Subject::of(act.tx, &webhook).await? else { return Ok(false) };
+        Ok(subject.permit(principal, &webhook.environments).is_ok())
     }
 
     fn secrets(&self) -> Vec<SecretId> {
@@ -461,25 +472,50 @@ impl App {
             act.matches(webhook.version)?;
             let body = input.read()?;
             let before = facts(&self.posting.poster, &webhook);
+            let mut is_wider = false;
             if let Some(name) = &body.name {
                 webhook.name = Name::parse("name", name)?;
             }
             let url = body.url.as_deref().map(|url| self.url(url)).transpose()?;
             let is_moved = url.as_ref().is_some_and(|url| *url != webhook.url);
             if let Some(list) = &body.environments {
-                webhook.environments = environments(act.tx, list).await?;
-                subject.permit(principal, &webhook.environments)?;
+                let chosen = environments(act.tx, list).await?;
+                subject.permit(principal, &chosen)?;
+                // Its owners' messages are about every environment.
+                if !chosen.is_empty() && act.tx.client_owned_by(&webhook.id).await?.is_some() {
+                    let text = "The webhook is an owner of a client, and an owner gets messages about all environments. \
+                        Nothing was changed. Remove it from the owners first.";
+                    return Err(Problem::new(Code::InUse, text).with_field("environments").into());
+                }
+                is_wider |= widens(&webhook.environments, &chosen);
+                webhook.environments = chosen;
             }
             if let Some(list) = &body.events {
-                webhook.events = events(list)?;
+                let chosen = events(list)?;
+                is_wider |= widens(&webhook.events, &chosen);
+                webhook.events = chosen;
             }
             let key = body.routing_key.as_deref().map(routing_key).transpose()?;
             if key.is_some() {
                 check_routing_key(webhook.format, true)?;
             }
-            // Messages go elsewhere then: the name must be typed (rule 24).
-            if is_moved || key.is_some() {
+            let origin = |url: &str| self.posting.poster.destination(url).map(|to| to.origin()).ok();
+            if let Some(url) = &url
+                && webhook.format == WebhookFormat::Pagerduty
+                && key.is_none()
+                && origin(url) != origin(&webhook.url)
+            {
+                // The key can be replaced, but not read, so it is sent to no host that it was not given for.
+                let what = "is required with the URL of another host";
+                return Err(Problem::invalid("routing_key", what).into());
+            }
+            // More messages leave, or they go elsewhere: the name must be typed (rule 24).
+            if is_moved || is_wider || key.is_some() {
                 subject.confirm(body.confirm_name.as_deref())?;
+            }
+            if is_moved || key.is_some() {
+                // What the earlier receiver answered says nothing of this one.
+                webhook.failing = None;
             }
             webhook.url = url.unwrap_or(webhook.url);
             if let Some(key) = &key {
@@ -548,6 +584,11 @@ impl App {
     ) -> Result<Vec<u8>, Error> {
         self.vault.seal(&SealPlace::Webhook { id, secret }, value)
     }
+}
+
+/// Whether a choice includes more than the one before it. An empty one is everything.
+fn widens<T: PartialEq>(before: &[T], after: &[T]) -> bool {
+    !before.is_empty() && (after.is_empty() || after.iter().any(|one| !before.contains(one)))
 }
 
 /// Requires a routing key for PagerDuty, and refuses one elsewhere.

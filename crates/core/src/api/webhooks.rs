@@ -60,7 +60,7 @@ pub struct Webhook {
     pub previous_secret_expires_at: Option<Timestamp>,
     /// When it was created.
     pub created_at: Timestamp,
-    /// Signing secret, only in the response that generates it, this once.
+    /// Signing secret, only in the response that generates it, and in its repetition within 10 minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing_secret: Option<String>,
 }
@@ -121,15 +121,16 @@ pub struct UpdateWebhook {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 200), regex(pattern = NAME_PATTERN))]
     pub name: Option<String>,
-    /// URL to send messages to. A change requires `confirm_name`, because it redirects messages.
+    /// URL to send messages to. A change requires `confirm_name`, because it redirects messages, and for PagerDuty and
+    /// another host `routing_key`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_URL), regex(pattern = URL_PATTERN))]
     pub url: Option<String>,
-    /// Environments; empty: all.
+    /// Environments; empty: all. More environments than before require `confirm_name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_ENVIRONMENTS), inner(regex(pattern = Slug::PATTERN)))]
     pub environments: Option<Vec<String>>,
-    /// Kinds of events; empty: all.
+    /// Kinds of events; empty: all. More kinds than before require `confirm_name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "kinds_or_null")]
     pub events: Option<Vec<String>>,
@@ -160,6 +161,9 @@ pub struct RotateWebhookSecret {
     #[serde(default, deserialize_with = "any_value", skip_serializing_if = "Option::is_none")]
     #[schemars(required, with = "u64", range(max = 168))]
     pub overlap_hours: Option<Value>,
+    /// Whether to end the secret of a running overlap. Otherwise the request is refused while two secrets sign.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub end_running_overlap: bool,
 }
 
 /// Sends a test message. Accepts no members.

@@ -19,7 +19,7 @@ pub(crate) enum Webhook {
         #[command(flatten)]
         remote: Remote,
     },
-    /// Create a webhook for a client, a property or the platform. Its signing secret is shown once.
+    /// Create a webhook for a client, a property or the platform. Its signing secret is shown in the reply only.
     Create(CreateWebhook),
     /// Change, disable or enable a webhook.
     Update(UpdateWebhook),
@@ -30,13 +30,16 @@ pub(crate) enum Webhook {
         #[command(flatten)]
         remote: Remote,
     },
-    /// Generate a new signing secret. It is shown once.
+    /// Generate a new signing secret. It is shown in the reply only.
     RotateSecret {
         /// Webhook ID (wh_…) or name.
         webhook: String,
         /// Whole hours for which the earlier secret signs as well, 0 to 168.
         #[arg(long, value_name = "HOURS", value_parser = clap::value_parser!(u64).range(0..=168))]
         overlap: u64,
+        /// End the earlier secret of a running overlap. Without it, the command is refused while two secrets sign.
+        #[arg(long)]
+        end_running_overlap: bool,
         #[command(flatten)]
         secret: SigningSecret,
         #[command(flatten)]
@@ -125,8 +128,8 @@ pub(crate) struct UpdateWebhook {
     pub(crate) webhook: String,
     #[command(flatten)]
     pub(crate) change: WebhookChange,
-    /// Name of the client or property, to confirm a new URL or routing key; platform for a webhook of the
-    /// platform. Prompted for on a terminal if omitted.
+    /// Name of the client or property, to confirm a new URL or routing key, more environments or more events;
+    /// platform for a webhook of the platform. Prompted for on a terminal if omitted.
     #[arg(long, value_name = "NAME")]
     pub(crate) confirm: Option<String>,
     #[command(flatten)]

@@ -42,10 +42,10 @@ pub(crate) async fn webhook(command: Command) -> Result<(), Failure> {
             output::note(&format!("Deleted the webhook {} and its deliveries.", found.name));
             Ok(())
         }
-        Command::RotateSecret { webhook, overlap, secret, remote } => {
+        Command::RotateSecret { webhook, overlap, end_running_overlap, secret, remote } => {
             let api = Api::new(&remote)?;
             let found = find(&api, &webhook).await?;
-            let body = RotateWebhookSecret { overlap_hours: Some(overlap.into()) };
+            let body = RotateWebhookSecret { overlap_hours: Some(overlap.into()), end_running_overlap };
             let path = format!("{}/rotate-secret", path(&found));
             let request = api.send::<Webhook>(Method::POST, &path, &body);
             let (sink, webhook) = open(&secret, request).await?;
@@ -118,21 +118,27 @@ async fn update(args: Update) -> Result<(), Failure> {
     let found = find(&api, &webhook).await?;
     let url = change.to.map(read_url).transpose()?;
     let routing_key = change.routing_key_file.map(read_key).transpose()?;
+    let list = |all: bool, list: Vec<String>| (all || !list.is_empty()).then_some(list);
+    let environments = list(change.all_environments, change.env);
+    let events = list(change.all_events, change.event);
     let is_redirected = url.as_ref().is_some_and(|url| *url != found.url) || routing_key.is_some();
+    let is_wider = widens(&found.environments, &environments) || widens(&found.events, &events);
     let confirm_name = match confirm {
-        None if is_redirected => {
-            let what = format!("redirects the messages of the webhook {}", found.name);
+        None if is_redirected || is_wider => {
+            let what = match is_redirected {
+                true => format!("redirects the messages of the webhook {}", found.name),
+                false => format!("sends more messages to the webhook {}", found.name),
+            };
             let whose_name = "the name of the client or property, or the word platform";
             Some(confirmed_name(None, &what, whose_name)?)
         }
         given => given,
     };
-    let list = |all: bool, list: Vec<String>| (all || !list.is_empty()).then_some(list);
     let body = UpdateWebhook {
         name: change.name,
         url,
-        environments: list(change.all_environments, change.env),
-        events: list(change.all_events, change.event),
+        environments,
+        events,
         routing_key,
         enabled: match (change.enable, change.disable) {
             (true, _) => Some(true),
@@ -142,6 +148,13 @@ async fn update(args: Update) -> Result<(), Failure> {
         confirm_name,
     };
     one(api.send(Method::PATCH, &path(&found), &body).await?, remote.json)
+}
+
+/// Whether a new choice includes more than the one before it. An empty one is everything.
+fn widens(before: &[String], after: &Option<Vec<String>>) -> bool {
+    let includes_more =
+        |after: &Vec<String>| after.is_empty() || after.iter().any(|one| !before.contains(one));
+    !before.is_empty() && after.as_ref().is_some_and(includes_more)
 }
 
 fn path(webhook: &Webhook) -> String {

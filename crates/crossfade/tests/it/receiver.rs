@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -17,6 +18,8 @@ struct State {
     answers: VecDeque<String>,
     /// Whether it never answers.
     is_silent: bool,
+    /// Whether it keeps its answers back.
+    is_held: bool,
 }
 
 /// A delivery that was taken.
@@ -98,6 +101,21 @@ impl Receiver {
         self.state.lock().unwrap().answers.extend(answers.iter().map(|answer| (*answer).to_owned()));
     }
 
+    /// Keeps all answers back, or gives them.
+    pub fn set_held(&self, is_held: bool) {
+        self.state.lock().unwrap().is_held = is_held;
+    }
+
+    /// Waits until so many deliveries were sent since the last [`Self::take`], for a minute at most.
+    pub async fn wait_for(&self, number: usize) {
+        let arrived = async {
+            while self.state.lock().unwrap().taken.len() < number {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), arrived).await.expect("deliveries");
+    }
+
     pub fn set_silent(&self, is_silent: bool) {
         self.state.lock().unwrap().is_silent = is_silent;
     }
@@ -129,6 +147,9 @@ async fn receive(mut stream: TcpStream, state: Arc<Mutex<State>>) {
         state.taken.push(Delivery { headers, body: body[..length].to_owned() });
         (state.answers.pop_front().unwrap_or_else(|| "204".to_owned()), state.is_silent)
     };
+    while state.lock().unwrap().is_held {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     if is_silent {
         // Until the other side gives up.
         let _ = stream.read(&mut chunk).await;

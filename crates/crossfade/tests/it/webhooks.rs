@@ -17,6 +17,17 @@ on_both_engines! {
     a_failed_delivery_follows_the_schedule_under_its_id,
     a_receiver_that_is_gone_is_told_no_more_and_people_are,
     failures_of_five_days_disable_a_webhook,
+    a_dead_webhook_with_rare_events_is_disabled,
+    a_change_reaches_a_lane_that_is_running,
+    what_an_earlier_url_answered_says_nothing_of_the_new_one,
+    a_delivery_has_the_time_of_the_machine,
+    a_manager_of_one_environment_gets_nothing_of_another,
+    webhooks_of_more_than_a_client_are_for_operations_managers,
+    a_wider_choice_is_confirmed_and_its_environments_stay,
+    an_incident_is_not_opened_after_its_end,
+    an_incident_ends_with_every_end_of_its_cause,
+    a_routing_key_goes_to_no_other_host,
+    who_manages_a_webhook_is_told_that_it_is_disabled,
     a_redirect_is_not_followed_and_an_inner_address_is_not_asked,
     a_dead_webhook_holds_up_no_other_and_no_mail,
     a_long_queue_starves_no_other_webhook,
@@ -30,6 +41,7 @@ on_both_engines! {
     people_get_messages_in_their_own_form,
     an_incident_is_opened_and_resolved,
     a_quarantine_sends_nothing_to_webhooks,
+    a_copy_of_the_database_sends_nothing_to_webhooks,
     a_restored_database_sends_no_delivery_of_the_backup,
     a_webhook_ends_with_its_client,
 }
@@ -158,6 +170,7 @@ async fn two_secrets_sign_until_the_overlap_ends(mut world: World) {
     let second = rotated["signing_secret"].as_str().unwrap();
     let until = world.now().after(HOUR);
     assert_eq!(rotated["previous_secret_expires_at"], json!(until));
+    owner.post(&path, json!({"overlap_hours": 24})).await.refused(409, "overlap_in_progress");
     let signed = async |world: &World| {
         rotate(world, &client, "production").await;
         let [delivery] = sent(world, &receiver).await.try_into().unwrap();
@@ -174,6 +187,12 @@ async fn two_secrets_sign_until_the_overlap_ends(mut world: World) {
     rotate(&world, &client, "production").await;
     let [delivery] = sent(&world, &receiver).await.try_into().unwrap();
     assert_eq!(delivery.signatures_by(third["signing_secret"].as_str().unwrap()), (1, 1));
+    // One that has leaked ends although an overlap runs.
+    owner.post(&path, json!({"overlap_hours": 24})).await.ok();
+    let last = owner.post(&path, json!({"overlap_hours": 0, "end_running_overlap": true})).await.ok();
+    rotate(&world, &client, "production").await;
+    let [delivery] = sent(&world, &receiver).await.try_into().unwrap();
+    assert_eq!(delivery.signatures_by(last["signing_secret"].as_str().unwrap()), (1, 1));
 }
 
 async fn a_failed_delivery_follows_the_schedule_under_its_id(mut world: World) {
@@ -243,21 +262,366 @@ async fn a_receiver_that_is_gone_is_told_no_more_and_people_are(mut world: World
     assert_eq!(world.app.measure().await.stored.unwrap().webhooks_disabled, 1);
 }
 
+async fn is_enabled(world: &World, webhook: &Value) -> bool {
+    world.owner().await.get(&path(webhook, "")).await.ok()["enabled"] == true
+}
+
 async fn failures_of_five_days_disable_a_webhook(mut world: World) {
     let (client, receiver) = (posting(&mut world).await, Receiver::start().await);
     let webhook = create(&world, &receiver, json!({})).await;
-    let is_enabled =
-        async |world: &World| world.owner().await.get(&path(&webhook, "")).await.ok()["enabled"] == true;
-    for day in 0..6 {
-        rotate(&world, &client, "production").await;
-        receiver.answer(&["500"; 20]);
+    receiver.answer(&["500"; 5000]);
+    let mut hours = 0;
+    while is_enabled(&world, &webhook).await {
+        assert!(hours < 24 * 9, "{hours}");
+        if hours % 24 == 0 {
+            rotate(&world, &client, "production").await;
+        }
         send_all(&world).await;
-        assert_eq!(is_enabled(&world).await, day < 5, "{day}");
-        world.advance(HOUR * 24);
+        world.advance(HOUR);
+        hours += 1;
     }
+    assert!(hours > 24 * 5, "{hours}");
     assert_eq!(open(&world).await, 0);
     let failing = "SELECT COUNT(*) FROM webhooks WHERE disabled_as = 'failing'";
     assert_eq!(world.number(failing).await, 1);
+}
+
+async fn a_dead_webhook_with_rare_events_is_disabled(mut world: World) {
+    let (client, receiver) = (posting(&mut world).await, Receiver::start().await);
+    let webhook = create(&world, &receiver, json!({})).await;
+    receiver.answer(&["500"; 100]);
+    let give_up = async |world: &World| {
+        rotate(world, &client, "production").await;
+        for pause in [300, 600, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400] {
+            send_all(world).await;
+            world.advance(Duration::from_secs(pause));
+        }
+        assert!(is_enabled(world, &webhook).await, "the last attempt decides");
+        send_all(world).await;
+    };
+    give_up(&world).await;
+    assert!(is_enabled(&world, &webhook).await, "after 3 days");
+    world.advance(HOUR * 24 * 30);
+    give_up(&world).await;
+    assert!(!is_enabled(&world, &webhook).await);
+}
+
+/// Queues this number of deliveries to a webhook.
+async fn queue(world: &World, client: &Client, number: usize) {
+    for _ in 0..number {
+        rotate(world, client, "production").await;
+    }
+}
+
+async fn a_change_reaches_a_lane_that_is_running(mut world: World) {
+    let (client, slow, new) = (posting(&mut world).await, Receiver::start().await, Receiver::start().await);
+    let owner = world.owner().await;
+    for change in ["move", "disable", "delete", "rotate", "quarantine"] {
+        let webhook = create(&world, &slow, json!({})).await;
+        queue(&world, &client, 6).await;
+        slow.set_held(true);
+        let changed = async {
+            slow.wait_for(2).await;
+            let path = |rest| path(&webhook, rest);
+            match change {
+                "move" => {
+                    let body = json!({"url": new.url(), "confirm_name": "platform"});
+                    owner.patch(&path(""), body).await.ok();
+                }
+                "disable" => drop(owner.patch(&path(""), json!({"enabled": false})).await.ok()),
+                "delete" => assert_eq!(owner.delete(&path(""), json!({})).await.status, 204),
+                "rotate" => drop(owner.post(&path("/rotate-secret"), json!({"overlap_hours": 0})).await.ok()),
+                _ => {
+                    let quarantine =
+                        "INSERT INTO quarantine (one, since, cause, data_until) VALUES (1, 1, 'restored', 1)";
+                    world.raw(quarantine).await;
+                }
+            }
+            slow.set_held(false);
+        };
+        let (sent, ()) = tokio::join!(world.app.send_due_webhooks(), changed);
+        sent.unwrap();
+        // The two requests that had begun, and none after.
+        assert_eq!(slow.take().len(), 2, "{change}");
+        match change {
+            "move" => {
+                send_all(&world).await;
+                assert_eq!((slow.take().len(), new.take().len()), (0, 4));
+            }
+            "rotate" => {
+                let first = webhook["signing_secret"].as_str().unwrap();
+                let rest = self::sent(&world, &slow).await;
+                assert_eq!(rest.len(), 4);
+                assert!(rest.iter().all(|delivery| delivery.signatures_by(first) == (0, 1)));
+            }
+            "quarantine" => world.raw("DELETE FROM quarantine").await,
+            _ => assert_eq!(open(&world).await, 0, "{change}"),
+        }
+        world.raw("DELETE FROM deliveries; DELETE FROM webhooks").await;
+    }
+}
+
+async fn what_an_earlier_url_answered_says_nothing_of_the_new_one(mut world: World) {
+    let (client, old, new) = (posting(&mut world).await, Receiver::start().await, Receiver::start().await);
+    let webhook = create(&world, &old, json!({})).await;
+    let owner = world.owner().await;
+    let moved = |to: &Receiver| json!({"url": to.url(), "confirm_name": "platform"});
+    // It answers that it is gone after the webhook has moved.
+    rotate(&world, &client, "production").await;
+    old.answer(&["410"]);
+    old.set_held(true);
+    let changed = async {
+        old.wait_for(1).await;
+        owner.patch(&path(&webhook, ""), moved(&new)).await.ok();
+        old.set_held(false);
+    };
+    let (posted, ()) = tokio::join!(world.app.send_due_webhooks(), changed);
+    posted.unwrap();
+    assert!(is_enabled(&world, &webhook).await);
+    // Its failures end with it.
+    owner.patch(&path(&webhook, ""), moved(&old)).await.ok();
+    rotate(&world, &client, "production").await;
+    old.answer(&["500"]);
+    send_all(&world).await;
+    assert!(owner.get(&path(&webhook, "")).await.ok()["failing_since"].is_string());
+    let seen = owner.patch(&path(&webhook, ""), moved(&new)).await.ok();
+    assert_eq!(seen["failing_since"], Value::Null);
+    assert_eq!(owner.get(&path(&webhook, "")).await.ok()["failing_since"], Value::Null);
+}
+
+async fn a_delivery_has_the_time_of_the_machine(mut world: World) {
+    let (client, receiver) = (posting(&mut world).await, Receiver::start().await);
+    create(&world, &receiver, json!({})).await;
+    // The machine's clock was ahead, and what was stored then is later than the time of every receiver.
+    let machine = world.clock.machine();
+    world.clock.raise(machine.after(HOUR * 24));
+    assert!(world.now() > machine);
+    rotate(&world, &client, "production").await;
+    let [delivery] = sent(&world, &receiver).await.try_into().unwrap();
+    assert_eq!(delivery.headers["webhook-timestamp"], machine.as_seconds().to_string());
+}
+
+async fn a_manager_of_one_environment_gets_nothing_of_another(mut world: World) {
+    let (client, receiver) = (posting(&mut world).await, Receiver::start().await);
+    let owner = world.owner().await;
+    let grace = manager_in(&world, "grace@example.com", &client.id, &["staging"]).await;
+    let of_client = json!({"client_id": client.id, "confirm_name": "Billing", "environments": ["staging"]});
+    let limited = grace.post("/webhooks", body(&receiver, of_client)).await.created();
+    // As an owner of the client, it would be told of every environment.
+    let name = json!({"owners": [id(&limited)], "confirm_client_name": "Billing"});
+    let refused = owner.patch(&format!("/clients/{}", client.id), name).await.refused(422, "invalid_body");
+    assert_eq!(refused["field"], "owners");
+    world.raw(&format!("UPDATE clients SET owners = '[\"{}\"]'", id(&limited))).await;
+    rotate(&world, &client, "production").await;
+    assert_eq!(sent(&world, &receiver).await.len(), 0, "also if it has become one");
+    world.raw("UPDATE clients SET owners = '[]'").await;
+    // One that is an owner is not limited.
+    let of_client = json!({"client_id": client.id, "confirm_name": "Billing"});
+    let whole = owner.post("/webhooks", body(&receiver, of_client)).await.created();
+    let name = |owners: Value| json!({"owners": owners, "confirm_client_name": "Billing"});
+    owner.patch(&format!("/clients/{}", client.id), name(json!([id(&whole)]))).await.ok();
+    let narrow = json!({"environments": ["staging"]});
+    owner.patch(&path(&whole, ""), narrow.clone()).await.refused(409, "in_use");
+    owner.patch(&format!("/clients/{}", client.id), name(json!([]))).await.ok();
+    // What it was sent before it was limited is not for those who manage it afterwards.
+    rotate(&world, &client, "production").await;
+    rotate(&world, &client, "staging").await;
+    send_all(&world).await;
+    owner.patch(&path(&whole, ""), narrow).await.ok();
+    let read = grace.get(&path(&whole, "/deliveries")).await.ok();
+    let environments: Vec<_> =
+        read["items"].as_array().unwrap().iter().map(|it| &it["environment"]).collect();
+    assert_eq!(environments, ["staging"]);
+    let all = log(&world, &whole).await;
+    assert!(all.len() >= 2, "{all:?}");
+    for delivery in all {
+        let replay = path(&whole, &format!("/deliveries/{}/replay", delivery["id"].as_str().unwrap()));
+        let answer = grace.post(&replay, json!({})).await;
+        match delivery["environment"] == "staging" {
+            true => drop(answer.ok()),
+            false => drop(answer.refused(404, "not_found")),
+        }
+    }
+}
+
+/// A manager of one client in these environments.
+async fn manager_in<'w>(world: &'w World, email: &str, client: &str, environments: &[&str]) -> Principal<'w> {
+    let owner = world.owner().await;
+    let user = owner.post("/users", json!({"email": email})).await.created();
+    let grant = json!({"role": "application_manager", "client_id": client, "environments": environments});
+    owner.post(&format!("/users/{}/grants", user["id"].as_str().unwrap()), grant).await.created();
+    world.token_of(email, &[]).await
+}
+
+async fn webhooks_of_more_than_a_client_are_for_operations_managers(mut world: World) {
+    let (client, receiver) = (posting(&mut world).await, Receiver::start().await);
+    let owner = world.owner().await;
+    let property = owner.get(&format!("/clients/{}", client.id)).await.ok()["property_id"].clone();
+    let name = owner.get(&format!("/properties/{}", property.as_str().unwrap())).await.ok()["name"].clone();
+    let of_property = json!({"property_id": property, "confirm_name": name});
+    let user = owner.post("/users", json!({"email": "grace@example.com"})).await.created();
+    let grant = json!({"role": "application_manager", "property_id": property});
+    owner.post(&format!("/users/{}/grants", user["id"].as_str().unwrap()), grant).await.created();
+    let grace = world.token_of("grace@example.com", &[]).await;
+    let operator = world.user("olga@example.com", "operations_manager").await;
+    grace.post("/webhooks", body(&receiver, of_property.clone())).await.refused(403, "forbidden");
+    let mut limited = of_property.clone();
+    limited["environments"] = json!(["staging"]);
+    grace.post("/webhooks", body(&receiver, limited)).await.refused(403, "forbidden");
+    let webhook = operator.post("/webhooks", body(&receiver, of_property)).await.created();
+    grace.get(&path(&webhook, "")).await.refused(404, "not_found");
+    assert_eq!(grace.get("/webhooks").await.ok()["items"], json!([]));
+    let of_client = json!({"client_id": client.id, "confirm_name": "Billing"});
+    grace.post("/webhooks", body(&receiver, of_client)).await.created();
+}
+
+async fn a_wider_choice_is_confirmed_and_its_environments_stay(mut world: World) {
+    let (_, receiver) = (posting(&mut world).await, Receiver::start().await);
+    let owner = world.owner().await;
+    owner
+        .post("/environments", json!({"slug": "preview", "name": "Preview", "kind": "test"}))
+        .await
+        .created();
+    let chosen = json!({"environments": ["preview", "staging"], "events": ["secret.rotated"]});
+    let webhook = create(&world, &receiver, chosen).await;
+    for wider in [
+        json!({"environments": []}),
+        json!({"environments": ["production"]}),
+        json!({"events": []}),
+        json!({"events": ["secret.rotated", "secret.expired"]}),
+    ] {
+        owner.patch(&path(&webhook, ""), wider).await.refused(422, "confirmation_mismatch");
+    }
+    owner
+        .patch(&path(&webhook, ""), json!({"environments": ["preview"], "events": ["secret.rotated"]}))
+        .await
+        .ok();
+    // A later environment of the same slug would come into the messages of this one.
+    let environment = "/environments/preview";
+    owner.delete(environment, json!({})).await.refused(409, "in_use");
+    owner.patch(&path(&webhook, ""), json!({"environments": [], "confirm_name": "platform"})).await.ok();
+    assert_eq!(owner.delete(environment, json!({})).await.status, 204);
+}
+
+/// A webhook for PagerDuty.
+async fn on_call(world: &World, receiver: &Receiver, more: Value) -> Value {
+    let mut body = json!({"format": "pagerduty", "routing_key": "0123456789abcdef0123456789abcdef"});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    create(world, receiver, body).await
+}
+
+/// What happened to incidents: `trigger` or `resolve`, and the key.
+fn incidents(sent: &[Delivery]) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    sent.iter().map(Delivery::json).map(|it| (text(&it["event_action"]), text(&it["dedup_key"]))).collect()
+}
+
+async fn schedule_drill(world: &World, client: &Client) {
+    let body = json!({"length_seconds": 60, "confirm_client_name": "Billing", "reason": "who is left"});
+    world.owner().await.post(&client.path("production", "/drills"), body).await.created();
+}
+
+async fn an_incident_is_not_opened_after_its_end(mut world: World) {
+    let (client, receiver) = (posting(&mut world).await, Receiver::start().await);
+    let owner = world.owner().await;
+    let webhook = on_call(&world, &receiver, json!({})).await;
+    rotate(&world, &client, "production").await;
+    // Its first attempt fails, and its end comes before the second.
+    receiver.answer(&["500"]);
+    schedule_drill(&world, &client).await;
+    let [(opened, key)] = incidents(&sent(&world, &receiver).await).try_into().unwrap();
+    assert_eq!(opened, "trigger");
+    let drills = owner.get(&client.path("production", "/drills")).await.ok();
+    let drill = drills["items"][0]["id"].as_str().unwrap().to_owned();
+    let stop = client.path("production", &format!("/drills/{drill}"));
+    owner.delete(&stop, json!({"reason": "invoices fail"})).await.ok();
+    world.advance(HOUR);
+    assert_eq!(incidents(&sent(&world, &receiver).await), [("resolve".to_owned(), key)]);
+    assert_eq!((open(&world).await, abandoned(&world, "late").await), (0, 1));
+    // A replay opens it no more either.
+    let late = "SELECT COUNT(*) FROM deliveries WHERE abandoned_as = 'late'";
+    let first = log(&world, &webhook).await.into_iter().find(|it| it["abandoned_as"] == "late").unwrap();
+    let replay = path(&webhook, &format!("/deliveries/{}/replay", first["id"].as_str().unwrap()));
+    owner.post(&replay, json!({})).await.ok();
+    assert_eq!((sent(&world, &receiver).await.len(), world.number(late).await), (0, 1));
+}
+
+async fn an_incident_ends_with_every_end_of_its_cause(mut world: World) {
+    let (client, receiver) = (posting(&mut world).await, Receiver::start().await);
+    let owner = world.owner().await;
+    on_call(&world, &receiver, json!({})).await;
+    let path = |rest: &str| client.path("production", rest);
+    // A drill ends with its secret, a rollback, a newer rotation and its registration.
+    for end in ["revoke", "rollback", "rotate", "disable"] {
+        let rotated = rotate(&world, &client, "production").await;
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let (outgoing, rotation) =
+            (text(&rotated["previous_secret"]["id"]), text(&rotated["rotation"]["id"]));
+        let _ = sent(&world, &receiver).await;
+        schedule_drill(&world, &client).await;
+        let [(opened, key)] = incidents(&sent(&world, &receiver).await).try_into().unwrap();
+        assert_eq!(opened, "trigger", "{end}");
+        let over = json!({"reason": "over"});
+        match end {
+            "revoke" => drop(owner.post(&path(&format!("/secrets/{outgoing}/revoke")), over).await.ok()),
+            "rollback" => {
+                drop(owner.post(&path(&format!("/rotations/{rotation}/rollback")), over).await.ok())
+            }
+            "rotate" => drop(rotate(&world, &client, "production").await),
+            _ => {
+                let body = json!({"enabled": false, "confirm_client_name": "Billing", "reason": "over"});
+                owner.patch(&path(""), body).await.ok();
+            }
+        }
+        let after = incidents(&sent(&world, &receiver).await);
+        assert!(after.contains(&("resolve".to_owned(), key)), "{end}: {after:?}");
+    }
+    // The registration is disabled, and its secret retires: the deletion of the client ends both incidents.
+    let deletion = json!({"confirm_client_name": "Billing", "reason": "gone"});
+    assert_eq!(owner.delete(&format!("/clients/{}", client.id), deletion).await.status, 204);
+    let ended = incidents(&sent(&world, &receiver).await);
+    assert_eq!(ended.len(), 2, "{ended:?}");
+    assert!(ended.iter().all(|(what, _)| what == "resolve"), "{ended:?}");
+    assert!(ended.iter().any(|(_, key)| key.starts_with("crossfade:reg_")), "{ended:?}");
+    assert!(ended.iter().any(|(_, key)| key.starts_with("crossfade:sec_")), "{ended:?}");
+}
+
+async fn a_routing_key_goes_to_no_other_host(mut world: World) {
+    let (_, receiver, other) = (posting(&mut world).await, Receiver::start().await, Receiver::start().await);
+    let webhook = on_call(&world, &receiver, json!({})).await;
+    let owner = world.owner().await;
+    let moved = json!({"url": other.url(), "confirm_name": "platform"});
+    let refused = owner.patch(&path(&webhook, ""), moved.clone()).await.refused(422, "invalid_body");
+    assert_eq!(refused["field"], "routing_key");
+    let same = json!({"url": format!("{}/other", receiver.url()), "confirm_name": "platform"});
+    owner.patch(&path(&webhook, ""), same).await.ok();
+    let mut with_key = moved;
+    with_key["routing_key"] = json!("ffffffffffffffffffffffffffffffff");
+    owner.patch(&path(&webhook, ""), with_key).await.ok();
+}
+
+async fn who_manages_a_webhook_is_told_that_it_is_disabled(mut world: World) {
+    let (client, receiver, mail) =
+        (posting(&mut world).await, Receiver::start().await, MailServer::start().await);
+    let here = Poster::new(vec!["127.0.0.1/32".parse().unwrap()], None).unwrap();
+    world.restart_with_both(mail.mailer(), here).await;
+    let of_client = json!({"client_id": client.id, "confirm_name": "Billing"});
+    let left = manager(&world, "left@example.com", &client.id).await;
+    left.post("/webhooks", body(&receiver, of_client)).await.created();
+    let gone = "(SELECT id FROM users WHERE email = 'left@example.com')";
+    world.raw(&format!("DELETE FROM grants WHERE user_id = {gone}")).await;
+    manager(&world, "grace@example.com", &client.id).await;
+    manager_in(&world, "stan@example.com", &client.id, &["staging"]).await;
+    world.user("vic@example.com", "viewer").await;
+    world.raw("UPDATE clients SET owners = '[\"ada@example.com\"]'").await;
+    world.raw("DELETE FROM deliveries").await;
+    rotate(&world, &client, "production").await;
+    world.raw("DELETE FROM deliveries WHERE channel = 'mail'").await;
+    receiver.answer(&["410"]);
+    send_all(&world).await;
+    while world.app.send_due_messages().await.unwrap() {}
+    let told: BTreeSet<String> = mail.take().into_iter().map(|mail| mail.to).collect();
+    assert_eq!(told, BTreeSet::from([OWNER, "ada@example.com", "grace@example.com"].map(str::to_owned)));
 }
 
 async fn a_redirect_is_not_followed_and_an_inner_address_is_not_asked(mut world: World) {
@@ -410,8 +774,7 @@ async fn a_webhook_chooses_environments_and_events(mut world: World) {
 async fn a_client_names_a_webhook_as_its_owner(mut world: World) {
     let (client, receiver) = (posting(&mut world).await, Receiver::start().await);
     let other = world.client("Ledger", &["production"]).await;
-    let webhook =
-        create(&world, &receiver, json!({"environments": ["staging"], "events": ["secret.expired"]})).await;
+    let webhook = create(&world, &receiver, json!({"events": ["secret.expired"]})).await;
     let foreign = create(&world, &receiver, json!({"client_id": other.id, "confirm_name": "Ledger"})).await;
     let owner = world.owner().await;
     let patch = async |list: Value| {
@@ -515,9 +878,17 @@ async fn a_url_and_a_secret_are_told_once_or_never(mut world: World) {
     let first = owner.call(http::Method::POST, "/webhooks", Some(text.clone()), &key).await.created();
     let again = owner.call(http::Method::POST, "/webhooks", Some(text), &key).await.created();
     assert_eq!(first["id"], again["id"]);
-    assert!(first["signing_secret"].is_string() && again.get("signing_secret").is_none(), "{again}");
+    // A reply that was lost is given again for a while (rule 7), to whoever still manages the webhook.
+    assert!(first["signing_secret"].is_string() && first["signing_secret"] == again["signing_secret"]);
+    let rotated = path(&first, "/rotate-secret");
+    let (hours, key_of_rotation) = (json!({"overlap_hours": 0}).to_string(), [("idempotency-key", "two")]);
+    let twice =
+        async || owner.call(http::Method::POST, &rotated, Some(hours.clone()), &key_of_rotation).await.ok();
+    assert_eq!(twice().await["signing_secret"], twice().await["signing_secret"]);
+    world.advance(Duration::from_secs(600));
+    assert!(twice().await.get("signing_secret").is_none());
     let read = owner.call(http::Method::GET, &path(&first, ""), None, &[]).await;
-    assert_eq!(read.header("etag"), Some("\"1\""));
+    assert_eq!(read.header("etag"), Some("\"2\""));
     assert!(read.ok().get("signing_secret").is_none());
     let stale = [("if-match", "\"7\"")];
     let change = json!({"name": "Other"}).to_string();
@@ -640,6 +1011,28 @@ async fn a_quarantine_sends_nothing_to_webhooks(mut world: World) {
     world.raw("UPDATE deliveries SET abandoned_at = 1").await;
     let release = crossfade_core::api::ReleaseQuarantine { reason: Some("checked".into()), except: vec![] };
     world.app.release_quarantine_here(&release).await.unwrap();
+    rotate(&world, &client, "production").await;
+    assert_eq!(sent(&world, &receiver).await.len(), 1);
+}
+
+/// Also without mail.
+async fn a_copy_of_the_database_sends_nothing_to_webhooks(mut world: World) {
+    let (client, receiver) = (posting(&mut world).await, Receiver::start().await);
+    create(&world, &receiver, json!({})).await;
+    rotate(&world, &client, "production").await;
+    assert_eq!(sent(&world, &receiver).await.len(), 1);
+    rotate(&world, &client, "production").await;
+    let elsewhere =
+        "UPDATE sending_place SET place = REPLACE(place, '\"database\":\"', '\"database\":\"/elsewhere')";
+    world.raw(elsewhere).await;
+    world.advance(HOUR);
+    let here = Poster::new(vec!["127.0.0.1/32".parse().unwrap()], None).unwrap();
+    world.restart_with_poster(here).await;
+    assert_eq!(sent(&world, &receiver).await.len(), 0);
+    assert_eq!(world.number("SELECT COUNT(*) FROM audit_events WHERE action = 'mail.held'").await, 1);
+    world.owner().await.post("/mail/release", json!({"reason": "moved"})).await.ok();
+    assert_eq!(sent(&world, &receiver).await.len(), 0, "the original sends its own");
+    world.advance(HOUR);
     rotate(&world, &client, "production").await;
     assert_eq!(sent(&world, &receiver).await.len(), 1);
 }

@@ -28,7 +28,7 @@ use rustls::{
 use rustls_platform_verifier::Verifier;
 use std::{
     fmt, io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
     pin::pin,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -36,6 +36,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
+    sync::Semaphore,
     time::timeout,
 };
 use tokio_rustls::TlsConnector;
@@ -46,6 +47,9 @@ const MAX_HEAD: usize = 16 * 1024;
 const MAX_READ: usize = 4096;
 /// Number of addresses of a host that are tried.
 const MAX_ADDRESSES: usize = 4;
+
+/// Number of host names that are looked up at the same time.
+const MAX_LOOK_UPS: usize = 16;
 
 /// How long an attempt can take.
 #[derive(Clone, Copy, Debug)]
@@ -73,15 +77,31 @@ pub trait Resolve: Send + Sync {
     fn resolve<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>>;
 }
 
-/// The resolver of the system.
-struct SystemResolver;
+/// The resolver of the system. A look-up blocks a thread, also after its attempt has ended, so their number is bounded.
+struct SystemResolver(Arc<Semaphore>);
 
 impl Resolve for SystemResolver {
     fn resolve<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
         Box::pin(async move {
-            Ok(tokio::net::lookup_host((host, 0)).await?.map(|address| address.ip()).collect())
+            let host = host.to_owned();
+            let look_up =
+                move || (host.as_str(), 0).to_socket_addrs().map(|found| found.map(|it| it.ip()).collect());
+            blocking(&self.0, look_up).await
         })
     }
+}
+
+/// Runs a look-up on a thread of its own, which keeps its permit until the look-up ends, however long anybody waits.
+async fn blocking<T: Send + 'static>(
+    permits: &Arc<Semaphore>,
+    look_up: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let permit = permits.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let run = move || {
+        let _permit = permit;
+        look_up()
+    };
+    tokio::task::spawn_blocking(run).await.map_err(io::Error::other)?
 }
 
 /// One delivery.
@@ -181,7 +201,8 @@ impl Poster {
     }
 
     fn with(networks: Vec<IpNet>, authorities: Vec<CertificateDer<'static>>) -> Self {
-        let (resolver, tls) = (Arc::new(SystemResolver), OnceLock::new());
+        let look_ups = Arc::new(Semaphore::new(MAX_LOOK_UPS));
+        let (resolver, tls) = (Arc::new(SystemResolver(look_ups)), OnceLock::new());
         Self { allowed: Allowed(networks), resolver, authorities, tls, times: TIMES }
     }
 

@@ -304,3 +304,15 @@ fn a_file_of_authorities_holds_certificates() {
         assert!(Poster::new(Vec::new(), Some(text.as_bytes())).is_err(), "{text}");
     }
 }
+
+#[tokio::test]
+async fn a_look_up_that_nobody_waits_for_keeps_its_place() {
+    let permits = Arc::new(Semaphore::new(1));
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let slow = blocking(&permits, move || held.recv().map_err(io::Error::other));
+    assert!(timeout(Duration::from_millis(50), slow).await.is_err(), "its attempt has ended");
+    let second = timeout(Duration::from_millis(50), blocking(&permits, || Ok(()))).await;
+    assert!(second.is_err(), "no second thread while the first is busy");
+    release.send(()).unwrap();
+    timeout(Duration::from_secs(10), blocking(&permits, || Ok(()))).await.unwrap().unwrap();
+}

@@ -290,6 +290,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (38, "webhooks", include_str!("../../migrations/0038_webhooks.sql")),
     (39, "owners", include_str!("../../migrations/0039_owners.sql")),
     (40, "sending_place", include_str!("../../migrations/0040_sending_place.sql")),
+    (41, "open_deliveries", include_str!("../../migrations/0041_open_deliveries.sql")),
     (42, "time_zones", include_str!("../../migrations/0042_time_zones.sql")),
     (44, "message_origin", include_str!("../../migrations/0044_message_origin.sql")),
 ];

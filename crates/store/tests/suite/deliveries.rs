@@ -8,7 +8,7 @@ use crossfade_core::{
     ended::Cause,
     messages::{AbandonedAs, Channel},
 };
-use crossfade_store::{NewDelivery, Notification, QuarantineRow, StoreError, Tx};
+use crossfade_store::{Location, NewDelivery, Notification, QuarantineRow, Statement, StoreError, Tx};
 use serde_json::json;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ on_both_engines! {
     a_quarantine_abandons_what_is_queued,
     deliveries_are_forgotten_with_their_message,
     messages_about_a_registration_are_numbered,
+    what_is_open_is_found_among_many_that_are_not,
 }
 
 async fn queue(
@@ -196,4 +197,55 @@ async fn messages_about_a_registration_are_numbered(t: TestDb) {
     .await;
     assert_eq!([next(&t, "staging").await, next(&t, "staging").await], [Some(1), Some(2)]);
     assert_eq!(next(&t, "production").await, None);
+}
+
+async fn what_is_open_is_found_among_many_that_are_not(t: TestDb) {
+    t.write(async |tx| queue(tx, 1, &["ada@example.com"], "cause", None).await).await;
+    // 30 days of a busy instance.
+    let rows: Vec<String> = (0..5000)
+        .map(|n| {
+            format!(
+                "('sent {n}', (SELECT id FROM notifications LIMIT 1), '{}', 'to {}', 'c{n}', {n}, {n}, {n})",
+                if n % 2 == 0 { "mail" } else { "webhook" },
+                n % 20
+            )
+        })
+        .collect();
+    let columns = "id, notification_id, channel, recipient, cause, created_at, next_attempt_at, sent_at";
+    for rows in rows.chunks(1000) {
+        t.place.raw(&format!("INSERT INTO deliveries ({columns}) VALUES {}", rows.join(", "))).await;
+    }
+    if matches!(t.place.location, Location::Postgres(_)) {
+        t.place.raw("ANALYZE deliveries").await;
+    }
+    let (now, text) = ("4000", "'webhook'");
+    for (name, index, args) in [
+        ("DUE", "deliveries_open", vec![now, text]),
+        ("LEASE", "deliveries_open", vec![now, text, now, "50", text]),
+        ("LEASE_OF", "deliveries_due", vec![now, text, now, "50", text, "'to 1'"]),
+        ("LEASED", "deliveries_open", vec![now, text, text]),
+        ("LEASED_OF", "deliveries_due", vec![now, text, text, "'to 1'"]),
+        ("ABANDON_OLD", "deliveries_open", vec![now, now, text, text, text]),
+        ("QUEUE", "deliveries_open", vec![text]),
+        ("LAST_ERROR", "deliveries_open", vec![text]),
+        ("LOST", "deliveries_abandoned", vec![now, text, text, text, text]),
+    ] {
+        let of_deliveries = |it: &&Statement| {
+            it.name == name && it.sql.contains("deliveries") && !it.sql.contains("webhooks")
+        };
+        let statement = Statement::all().find(of_deliveries).unwrap();
+        assert_eq!(statement.arguments(), args.len(), "{name}");
+        let mut sql = statement.sql.to_owned();
+        for (n, arg) in args.iter().enumerate().rev() {
+            sql = sql.replace(&format!("${}", n + 1), arg);
+        }
+        let plan = t.place.plan(&sql).await;
+        let finds = |index: &str| plan.iter().any(|step| step.contains(index));
+        // PostgreSQL may take another index of open deliveries, which is as small.
+        let is_small = finds(index) || finds("deliveries_due") || finds("deliveries_open");
+        assert!(is_small, "{name}: {plan:#?}");
+        for all in ["deliveries_log", "autoindex_deliveries_2", "Seq Scan on deliveries", "SCAN deliveries"] {
+            assert!(!finds(all), "{name}: {plan:#?}");
+        }
+    }
 }

@@ -113,10 +113,14 @@ async fn a_webhook_is_read_as_it_was_stored(t: TestDb) {
         (Some((at(4), DisabledAs::Gone)), Some(failing), 3)
     );
     assert_eq!(t.read(async |tx| tx.count_disabled_webhooks().await).await, 1);
-    read.disabled = None;
+    assert_eq!(t.read(async |tx| tx.enabled_version_of(&wh(1)).await).await, None);
+    (read.disabled, read.failing) = (None, None);
     t.write(async |tx| tx.update_webhook(&read).await).await;
     let read = t.read(async |tx| tx.webhook(&wh(1)).await).await.unwrap();
     assert_eq!((read.disabled, read.failing, read.version), (None, None, 4));
+    assert_eq!(t.read(async |tx| tx.enabled_version_of(&wh(1)).await).await, Some(4));
+    assert!(t.read(async |tx| tx.environment_has_webhooks(&slug("staging")).await).await);
+    assert!(!t.read(async |tx| tx.environment_has_webhooks(&slug("stag")).await).await);
 }
 
 async fn a_webhook_gets_messages_of_its_subject_alone(t: TestDb) {
@@ -161,7 +165,10 @@ async fn each_webhook_has_a_queue_of_its_own(t: TestDb) {
         queue(tx, 4, &wh(2)).await.map(drop)
     })
     .await;
-    let due = async |now| t.read(async |tx| tx.due_webhooks(now).await).await;
+    let due = async |now| {
+        let due = t.read(async |tx| tx.due_webhooks(now).await).await;
+        due.into_iter().map(|due| due.id).collect::<Vec<_>>()
+    };
     assert_eq!(due(at(1)).await, [wh(1)]);
     assert_eq!(due(at(9)).await, [wh(1), wh(2)]);
     assert!(!t.read(async |tx| tx.has_due_mail(at(9)).await).await);

@@ -67,7 +67,7 @@ pub(super) async fn rotate_secret(Ids(webhook): Ids<String>, call: Call) -> Repl
 
 pub(super) fn rotate_secret_shape(schemas: &mut Schemas) -> Shape {
     let shape = schemas.tagged::<api::Webhook>(200);
-    schemas.reads(shape, &api::RotateWebhookSecret { overlap_hours: Some(24.into()) })
+    schemas.reads(shape, &api::RotateWebhookSecret { overlap_hours: Some(24.into()), ..Default::default() })
 }
 
 pub(super) async fn test(Ids(webhook): Ids<String>, call: Call) -> Reply {

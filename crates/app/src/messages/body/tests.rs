@@ -16,7 +16,7 @@ fn message(event: Action, details: Value) -> Notification {
         environment: Some(Slug::from_stored("production".into())),
         recipients: Vec::new(),
         actor_name: Some("Grace".into()),
-        actor_kind: None,
+        actor_kind: Some("user".into()),
         source: None,
         reason: Some("[x](https://evil.example)\u{202e}".repeat(200)),
         details,

@@ -74,11 +74,11 @@ impl ListPage {
         let mut scopes = Vec::new();
         if principal.may_on_platform(Permission::WebhookManage) {
             scopes.push(("platform".to_owned(), "All clients".to_owned()));
+            let asked = ListQuery { limit: Some(MAX_OFFERED.to_owned()), cursor: None };
+            let properties = app.list_properties(principal, &asked).await?.items;
+            let property = |it: api::Property| (it.id.to_string(), format!("Property {}", it.name));
+            scopes.extend(properties.into_iter().map(property));
         }
-        let asked = ListQuery { limit: Some(MAX_OFFERED.to_owned()), cursor: None };
-        let properties = app.list_properties(principal, &asked).await?.items;
-        let property = |it: api::Property| (it.id.to_string(), format!("Property {}", it.name));
-        scopes.extend(properties.into_iter().map(property));
         scopes.push(("client".to_owned(), "One client".to_owned()));
         let client = query.filled("client").unwrap_or_default();
         let first = if client.is_empty() { scopes[0].0.as_str() } else { "client" };

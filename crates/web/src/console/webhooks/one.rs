@@ -130,8 +130,8 @@ impl OnePage {
     /// Returns what to type to redirect messages.
     fn confirm_hint(&self) -> String {
         match &self.scope {
-            Some(name) => format!("Required to change the URL. Enter {name}."),
-            None => "Required to change the URL. Enter platform.".to_owned(),
+            Some(name) => format!("Required to change the URL or to select more. Enter {name}."),
+            None => "Required to change the URL or to select more. Enter platform.".to_owned(),
         }
     }
 }
@@ -210,7 +210,10 @@ pub(in crate::console) async fn rotate_secret(
     Fresh { signed, fields }: Fresh,
 ) -> Reply {
     let hours: Option<u64> = fields.text("overlap_hours").trim().parse().ok();
-    let body = RotateWebhookSecret { overlap_hours: hours.map(Into::into) };
+    let body = RotateWebhookSecret {
+        overlap_hours: hours.map(Into::into),
+        end_running_overlap: fields.ticked("end_running_overlap"),
+    };
     let request = Request { if_match: fields.if_match(), ..signed.request() };
     match signed.app.rotate_webhook_secret(&request, WebhookPath(&id), Input::Value(body)).await {
         Ok(rotated) => show_secret(&signed, &rotated.object).await,
