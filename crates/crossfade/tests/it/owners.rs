@@ -180,6 +180,8 @@ async fn the_chosen_owner_takes_over_and_is_told_why(mut world: World) {
         pairs(&[
             ("alan@example.com", "You take over a client: Billing"),
             ("alan@example.com", "You take over a client: Ledger"),
+            ("grace@example.com", "You are no owner any more: Billing"),
+            ("grace@example.com", "You are no owner any more: Ledger"),
             ("team@example.com", "An owner has gone: Billing"),
         ])
     );
@@ -207,7 +209,7 @@ async fn other_owners_remain_and_managers_inherit_what_has_none(mut world: World
     owner.post(&format!("/users/{other}/grants"), manager(json!(["staging"]))).await.created();
     sent(&world, &server).await;
     let grace = id_of(&world, "grace@example.com").await;
-    let reply = owner.delete(&format!("/users/{grace}"), json!({})).await.ok();
+    let reply = owner.delete(&format!("/users/{grace}"), json!({"confirm_user_name": "grace"})).await.ok();
     let heirs: Vec<_> = reply["clients"].as_array().unwrap().iter().map(|it| it["heirs"].clone()).collect();
     assert_eq!(heirs, ["other_owners", "managers", "managers"]);
     assert_eq!(owners_of(&world, &shared).await, json!(["team@example.com"]));
@@ -216,6 +218,9 @@ async fn other_owners_remain_and_managers_inherit_what_has_none(mut world: World
     assert_eq!(
         sent(&world, &server).await,
         pairs(&[
+            ("grace@example.com", "You are no owner any more: Managed"),
+            ("grace@example.com", "You are no owner any more: Plain"),
+            ("grace@example.com", "You are no owner any more: Shared"),
             ("heir@example.com", "You take over a client: Managed"),
             (OWNER, "You take over a client: Plain"),
             ("team@example.com", "An owner has gone: Shared"),
@@ -246,6 +251,7 @@ async fn handing_over_takes_the_permission_for_the_clients_and_the_name(world: W
             "confirm_user_name",
         ),
         (json!({"confirm_user_name": "Grace H"}), "confirmation_mismatch", "confirm_user_name"),
+        (json!({}), "confirmation_mismatch", "confirm_user_name"),
         (json!({"hand_over_to": "nobody", "confirm_user_name": "grace"}), "invalid_body", "hand_over_to"),
         (
             json!({"hand_over_to": "usr_9999999999999999999999", "confirm_user_name": "grace"}),
@@ -265,8 +271,13 @@ async fn handing_over_takes_the_permission_for_the_clients_and_the_name(world: W
     assert_eq!(owners_of(&world, &client).await, json!(["grace@example.com"]), "nothing was changed");
     owner.get(&grace).await.ok();
     assert!(events(&world, "client.handed_over").await.iter().all(|it| it["outcome"] != "done"));
-    // Without a choice, the policy decides, so that nobody can be kept from deleting an account.
-    limited.delete(&grace, json!({})).await.ok();
+    // Without a choice as well: the address would be an owner no more.
+    for body in [json!({}), json!({"confirm_user_name": "grace"})] {
+        let refused = limited.delete(&grace, body).await.refused(403, "forbidden");
+        assert_eq!(refused["permission"], "client:manage");
+    }
+    assert_eq!(owners_of(&world, &client).await, json!(["grace@example.com"]), "nothing was changed");
+    owner.delete(&grace, json!({"confirm_user_name": "grace"})).await.ok();
     assert_eq!(owners_of(&world, &client).await, json!([OWNER]));
 }
 
@@ -307,13 +318,17 @@ async fn a_deleted_account_gets_nothing_that_was_queued(mut world: World) {
     sent(&world, &server).await;
     rotate(&world, &client, 48).await;
     let grace = id_of(&world, "grace@example.com").await;
-    world.owner().await.delete(&format!("/users/{grace}"), json!({})).await.ok();
+    let confirmed = json!({"confirm_user_name": "grace"});
+    world.owner().await.delete(&format!("/users/{grace}"), confirmed).await.ok();
     let abandoned = "SELECT COUNT(*) FROM deliveries WHERE abandoned_as = 'deleted'";
     assert_eq!(world.number(abandoned).await, 1);
     world.advance(HOUR * 44);
     world.run_jobs().await;
     let sent = sent(&world, &server).await;
-    assert!(sent.len() >= 3 && sent.iter().all(|(to, _)| to != "grace@example.com"), "{sent:?}");
+    assert!(sent.len() >= 3, "{sent:?}");
+    let to_grace: Vec<_> = sent.iter().filter(|(to, _)| to == "grace@example.com").collect();
+    assert_eq!(to_grace.len(), 1, "only that it is no owner any more: {to_grace:?}");
+    assert_eq!(to_grace[0].1, "You are no owner any more: Billing");
 }
 
 /// An attacker manages users and nothing else.
@@ -326,15 +341,26 @@ async fn an_account_at_the_address_of_a_group_does_not_silence_the_group(mut wor
     let user = limited.post("/users", json!({"email": "team@example.com"})).await.created();
     let user = format!("/users/{}", user["id"].as_str().unwrap());
     limited.patch(&user, json!({"email": "evil@example.net"})).await.refused(403, "forbidden");
-    limited.delete(&user, json!({})).await.ok();
+    // Whoever made the account has its link, and so can set a password.
+    for activated in [false, true] {
+        if activated {
+            world.raw("UPDATE users SET password_hash = 'x' WHERE email = 'team@example.com'").await;
+        }
+        let refused = limited.delete(&user, json!({"confirm_user_name": "team"})).await;
+        assert_eq!(refused.refused(403, "forbidden")["permission"], "client:manage");
+        assert_eq!(owners_of(&world, &client).await, json!(["team@example.com", "ada@example.com"]));
+    }
+    let to_team: Vec<_> =
+        sent(&world, &server).await.into_iter().filter(|(to, _)| to == "team@example.com").collect();
+    assert!(to_team.iter().any(|(_, subject)| subject.starts_with("Secret rotated")), "{to_team:?}");
+    world.owner().await.delete(&user, json!({"confirm_user_name": "team"})).await.ok();
     assert_eq!(owners_of(&world, &client).await, json!(["ada@example.com"]));
     let to_team: Vec<_> =
         sent(&world, &server).await.into_iter().filter(|(to, _)| to == "team@example.com").collect();
     assert!(
-        to_team.iter().any(|(_, subject)| subject == "Messages go to another address: Billing"),
+        to_team.iter().any(|(_, subject)| subject == "You are no owner any more: Billing"),
         "{to_team:?}"
     );
-    assert!(to_team.iter().any(|(_, subject)| subject.starts_with("Secret rotated")), "{to_team:?}");
 }
 
 async fn a_transition_is_seen_once_by_name_and_time(world: World) {
