@@ -247,6 +247,9 @@ impl App {
                 (None, None) => return Err(Problem::invalid("name", "is required").into()),
             };
             free_email(act, email.as_deref(), None).await?;
+            if kind == UserKind::Person {
+                self.unless_many_messages(principal)?;
+            }
             let user = User {
                 id: UserId::generate(self.random.as_ref()),
                 kind,
@@ -364,7 +367,8 @@ impl App {
                 let text = "Programs have no password. Create an API token instead: crossfade token create.";
                 return Err(Problem::new(Code::NotAPerson, text).into());
             }
-            let how = MailedLink::to_account(&account.grants);
+            self.unless_many_messages(principal)?;
+            let how = MailedLink::to_account(&account.grants, principal);
             self.make_link(act, principal, &account.user, how).await
         })
         .await
