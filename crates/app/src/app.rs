@@ -6,9 +6,11 @@ use crate::{
     frame::{
         cursor::Cursors,
         pace::{Paces, Rate},
+        principal::Principal,
         reads::{Readings, Reads},
     },
     history::journal::Journal,
+    jobs::queue_digests::PendingDigests,
     keys::{
         audit_key::AuditKey,
         digests::Digests,
@@ -30,7 +32,7 @@ use crate::{
 };
 use crossfade_authority::{Authority, Clock, VerifierKeys};
 use crossfade_core::{
-    Random, RegistrationId, SecretId,
+    Code, Problem, Random, RegistrationId, SecretId,
     api::{self, Page},
     audit::{Actor, Origin},
     ended::Cause,
@@ -43,6 +45,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock, Weak, atomic::AtomicBool},
     time::Duration,
 };
+use tokio::time::Instant;
 
 /// The application.
 pub struct App {
@@ -80,12 +83,16 @@ pub struct App {
     pub(crate) reads: Reads,
     /// API tokens that accounts create for themselves.
     pub(crate) new_tokens: Paces,
+    /// Changes of accounts that are mailed to addresses of their choice.
+    pub(crate) mailed_changes: Paces,
     /// Requests of clients to rotate their own secrets.
     pub(crate) self_rotations: Paces<RegistrationId>,
     /// Texts that accounts have searched for secrets.
     pub(crate) searches: Paces,
     /// The last week whose digests are known to be queued.
     pub(crate) digests_queued: Mutex<Option<String>>,
+    /// Digests of this week that are still to be queued.
+    pub(crate) digests_pending: Mutex<Option<PendingDigests>>,
     /// The last secret whose stored value has a digest; `None` before the first.
     pub(crate) values_digested: Mutex<Option<SecretId>>,
     /// Whether the platform is known to have an Owner.
@@ -99,6 +106,9 @@ pub struct App {
 /// API tokens that an account creates for itself. Each is an event and a row that are kept, so nobody fills the database
 /// with them.
 const RATE_OF_NEW_TOKENS: Rate = Rate { burst: 100, interval: Duration::from_secs(30) };
+/// Changes of an account that are mailed to addresses of its choice: new accounts, links, owners and switches. Nobody
+/// fills mailboxes with them.
+const RATE_OF_MAILED_CHANGES: Rate = Rate { burst: 200, interval: Duration::from_secs(1) };
 /// Requests of a client to rotate its own secret: one succeeds in a day, and the others read the database.
 const RATE_OF_SELF_ROTATIONS: Rate = Rate { burst: 10, interval: Duration::from_secs(10) };
 
@@ -190,9 +200,11 @@ impl App {
             fresh_sign_in: options.fresh_sign_in,
             reads: Reads::default(),
             new_tokens: Paces::new(RATE_OF_NEW_TOKENS),
+            mailed_changes: Paces::new(RATE_OF_MAILED_CHANGES),
             self_rotations: Paces::new(RATE_OF_SELF_ROTATIONS),
             searches: Paces::new(RATE_OF_SEARCHES),
             digests_queued: Mutex::default(),
+            digests_pending: Mutex::default(),
             values_digested: Mutex::default(),
             has_owner: AtomicBool::new(false),
             change_overs: Readings::new(options.readings_kept),
@@ -225,6 +237,15 @@ impl App {
             }
         }
         Ok(app)
+    }
+
+    /// Refuses a change that is mailed to addresses of the principal's choice, if the account has made many of them lately.
+    pub(crate) fn unless_many_messages(&self, principal: &Principal) -> Result<(), Problem> {
+        if self.mailed_changes.admit(principal.user(), Instant::now()) {
+            return Ok(());
+        }
+        let text = "Your account has made many changes lately that are mailed. Nothing was changed. Try again in 1 second.";
+        Err(Problem::new(Code::TooManyRequests, text).retry_after(1))
     }
 
     /// Returns the authority, which verifies secrets and mints tokens.

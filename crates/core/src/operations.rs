@@ -93,7 +93,7 @@ operations! {
     ReadOwnMessages = "read_own_messages" Get "/me/messages" Known, [Forbidden];
     /// Sets which messages you get, and your time zone. You are notified when messages are switched on or off. A limited
     /// API token cannot.
-    UpdateOwnMessages = "update_own_messages" Put "/me/messages" Known, [Forbidden];
+    UpdateOwnMessages = "update_own_messages" Put "/me/messages" Known, [Forbidden, TooManyRequests];
 
     /// Lists the properties you can read, oldest first.
     ListProperties = "list_properties" Get "/properties" Needs(ClientRead), [];
@@ -136,7 +136,7 @@ operations! {
     /// Reads a client and those of its registrations that you can read.
     ReadClient = "read_client" Get "/clients/{client}" Needs(ClientRead), [];
     /// Changes a client's name, description or owners. Changing the owners requires `confirm_client_name`.
-    UpdateClient = "update_client" Patch "/clients/{client}" Needs(ClientManage), [NameTaken, ConfirmationMismatch];
+    UpdateClient = "update_client" Patch "/clients/{client}" Needs(ClientManage), [NameTaken, ConfirmationMismatch, TooManyRequests];
     /// Deletes a client. Its secrets and tokens end, its history stays, its OAuth client_ids are never used again, and
     /// grants on it end.
     DeleteClient = "delete_client" Delete "/clients/{client}" Needs(ClientManage), [ConfirmationMismatch];
@@ -220,18 +220,18 @@ operations! {
     /// Lists users, oldest first.
     ListUsers = "list_users" Get "/users" Needs(UserRead), [];
     /// Creates a person, with a one-time link to set a password, or a program, which uses API tokens.
-    CreateUser = "create_user" Post "/users" Needs(UserManage), [NameTaken];
+    CreateUser = "create_user" Post "/users" Needs(UserManage), [NameTaken, TooManyRequests];
     /// Reads a user.
     ReadUser = "read_user" Get "/users/{user}" Needs(UserRead), [];
     /// Changes a user's name or email address. If the user owns clients, a new address requires `confirm_user_name` and
     /// the permission `client:manage` for these clients, and replaces the old one among their owners.
     UpdateUser = "update_user" Patch "/users/{user}" Needs(UserManage), [NameTaken, ConfirmationMismatch];
     /// Deletes a user. The user's sessions, tokens, links and grants end. The record of what the user did stays in the
-    /// trail. Clients that the user owns are handed over: to `hand_over_to`, which requires `confirm_user_name` and the
-    /// permission `client:manage` for these clients, or to the other owners or the managers of each client.
+    /// trail. Clients that the user owns are handed over: to `hand_over_to`, or to the other owners or the managers of each
+    /// client. This requires `confirm_user_name` and the permission `client:manage` for these clients.
     DeleteUser = "delete_user" Delete "/users/{user}" Needs(UserManage), [LastOwner, ConfirmationMismatch];
     /// Creates a one-time link with which a person sets a password. It replaces any earlier link.
-    CreateLink = "create_link" Post "/users/{user}/link" Needs(UserManage), [NotAPerson];
+    CreateLink = "create_link" Post "/users/{user}/link" Needs(UserManage), [NotAPerson, TooManyRequests];
     /// Lists the grants of a user.
     ListGrants = "list_grants" Get "/users/{user}/grants" Needs(UserRead), [];
     /// Grants a user a role on the platform, a property or a client. You can grant only permissions that you and your

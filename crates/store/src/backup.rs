@@ -470,7 +470,7 @@ pub const TABLES: &[Table] = &[
         "one",
         &[("one", Int), ("place", Text), ("held_place", Text), ("held_since", Int)],
     ),
-    table("told", "cause", &[("cause", Text), ("told_at", Int)]),
+    table("told", "cause", &[("cause", Text), ("told_at", Int), ("subject", Text)]),
 ];
 
 declared! {

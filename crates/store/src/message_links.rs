@@ -8,6 +8,7 @@ statements! {
     INSERT = "INSERT INTO message_links (notification_id, link_digest, sealed) VALUES ($1, $2, $3)";
     READ = "SELECT m.sealed FROM message_links m JOIN links l ON l.digest = m.link_digest
             WHERE m.notification_id = $1 AND l.used_at IS NULL AND l.expires_at > $2";
+    ALL = "SELECT sealed FROM message_links";
     TIDY = "DELETE FROM message_links WHERE NOT EXISTS (
                 SELECT 1 FROM links l WHERE l.digest = message_links.link_digest AND l.used_at IS NULL AND l.expires_at > $1)
             OR NOT EXISTS (
@@ -35,6 +36,11 @@ impl Tx {
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let row = self.optional(READ, vec![notification.into(), now.into()]).await?;
         row.map(|row| row.blob("sealed")).transpose()
+    }
+
+    /// Returns the sealed links of all messages that are still to be sent. They live for a day.
+    pub async fn sealed_message_links(&mut self) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.rows(ALL, vec![]).await?.iter().map(|row| row.blob("sealed")).collect()
     }
 
     /// Deletes the link of a delivery that is done.

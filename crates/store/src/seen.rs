@@ -1,7 +1,7 @@
 //! People who have said that they know of a transition.
 
 use crate::{StoreError, Tx, catalogue::statements, db::Row};
-use crossfade_core::{RotationId, Timestamp, UserId};
+use crossfade_core::{RotationId, SecretId, Timestamp, UserId};
 use std::collections::HashMap;
 
 /// A person who knows of a transition.
@@ -20,7 +20,8 @@ statements! {
     OF = "SELECT s.rotation_id, s.user_id, u.name, s.seen_at FROM seen s
           JOIN (VALUES {rows:1}) AS v ON s.rotation_id = v.column1 JOIN users u ON u.id = s.user_id ORDER BY s.seen_at, s.user_id";
     // A deleted account no longer looks after the transition.
-    ANY = "SELECT s.user_id FROM seen s JOIN users u ON u.id = s.user_id AND u.deleted_at IS NULL WHERE s.rotation_id = $1 LIMIT 1";
+    BY = "SELECT u.email FROM seen s JOIN users u ON u.id = s.user_id AND u.deleted_at IS NULL WHERE s.rotation_id = $1 AND u.email IS NOT NULL";
+    FORGET = "DELETE FROM seen WHERE rotation_id IN (SELECT id FROM rotations WHERE outgoing_secret_id = $1)";
 }
 
 impl Tx {
@@ -49,9 +50,19 @@ impl Tx {
         Ok(seen)
     }
 
-    /// Whether any person with an account knows of a transition.
-    pub async fn is_seen(&mut self, rotation: &RotationId) -> Result<bool, StoreError> {
-        Ok(self.optional(ANY, vec![rotation.as_str().into()]).await?.is_some())
+    /// Whether one of the owners of a client knows of a transition.
+    pub async fn is_seen_by(&mut self, rotation: &RotationId, owners: &[String]) -> Result<bool, StoreError> {
+        for row in self.rows(BY, vec![rotation.as_str().into()]).await? {
+            if owners.contains(&row.text("email")?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Forgets who knows of the transition of an old secret, because its deadline has changed.
+    pub async fn forget_seen(&mut self, outgoing: &SecretId) -> Result<u64, StoreError> {
+        self.execute(FORGET, vec![outgoing.as_str().into()]).await
     }
 }
 

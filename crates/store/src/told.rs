@@ -1,26 +1,42 @@
 //! What was told, by its cause.
 
-use crate::{StoreError, Tx, catalogue::statements};
+use crate::{StoreError, Tx, Value, catalogue::statements};
 use crossfade_core::Timestamp;
 
 statements! {
-    TELL = "INSERT INTO told (cause, told_at) VALUES ($1, $2) ON CONFLICT (cause) DO NOTHING";
-    AGAIN = "UPDATE told SET told_at = $2 WHERE cause = $1";
+    TELL = "INSERT INTO told (cause, told_at, subject) VALUES ($1, $2, $3) ON CONFLICT (cause) DO NOTHING";
+    AGAIN = "UPDATE told SET told_at = $2, subject = $3 WHERE cause = $1";
     ANY = "SELECT cause FROM told WHERE cause = $1";
-    COUNT = "SELECT CAST(COUNT(*) AS BIGINT) AS told FROM told WHERE cause LIKE $1 AND told_at > $2";
+    COUNT = "SELECT CAST(COUNT(*) AS BIGINT) AS told FROM told WHERE subject = $1 AND told_at > $2";
     FORGET = "DELETE FROM told WHERE told_at < $1";
+    FORGET_ABOUT = "DELETE FROM told WHERE subject = $1 AND told_at < $2";
 }
 
 impl Tx {
     /// Notes that this is told now. Returns whether it was not told before.
     pub async fn tell_once(&mut self, cause: &str, now: Timestamp) -> Result<bool, StoreError> {
-        Ok(self.execute(TELL, vec![cause.into(), now.into()]).await? == 1)
+        Ok(self.execute(TELL, vec![cause.into(), now.into(), Value::from(None::<String>)]).await? == 1)
     }
 
-    /// Notes that this is told again now. Returns whether it was not told before.
-    pub async fn tell_again(&mut self, cause: &str, now: Timestamp) -> Result<bool, StoreError> {
-        match self.execute(AGAIN, vec![cause.into(), now.into()]).await? {
-            0 => self.tell_once(cause, now).await,
+    /// Notes that this is told now about a subject. Returns whether it was not told before.
+    pub async fn tell_once_about(
+        &mut self,
+        subject: &str,
+        cause: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        Ok(self.execute(TELL, vec![cause.into(), now.into(), subject.into()]).await? == 1)
+    }
+
+    /// Notes that this is told again now about a subject. Returns whether it was not told before.
+    pub async fn tell_again_about(
+        &mut self,
+        subject: &str,
+        cause: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        match self.execute(AGAIN, vec![cause.into(), now.into(), subject.into()]).await? {
+            0 => self.tell_once_about(subject, cause, now).await,
             _ => Ok(false),
         }
     }
@@ -30,9 +46,14 @@ impl Tx {
         Ok(self.optional(ANY, vec![cause.into()]).await?.is_some())
     }
 
-    /// Returns how many causes that begin with `prefix` were told since `since`.
-    pub async fn told_since(&mut self, prefix: &str, since: Timestamp) -> Result<i64, StoreError> {
-        self.one(COUNT, vec![format!("{prefix}%").into(), since.into()]).await?.int("told")
+    /// Returns how many causes were told about a subject after `since`.
+    pub async fn told_since(&mut self, subject: &str, since: Timestamp) -> Result<i64, StoreError> {
+        self.one(COUNT, vec![subject.into(), since.into()]).await?.int("told")
+    }
+
+    /// Forgets what was told about a subject before `before`.
+    pub async fn forget_told_about(&mut self, subject: &str, before: Timestamp) -> Result<u64, StoreError> {
+        self.execute(FORGET_ABOUT, vec![subject.into(), before.into()]).await
     }
 
     /// Forgets what was told before `before`.

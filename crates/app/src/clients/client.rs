@@ -124,16 +124,18 @@ pub(crate) async fn accounts_of(
     Ok(tx.accounts_at(&addresses.into_iter().collect::<Vec<_>>()).await?)
 }
 
-/// Returns what each owner is. Whose account it is, is shown to principals who can read accounts.
+/// Returns what each owner is. Whether an address has an account, and whose it is, is shown to principals who can read
+/// accounts.
 fn owner_details(principal: &Principal, owners: &[String], accounts: &Accounts) -> Vec<api::OwnerDetails> {
     let reads_users = principal.may(Permission::UserRead, Object::Platform);
     let details = |owner: &String| {
         let account = accounts.get(owner);
         let (user_id, name) = account.filter(|_| reads_users).cloned().unzip();
         let kind = match account {
-            Some(_) => OwnerKind::User,
-            None if WebhookId::parse(owner).is_ok() => OwnerKind::Webhook,
-            None => OwnerKind::Group,
+            None if WebhookId::parse(owner).is_ok() => Some(OwnerKind::Webhook),
+            _ if !reads_users => None,
+            Some(_) => Some(OwnerKind::User),
+            None => Some(OwnerKind::Group),
         };
         api::OwnerDetails { owner: owner.clone(), kind, user_id, name }
     };
@@ -436,6 +438,7 @@ impl App {
                 // Messages go elsewhere then: the name must be typed (rule 24).
                 if !owners::are_same(&after, &client.owners) {
                     confirm(&client_before, body.confirm_client_name.as_deref())?;
+                    self.unless_many_messages(principal)?;
                 }
                 client.owners = after;
                 check_webhook_owners(act.tx, &client).await?;

@@ -310,6 +310,21 @@ impl<'a> Act<'a> {
 }
 
 impl Act<'_> {
+    /// Returns the people who get messages of this kind that are about no single client.
+    pub(crate) async fn wanted_by(
+        &mut self,
+        event: &Event,
+        recipients: Vec<String>,
+    ) -> Result<Vec<String>, Error> {
+        let Some(kind) = Kind::of(event).filter(|kind| kind.off_for() != OffFor::Nobody) else {
+            return Ok(recipients);
+        };
+        let addresses: Vec<&str> = recipients.iter().map(String::as_str).collect();
+        let off = self.tx.switches_at(&addresses).await?;
+        let is_wanted = |address: &String| off.get(address).is_none_or(|off| !is_off(kind, off));
+        Ok(recipients.into_iter().filter(is_wanted).collect())
+    }
+
     /// Removes the recipients who do not get messages of this kind: all, if they are switched off for the client.
     async fn keep_wanted(
         &mut self,

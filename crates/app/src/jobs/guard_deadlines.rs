@@ -100,7 +100,10 @@ impl App {
                 last_used_at: judged.last_used_at,
                 new_first_used_at: judged.new_first_used_at,
             };
-            let is_seen = act.tx.is_seen(&near.rotation_id).await?;
+            // Only an owner keeps the managers from being warned.
+            let owners =
+                act.tx.client(&near.client_id).await?.map(|client| client.owners).unwrap_or_default();
+            let is_seen = act.tx.is_seen_by(&near.rotation_id, &owners).await?;
             let warns_managers = warns_managers(mark, is_seen);
             // The mail about an extension says everything that the warning would say.
             let mut told = act.sending(extend_to.is_none());

@@ -16,7 +16,11 @@ use crossfade_core::{
 };
 use crossfade_store::{Notification, Tx, WeeklyPlace};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, sync::PoisonError, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{MutexGuard, PoisonError},
+    time::Duration,
+};
 
 /// How far ahead a digest looks.
 const DUE_WITHIN: Duration = Duration::from_secs(30 * 86_400);
@@ -24,6 +28,8 @@ const DUE_WITHIN: Duration = Duration::from_secs(30 * 86_400);
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 /// Maximum number of lines of a list.
 const MAX_LINES: usize = 20;
+/// Subject of what is known about digests that were queued.
+pub(crate) const DIGEST: &str = "digest";
 /// Number of secrets read at a time.
 const PAGE: i64 = 1000;
 /// Maximum number of registrations with revealed secrets that are looked at.
@@ -91,6 +97,20 @@ fn line_at(place: &WeeklyPlace, fact: &str, value: impl serde::Serialize) -> Val
     line
 }
 
+/// Digests of a week that are still to be queued. After a restart they are collected again.
+pub(crate) struct PendingDigests {
+    week: String,
+    /// Number of all digests of the week.
+    number: u64,
+    rest: Vec<(String, Digest)>,
+}
+
+impl PendingDigests {
+    fn new(week: &str, digests: Digests) -> Self {
+        Self { week: week.to_owned(), number: digests.len() as u64, rest: digests.into_iter().collect() }
+    }
+}
+
 impl App {
     /// Queues the digests of this week, if they are due and were not queued before. After a stop of several weeks only the
     /// last ones are queued.
@@ -103,13 +123,21 @@ impl App {
         if self.digests_queued.lock().unwrap_or_else(PoisonError::into_inner).as_ref() == Some(&week) {
             return Ok(());
         }
-        if !self.read(async |tx| Ok(tx.is_told(&cause).await?)).await? {
-            let digests = self.collect_digests().await?;
-            let number = digests.len() as u64;
-            let mut digests: Vec<(String, Digest)> = digests.into_iter().collect();
-            while !digests.is_empty() {
-                let rest = digests.split_off(digests.len().min(WRITTEN_AT_ONCE));
-                self.write_digests(&week, std::mem::replace(&mut digests, rest)).await?;
+        let begun = self.pending_digests().take().filter(|pending| pending.week == week);
+        if begun.is_some() || !self.read(async |tx| Ok(tx.is_told(&cause).await?)).await? {
+            let mut pending = match begun {
+                Some(pending) => pending,
+                None => PendingDigests::new(&week, self.collect_digests().await?),
+            };
+            let rest = pending.rest.split_off(pending.rest.len().min(WRITTEN_AT_ONCE));
+            let batch = std::mem::replace(&mut pending.rest, rest);
+            // One batch in each run of the jobs, behind changes of people.
+            let _turn = self.node.background_turn().await;
+            self.write_digests(&week, batch).await?;
+            let number = pending.number;
+            if !pending.rest.is_empty() {
+                *self.pending_digests() = Some(pending);
+                return Ok(());
             }
             self.change_as(Actor::machine("serve"), async |act| {
                 if act.tx.tell_once(&cause, act.now).await? && number > 0 {
@@ -122,6 +150,10 @@ impl App {
         }
         *self.digests_queued.lock().unwrap_or_else(PoisonError::into_inner) = Some(week);
         Ok(())
+    }
+
+    fn pending_digests(&self) -> MutexGuard<'_, Option<PendingDigests>> {
+        self.digests_pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads what there is to say, in pages.
@@ -162,14 +194,20 @@ impl App {
 
     async fn write_digests(&self, week: &str, digests: Vec<(String, Digest)>) -> Result<(), Error> {
         self.change_as(Actor::machine("serve"), async |act| {
+            let event = Event::DigestsQueued { week: week.to_owned(), recipients: 1 };
+            let recipients = digests.iter().map(|(recipient, _)| recipient.clone()).collect();
+            let wanted = act.wanted_by(&event, recipients).await?;
             for (recipient, digest) in digests {
+                if !wanted.contains(&recipient) {
+                    continue;
+                }
                 let cause = format!("digest {week}");
-                if !act.tx.tell_once(&format!("{cause} {recipient}"), act.now).await? {
+                let told = format!("{cause} {recipient}");
+                if !act.tx.tell_once_about(DIGEST, &told, act.now).await? {
                     continue;
                 }
                 let mut details = digest.into_json();
                 details["week"] = json!(week);
-                let event = Event::DigestsQueued { week: week.to_owned(), recipients: 1 };
                 let notification = Notification {
                     id: message_id(self.random.as_ref()),
                     created_at: act.now,

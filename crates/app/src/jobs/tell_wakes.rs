@@ -68,7 +68,8 @@ impl App {
             if !act.mails {
                 return Ok(());
             }
-            let recipients = act.tx.manager_addresses().await?;
+            let managers = act.tx.manager_addresses().await?;
+            let recipients = act.wanted_by(&event, managers).await?;
             if recipients.is_empty() {
                 return Ok(());
             }

@@ -7,6 +7,7 @@ use crate::{
         entry::About,
         idempotency::{ANSWERS_REMEMBERED, VALUES_REMEMBERED},
     },
+    jobs::queue_digests::DIGEST,
 };
 use crossfade_core::{
     Timestamp,
@@ -34,6 +35,8 @@ const FAILURES_LIVE: Duration = Duration::from_secs(90 * 86_400);
 const NOTIFICATIONS_LIVE: Duration = Duration::from_secs(30 * 86_400);
 /// How long is known what was told, and from which networks a person signs in.
 const TOLD_LIVES: Duration = Duration::from_secs(90 * 86_400);
+/// How long is known who has got a digest.
+const DIGESTS_LIVE: Duration = Duration::from_secs(14 * 86_400);
 /// Number of changes that stay in the log although every table has applied them.
 const CHANGES_KEPT: i64 = 10_000;
 /// Number of ends that stay in the database although they are in the journal.
@@ -82,6 +85,7 @@ impl App {
             tx.delete_webhooks_of_deleted_clients().await?;
             tx.tidy_message_links(now).await?;
             tx.forget_told(now.before(TOLD_LIVES)).await?;
+            tx.forget_told_about(DIGEST, now.before(DIGESTS_LIVE)).await?;
             tx.delete_notifications(now.before(NOTIFICATIONS_LIVE)).await?;
             tx.trim_changes(applied.saturating_sub(CHANGES_KEPT)).await?;
             if let Some(journal) = &self.node.journal {

@@ -152,12 +152,20 @@ impl App {
         done
     }
 
-    async fn flush(&self) -> Result<(), Error> {
+    async fn before_flush(&self) -> Result<(), Error> {
         if self.node.changes.failing().is_some() {
             // There may be no change for hours, so this is how the end of a failure is noticed.
             self.node.write(async |_, _| Ok(())).await?;
         }
-        self.node.resume_recording().await?;
+        self.node.resume_recording().await
+    }
+
+    async fn flush(&self) -> Result<(), Error> {
+        if let Err(error) = self.before_flush().await {
+            // Evidence is not even tried to be written then.
+            self.node.evidence_outage().note(false, self.clock.now());
+            return Err(error);
+        }
         self.node.flush_evidence().await?;
         self.write_kept_refusals().await?;
         self.write_token_uses().await

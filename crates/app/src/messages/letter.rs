@@ -490,6 +490,12 @@ fn handed_over(facts: &Facts<'_>, to: &str) -> Option<Said> {
             "You are now an owner of a client",
             "You are notified of rotations, deadlines and drills of this client from now on.",
         ),
+        (true, false) if facts.text("cause")? == "account_deleted" => Said::new(
+            "You are no owner any more",
+            "You are no longer an owner of a client",
+            "You are not notified about this client any more. If this is wrong, tell a person who manages accounts now.",
+        )
+        .urgent(true),
         (true, false) => Said::new(
             "Messages go to another address",
             "Messages about a client go to another address",

@@ -4,7 +4,10 @@
 use crate::{
     app::App,
     error::Error,
-    frame::act::{Act, message_id},
+    frame::{
+        act::{Act, message_id},
+        principal::Principal,
+    },
     keys::place::SealPlace,
     people::{owners::OneTimeLink, sessions::Visitor},
 };
@@ -13,7 +16,7 @@ use crossfade_core::{
     address::wide_network,
     audit::{Event, GrantFacts},
     messages::Channel,
-    roles::Permission,
+    roles::{Object, Permission},
     text,
 };
 use crossfade_store::{GrantRow, NewDelivery, Notification, User};
@@ -32,7 +35,8 @@ const MAX_AGENT: usize = 200;
 pub(crate) enum MailedLink {
     /// It does: the principal has just typed the address of the account.
     Invitation,
-    /// It does: everyone who could have set the address of the account could create the link, too.
+    /// It does: everyone who could have set the address of the account could create the link, too, and the account gains
+    /// nothing by the link.
     Reset,
     /// It does not. Someone with fewer permissions than the account could have set its address.
     Withheld,
@@ -41,9 +45,11 @@ pub(crate) enum MailedLink {
 impl MailedLink {
     /// Returns what a message about a new link to an account with these roles contains. Managers of users can set the
     /// address of an account before it gets a role that only an Owner gives, and a link that is mailed there would give
-    /// them that role.
-    pub(crate) fn to_account(grants: &[GrantRow]) -> Self {
-        match grants.iter().any(|row| row.grant.role.given_by() == Permission::OwnerManage) {
+    /// them that role. An account that is entered with an Owner's link keeps its password when it gets such a role later,
+    /// so an Owner's link is not mailed either.
+    pub(crate) fn to_account(grants: &[GrantRow], maker: &Principal) -> Self {
+        let by_owner = maker.may(Permission::OwnerManage, Object::Platform);
+        match by_owner || grants.iter().any(|row| row.grant.role.given_by() == Permission::OwnerManage) {
             true => Self::Withheld,
             false => Self::Reset,
         }
@@ -158,8 +164,8 @@ impl App {
         if !act.mails || !(is_new_browser || is_new_network) {
             return Ok(());
         }
-        let prefix = format!("sign_in {} ", user.id);
-        if act.tx.told_since(&prefix, act.now.before(DAY)).await? >= MAX_SIGN_INS {
+        let subject = format!("sign_in {}", user.id);
+        if act.tx.told_since(&subject, act.now.before(DAY)).await? >= MAX_SIGN_INS {
             return Ok(());
         }
         let facts = json!({
@@ -172,12 +178,12 @@ impl App {
         let told =
             act.tell_person(random, &Event::SessionCreated {}, user.email.as_deref(), (facts, None)).await?;
         if let Some(id) = told {
-            act.tx.tell_once(&format!("{prefix}{id}"), act.now).await?;
+            act.tx.tell_once_about(&subject, &format!("{subject} {id}"), act.now).await?;
         }
         Ok(())
     }
 
-    /// Notes the network that a person signs in from. Returns whether it is new.
+    /// Notes the network that a person signs in from. Returns whether it is new, and another one was known.
     pub(crate) async fn note_network(
         &self,
         act: &mut Act<'_>,
@@ -185,7 +191,11 @@ impl App {
         visitor: &Visitor,
     ) -> Result<bool, Error> {
         let network = self.digests.network(&format!("{} {}", user.id, wide_network(visitor.address())));
-        Ok(act.tx.tell_again(&format!("network {} {network}", user.id), act.now).await?)
+        let subject = format!("network {}", user.id);
+        // After an upgrade, and after a long time without a sign-in, no network is known.
+        let knows_any = act.tx.told_since(&subject, Timestamp::from_micros(0)).await? > 0;
+        let is_new = act.tx.tell_again_about(&subject, &format!("{subject} {network}"), act.now).await?;
+        Ok(is_new && knows_any)
     }
 
     /// Tells a person that their role was granted or removed.

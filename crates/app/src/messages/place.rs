@@ -38,6 +38,15 @@ impl App {
         let own = self.own_place()?;
         let held = match act.tx.sending_place().await? {
             None => {
+                // What waits was queued by a program that knew no places. This may be a copy, whose original sends it.
+                let until = act.now;
+                let abandoned = act.tx.abandon_deliveries_until(act.now, until, AbandonedAs::Moved).await?;
+                if abandoned > 0 {
+                    tracing::warn!(
+                        abandoned,
+                        "messages of an earlier version are not sent, because another copy may send them"
+                    );
+                }
                 act.tx.set_sending_place(&own).await?;
                 None
             }

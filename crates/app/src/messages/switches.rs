@@ -63,7 +63,7 @@ fn shown_own(time_zone: Option<String>, off: &[Switch]) -> OwnMessages {
 }
 
 fn shown_of_client(off: &[Switch]) -> ClientMessages {
-    ClientMessages { off: words(off), kinds: MessageKind::all(off) }
+    ClientMessages { off: words(off), kinds: MessageKind::of_client(off) }
 }
 
 impl App {
@@ -82,7 +82,7 @@ impl App {
         request: &Request<'_>,
         input: Input<'_, UpdateOwnMessages>,
     ) -> Result<Versioned<OwnMessages>, Error> {
-        self.change(Operation::UpdateOwnMessages, request, OwnAccount, async |act, _, user: User| {
+        self.change(Operation::UpdateOwnMessages, request, OwnAccount, async |act, principal, user: User| {
             act.matches(user.version)?;
             let body = input.read()?;
             let zone =
@@ -95,6 +95,10 @@ impl App {
                 off: words(&act.tx.switches(of).await?),
             };
             let after = OwnMessagesFacts { time_zone: zone.clone(), off: words(&off) };
+            if before == after {
+                return Ok(Versioned::new(shown_own(zone, &off), user.version));
+            }
+            self.unless_many_messages(principal)?;
             let has_switched = before.off != after.off;
             act.tx.set_switches(of, &off, act.now).await?;
             act.tx.set_time_zone(&user.id, zone.as_deref()).await?;
@@ -134,7 +138,7 @@ impl App {
             let read = version(act.tx, principal, &client).await?;
             act.matches(read)?;
             let body = input.read()?;
-            let off = Switch::parse_all("off", &body.off)?;
+            let off = Switch::parse_all_of_client("off", &body.off)?;
             let reason = Reason::parse(body.reason.as_deref())?;
             let of = SwitchedFor::Client(&client.id);
             let before = act.tx.switches(of).await?;
@@ -142,6 +146,10 @@ impl App {
             if stops_more(&before, &off) || body.confirm_client_name.is_some() {
                 confirm(&client, body.confirm_client_name.as_deref())?;
             }
+            if before == off {
+                return Ok(Versioned::new(shown_of_client(&off), read));
+            }
+            self.unless_many_messages(principal)?;
             act.tx.set_switches(of, &off, act.now).await?;
             let event = Event::ClientMessagesUpdated { off_before: words(&before), off: words(&off) };
             let about = About {
@@ -151,9 +159,7 @@ impl App {
                 ..About::default()
             };
             act.audit(&event, about).await?;
-            if before != off {
-                act.notify(self.random.as_ref(), &event, &client, None, Some(reason.as_str())).await?;
-            }
+            act.notify(self.random.as_ref(), &event, &client, None, Some(reason.as_str())).await?;
             client.version += 1;
             Ok(Versioned::new(shown_of_client(&off), version(act.tx, principal, &client).await?))
         })

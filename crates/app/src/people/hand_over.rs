@@ -60,16 +60,22 @@ impl App {
         principal: &Principal,
         gone: &User,
         chosen: Option<&str>,
+        confirmed: Option<&str>,
     ) -> Result<HandedOver, Error> {
         let Some(address) = &gone.email else { return Ok(HandedOver::default()) };
         let owned = act.tx.clients_owned_by(address).await?;
-        if chosen.is_some() {
-            may_redirect(principal, &owned)?;
+        if owned.is_empty() {
+            return Ok(HandedOver::default());
         }
+        // Without a choice, too: with the permission for accounts alone, anyone could make an account at the address of a
+        // group and delete it, and the group would be an owner no more.
+        may_redirect(principal, &owned)?;
+        confirm_user(gone, confirmed)?;
+        act.tx.abandon_deliveries_to(address, act.now).await?;
         // A grant of the deleted account has ended, and is not among these.
         let managers = match chosen {
-            None if !owned.is_empty() => act.tx.managers(None).await?,
-            _ => Vec::new(),
+            None => act.tx.managers(None).await?,
+            Some(_) => Vec::new(),
         };
         let mut done = HandedOver { handed_over_count: owned.len() as u64, ..HandedOver::default() };
         for client in owned {
@@ -84,9 +90,6 @@ impl App {
                 done.clients.push(HandedOverClient { id, name, owners: owners.clone(), heirs });
             }
             self.change_owners(act, gone, client, (owners, heirs), HandOverCause::AccountDeleted).await?;
-        }
-        if is_used(gone) {
-            act.tx.abandon_deliveries_to(address, act.now).await?;
         }
         Ok(done)
     }
@@ -135,20 +138,12 @@ impl App {
         let about =
             About { client: Some(&client.id), target: Some(client.id.to_string()), ..About::default() };
         act.audit(&event, about).await?;
-        // An old address hears where its messages go now. A deleted account is told nothing more, if a person ever used
-        // it: someone who creates and deletes an account at the address of a group must not silence the group.
-        let is_told = cause == HandOverCause::AddressChanged || !is_used(user);
-        let keeps = |owner: &String| is_told || user.email.as_ref() != Some(owner);
-        let left = before.into_iter().filter(|owner| keeps(owner) && !client.owners.contains(owner));
+        // The address that leaves hears of it, also that of a deleted account: it may be the address of a group.
+        let left = before.into_iter().filter(|owner| !client.owners.contains(owner));
         let left: Vec<String> = left.collect();
         client.owners.extend(left);
         act.notify(self.random.as_ref(), &event, &client, None, None).await
     }
-}
-
-/// Whether a person has set a password for the account, and so had the messages to its address.
-fn is_used(user: &User) -> bool {
-    user.password_hash.is_some()
 }
 
 /// Refuses a principal who cannot change the owners of each of these clients (rule 24).

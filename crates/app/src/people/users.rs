@@ -247,6 +247,9 @@ impl App {
                 (None, None) => return Err(Problem::invalid("name", "is required").into()),
             };
             free_email(act, email.as_deref(), None).await?;
+            if kind == UserKind::Person {
+                self.unless_many_messages(principal)?;
+            }
             let user = User {
                 id: UserId::generate(self.random.as_ref()),
                 kind,
@@ -334,8 +337,9 @@ impl App {
             act.matches(account.user.version)?;
             let body = input.read()?;
             let chosen = self.chosen_owner(act, &account.user, body.hand_over_to.as_deref()).await?;
-            if chosen.is_some() || body.confirm_user_name.is_some() {
-                confirm_user(&account.user, body.confirm_user_name.as_deref())?;
+            let confirmed = body.confirm_user_name.as_deref();
+            if chosen.is_some() || confirmed.is_some() {
+                confirm_user(&account.user, confirmed)?;
             }
             self.keep_an_owner(act, &account.user.id, &account.grants).await?;
             self.end_tokens(act, &account.user.id).await?;
@@ -343,7 +347,7 @@ impl App {
             let UserFacts { name, email } = account.facts();
             let grants = account.grants.iter().map(|row| shown_grant(row).into()).collect();
             act.audit(&Event::UserDeleted { name, email, grants }, About::target(&account.user.id)).await?;
-            self.hand_over(act, principal, &account.user, chosen.as_deref()).await
+            self.hand_over(act, principal, &account.user, chosen.as_deref(), confirmed).await
         })
         .await
     }
@@ -363,7 +367,8 @@ impl App {
                 let text = "Programs have no password. Create an API token instead: crossfade token create.";
                 return Err(Problem::new(Code::NotAPerson, text).into());
             }
-            let how = MailedLink::to_account(&account.grants);
+            self.unless_many_messages(principal)?;
+            let how = MailedLink::to_account(&account.grants, principal);
             self.make_link(act, principal, &account.user, how).await
         })
         .await

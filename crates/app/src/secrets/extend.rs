@@ -67,6 +67,8 @@ pub(crate) async fn extend(
     let expires_at_before = secret.rule.expires_at.replace(expires_at);
     let id = &secret.rule.id;
     act.tx.set_secret_end(id, secret.rule.expires_at, None).await?;
+    // Whoever has seen the earlier deadline has not seen this one.
+    act.tx.forget_seen(id).await?;
     act.secrets_kept(registration).await?;
     Ok(Event::SecretExtended { secret_id: id.clone(), expires_at, expires_at_before })
 }

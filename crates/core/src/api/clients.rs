@@ -40,8 +40,8 @@ pub struct Client {
 pub struct OwnerDetails {
     /// The owner, as in `owners`.
     pub owner: String,
-    /// What the owner is.
-    pub kind: OwnerKind,
+    /// What the owner is. `null` for an email address, unless the caller can read users: it tells who has an account.
+    pub kind: Option<OwnerKind>,
     /// ID of the account, for a caller who can read users; otherwise `null`.
     pub user_id: Option<UserId>,
     /// Display name of the account, for a caller who can read users; otherwise `null`.

@@ -1,7 +1,7 @@
 //! API types of messages that are switched off.
 
 use crate::{
-    messages::{Class, Kind, OffFor, Switch, is_off, switches_schema},
+    messages::{Class, Kind, OffFor, Switch, client_switches_schema, is_off, switches_schema},
     text::LINE_PATTERN,
     time_zone::ZONE_PATTERN,
 };
@@ -31,9 +31,16 @@ impl MessageKind {
             class: kind.class(),
             title: kind.title().to_owned(),
             is_sent: !is_off(*kind, off),
-            can_be_off: kind.off_for() == OffFor::PersonOrClient,
+            can_be_off: kind.off_for() != OffFor::Nobody,
         };
         Kind::ALL.iter().map(line).collect()
+    }
+
+    /// Returns every kind of message about a client.
+    pub fn of_client(off: &[Switch]) -> Vec<Self> {
+        let mut kinds = Self::all(off);
+        kinds.retain(|it| it.kind.off_for() != OffFor::Person);
+        kinds
     }
 }
 
@@ -77,7 +84,7 @@ pub struct ClientMessages {
 pub struct UpdateClientMessages {
     /// Kinds and classes to switch off for all owners of the client.
     #[serde(default)]
-    #[schemars(schema_with = "switches_schema")]
+    #[schemars(schema_with = "client_switches_schema")]
     pub off: Vec<String>,
     /// The client's name, to confirm the change. Required to switch off more than before.
     #[serde(skip_serializing_if = "Option::is_none")]

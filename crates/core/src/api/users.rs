@@ -113,7 +113,8 @@ pub struct DeleteUser {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 254))]
     pub hand_over_to: Option<String>,
-    /// The account's name, to confirm the change. Required with `hand_over_to`.
+    /// The account's name, to confirm the change. Required with `hand_over_to`, and if the account owns clients, because
+    /// the deletion redirects messages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirm_user_name: Option<String>,
 }

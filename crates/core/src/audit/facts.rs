@@ -21,7 +21,7 @@ pub struct UserFacts {
 }
 
 /// The messages to a person.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 pub struct OwnMessagesFacts {
     /// Name of the time zone; `null`: only UTC.
     pub time_zone: Option<String>,

@@ -44,6 +44,8 @@ impl Class {
 pub enum OffFor {
     /// Each recipient for themselves, and the managers of a client for the client.
     PersonOrClient,
+    /// Each recipient for themselves: the message is about no single client.
+    Person,
     /// Nobody: the message tells of a change after which others would not arrive, or of the recipient's own account.
     Nobody,
 }
@@ -116,6 +118,10 @@ kinds! {
     LeakReported = "leak.reported", Today, PersonOrClient;
     /// An ended secret is still presented in numbers.
     EndedSecretPresented = "secret.still_presented", Wake, PersonOrClient;
+    /// Evidence of use could not be written for 5 minutes.
+    EvidenceUnwritten = "evidence.unwritten", Wake, Person;
+    /// Secrets of your clients that are overdue or due for rotation, and what is new about them.
+    WeeklyDigest = "digest.weekly", Digest, Person;
 }
 
 impl Kind {
@@ -124,7 +130,7 @@ impl Kind {
         Self::ALL.iter().copied().find(|kind| kind.as_str() == text)
     }
 
-    /// Returns the kind of the message about an event to the owners of a client; `None`: there is no such message.
+    /// Returns the kind of the message about an event; `None`: there is no such message, or it is about a person's account.
     pub fn of(event: &Event) -> Option<Self> {
         Some(match event {
             Event::DeadlineNear { hours_before: 1, .. } => Self::DeadlineImminent,
@@ -143,6 +149,8 @@ impl Kind {
             Event::ClientDeleted { .. } => Self::ClientDeleted,
             Event::LeakReported { .. } => Self::LeakReported,
             Event::EndedSecretPresented { .. } => Self::EndedSecretPresented,
+            Event::EvidenceUnwritten { .. } => Self::EvidenceUnwritten,
+            Event::DigestsQueued { .. } => Self::WeeklyDigest,
             _ => return None,
         })
     }

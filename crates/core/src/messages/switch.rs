@@ -14,9 +14,18 @@ pub enum Switch {
 }
 
 impl Switch {
-    /// Returns everything that can be switched off.
+    /// Returns everything that a person can switch off.
     pub fn all() -> impl Iterator<Item = Self> {
-        let kinds = || Kind::ALL.iter().copied().filter(|kind| kind.off_for() == OffFor::PersonOrClient);
+        Self::among(|kind| kind.off_for() != OffFor::Nobody)
+    }
+
+    /// Returns everything that can be switched off for a client.
+    pub fn of_client() -> impl Iterator<Item = Self> {
+        Self::among(|kind| kind.off_for() == OffFor::PersonOrClient)
+    }
+
+    fn among(is_among: fn(&Kind) -> bool) -> impl Iterator<Item = Self> {
+        let kinds = move || Kind::ALL.iter().copied().filter(is_among);
         let has_kinds = move |class: &Class| kinds().any(|kind| kind.class() == *class);
         Class::ALL.into_iter().filter(has_kinds).map(Self::Class).chain(kinds().map(Self::Kind))
     }
@@ -34,11 +43,24 @@ impl Switch {
         Self::all().find(|switch| switch.as_str() == word)
     }
 
-    /// Reads a list of words, each kept once.
+    /// Reads a list of words for a person, each kept once.
     pub fn parse_all(field: &'static str, words: &[String]) -> Result<Vec<Self>, Problem> {
+        Self::parse_among(field, words, Self::all)
+    }
+
+    /// Reads a list of words for a client, each kept once.
+    pub fn parse_all_of_client(field: &'static str, words: &[String]) -> Result<Vec<Self>, Problem> {
+        Self::parse_among(field, words, Self::of_client)
+    }
+
+    fn parse_among<I: Iterator<Item = Self>>(
+        field: &'static str,
+        words: &[String],
+        among: impl Fn() -> I,
+    ) -> Result<Vec<Self>, Problem> {
         let mut parsed = Vec::new();
         for word in words {
-            let Some(switch) = Self::parse(word) else {
+            let Some(switch) = among().find(|switch| switch.as_str() == word) else {
                 let what = "must contain only classes and kinds of messages that can be switched off";
                 return Err(Problem::invalid(field, what));
             };
@@ -51,7 +73,7 @@ impl Switch {
 
     /// Whether this switch stops messages of a kind.
     pub fn stops(self, kind: Kind) -> bool {
-        kind.off_for() == OffFor::PersonOrClient
+        kind.off_for() != OffFor::Nobody
             && match self {
                 Self::Class(class) => kind.class() == class,
                 Self::Kind(own) => kind == own,
@@ -69,9 +91,18 @@ pub fn stops_more(before: &[Switch], after: &[Switch]) -> bool {
     Kind::ALL.iter().any(|kind| is_off(*kind, after) && !is_off(*kind, before))
 }
 
-/// Returns the schema of a list of switches.
+/// Returns the schema of a list of switches of a person.
 pub fn switches_schema(_: &mut SchemaGenerator) -> Schema {
-    let words: Vec<&str> = Switch::all().map(Switch::as_str).collect();
+    schema_of(Switch::all())
+}
+
+/// Returns the schema of a list of switches of a client.
+pub fn client_switches_schema(_: &mut SchemaGenerator) -> Schema {
+    schema_of(Switch::of_client())
+}
+
+fn schema_of(switches: impl Iterator<Item = Switch>) -> Schema {
+    let words: Vec<&str> = switches.map(Switch::as_str).collect();
     json_schema!({"type": "array", "maxItems": 100, "items": {"type": "string", "enum": words}})
 }
 
@@ -95,11 +126,22 @@ mod tests {
     fn what_nobody_can_switch_off_is_sent_whatever_is_off() {
         let all: Vec<Switch> = Switch::all().collect();
         for kind in Kind::ALL {
-            assert_eq!(is_off(*kind, &all), kind.off_for() == OffFor::PersonOrClient, "{kind:?}");
+            assert_eq!(is_off(*kind, &all), kind.off_for() != OffFor::Nobody, "{kind:?}");
             let words = words(&[kind.as_str()]);
             let is_accepted = Switch::parse_all("off", &words).is_ok();
-            assert_eq!(is_accepted, kind.off_for() == OffFor::PersonOrClient, "{kind:?}");
+            assert_eq!(is_accepted, kind.off_for() != OffFor::Nobody, "{kind:?}");
+            let is_of_client = Switch::parse_all_of_client("off", &words).is_ok();
+            assert_eq!(is_of_client, kind.off_for() == OffFor::PersonOrClient, "{kind:?}");
         }
+    }
+
+    #[test]
+    fn a_digest_is_switched_off_by_a_person_and_not_for_a_client() {
+        let digest = words(&["digest"]);
+        let off = Switch::parse_all("off", &digest).unwrap();
+        assert!(is_off(Kind::WeeklyDigest, &off) && !is_off(Kind::EvidenceUnwritten, &off));
+        assert!(Switch::parse_all_of_client("off", &digest).is_err());
+        assert!(Switch::parse_all_of_client("off", &words(&["wake", "today"])).is_ok());
     }
 
     #[test]

@@ -156,7 +156,8 @@ fn shown_clients(clients: &[Client], json: bool) -> Result<(), Failure> {
 fn owners(client: &Client) -> String {
     let kind = |owner: &String| {
         let known = client.owner_details.iter().find(|it| it.owner == *owner);
-        known.map_or_else(|| owner.clone(), |it| format!("{owner} ({})", it.kind.as_str()))
+        let kind = known.and_then(|it| it.kind);
+        kind.map_or_else(|| owner.clone(), |kind| format!("{owner} ({})", kind.as_str()))
     };
     client.owners.iter().map(kind).collect::<Vec<_>>().join(", ")
 }

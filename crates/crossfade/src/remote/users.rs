@@ -48,8 +48,7 @@ pub(crate) async fn user(command: Command) -> Result<(), Failure> {
                 described(&found)
             );
             confirm_name(confirm, &found.name, &sentence, "the user's name")?;
-            let confirm_user_name = hand_over_to.is_some().then(|| found.name.clone());
-            let body = DeleteUser { hand_over_to, confirm_user_name };
+            let body = DeleteUser { hand_over_to, confirm_user_name: Some(found.name.clone()) };
             let handed_over: Option<HandedOver> = api.send(Method::DELETE, &path, &body).await?;
             output::note(&format!(
                 "Deleted the user {}. Their sessions, tokens, links and roles have ended.",

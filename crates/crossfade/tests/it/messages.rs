@@ -26,6 +26,7 @@ on_both_engines! {
     a_restored_database_sends_no_message_of_the_backup,
     a_database_in_another_place_sends_nothing_until_it_is_released,
     a_database_that_is_back_in_its_place_sends_again,
+    what_waits_before_the_first_place_is_known_is_not_sent,
     each_part_of_the_place_holds_mail,
     the_end_of_a_secret_is_told_once,
     an_extension_is_told_without_the_warning_that_led_to_it,
@@ -364,6 +365,18 @@ async fn a_database_that_is_back_in_its_place_sends_again(mut world: World) {
     assert_eq!((sent(&world, &server).await.len(), open(&world).await), (0, 1));
     world.restart_with_mailer(Some(server.mailer())).await;
     assert_eq!((mail(&world).held_since, sent(&world, &server).await.len()), (None, 1));
+}
+
+/// A copy that is the first to be started with a program that knows places adopts its own.
+async fn what_waits_before_the_first_place_is_known_is_not_sent(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    rotate(&world, &client, 168).await;
+    world.raw("DELETE FROM sending_place").await;
+    world.restart_with_mailer(Some(server.mailer())).await;
+    assert_eq!((sent(&world, &server).await.len(), open(&world).await), (0, 0));
+    assert_eq!(abandoned(&world, "moved").await, 1, "the original sends its own");
+    rotate_again(&world, &client).await;
+    assert_eq!(sent(&world, &server).await.len(), 1);
 }
 
 async fn each_part_of_the_place_holds_mail(mut world: World) {

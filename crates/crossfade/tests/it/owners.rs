@@ -30,6 +30,7 @@ on_both_engines! {
     messages_about_who_hears_what_cannot_be_switched_off,
     times_are_in_the_zone_of_the_reader,
     the_pages_hand_over_and_switch,
+    changes_that_are_mailed_have_a_pace_and_those_without_a_change_are_none,
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -116,8 +117,9 @@ async fn an_owner_is_a_user_or_a_group_and_only_who_reads_users_learns_whose_acc
     let user = json!({"owner": "grace@example.com", "kind": "user", "user_id": grace, "name": "grace"});
     assert_eq!(shown["owner_details"], json!([group, user]));
     let seen = viewer.get("/clients").await.ok()["items"][0]["owner_details"].clone();
-    let unnamed = json!({"owner": "grace@example.com", "kind": "user", "user_id": null, "name": null});
-    assert_eq!(seen, json!([group, unnamed]));
+    // Otherwise anyone who can create a client could ask which addresses have an account.
+    let vague = |owner: &str| json!({"owner": owner, "kind": null, "user_id": null, "name": null});
+    assert_eq!(seen, json!([vague("team@example.com"), vague("grace@example.com")]));
 }
 
 async fn clients_without_an_owner_are_listed_counted_and_shown(world: World) {
@@ -180,6 +182,8 @@ async fn the_chosen_owner_takes_over_and_is_told_why(mut world: World) {
         pairs(&[
             ("alan@example.com", "You take over a client: Billing"),
             ("alan@example.com", "You take over a client: Ledger"),
+            ("grace@example.com", "You are no owner any more: Billing"),
+            ("grace@example.com", "You are no owner any more: Ledger"),
             ("team@example.com", "An owner has gone: Billing"),
         ])
     );
@@ -207,7 +211,7 @@ async fn other_owners_remain_and_managers_inherit_what_has_none(mut world: World
     owner.post(&format!("/users/{other}/grants"), manager(json!(["staging"]))).await.created();
     sent(&world, &server).await;
     let grace = id_of(&world, "grace@example.com").await;
-    let reply = owner.delete(&format!("/users/{grace}"), json!({})).await.ok();
+    let reply = owner.delete(&format!("/users/{grace}"), json!({"confirm_user_name": "grace"})).await.ok();
     let heirs: Vec<_> = reply["clients"].as_array().unwrap().iter().map(|it| it["heirs"].clone()).collect();
     assert_eq!(heirs, ["other_owners", "managers", "managers"]);
     assert_eq!(owners_of(&world, &shared).await, json!(["team@example.com"]));
@@ -216,6 +220,9 @@ async fn other_owners_remain_and_managers_inherit_what_has_none(mut world: World
     assert_eq!(
         sent(&world, &server).await,
         pairs(&[
+            ("grace@example.com", "You are no owner any more: Managed"),
+            ("grace@example.com", "You are no owner any more: Plain"),
+            ("grace@example.com", "You are no owner any more: Shared"),
             ("heir@example.com", "You take over a client: Managed"),
             (OWNER, "You take over a client: Plain"),
             ("team@example.com", "An owner has gone: Shared"),
@@ -246,6 +253,7 @@ async fn handing_over_takes_the_permission_for_the_clients_and_the_name(world: W
             "confirm_user_name",
         ),
         (json!({"confirm_user_name": "Grace H"}), "confirmation_mismatch", "confirm_user_name"),
+        (json!({}), "confirmation_mismatch", "confirm_user_name"),
         (json!({"hand_over_to": "nobody", "confirm_user_name": "grace"}), "invalid_body", "hand_over_to"),
         (
             json!({"hand_over_to": "usr_9999999999999999999999", "confirm_user_name": "grace"}),
@@ -265,8 +273,13 @@ async fn handing_over_takes_the_permission_for_the_clients_and_the_name(world: W
     assert_eq!(owners_of(&world, &client).await, json!(["grace@example.com"]), "nothing was changed");
     owner.get(&grace).await.ok();
     assert!(events(&world, "client.handed_over").await.iter().all(|it| it["outcome"] != "done"));
-    // Without a choice, the policy decides, so that nobody can be kept from deleting an account.
-    limited.delete(&grace, json!({})).await.ok();
+    // Without a choice as well: the address would be an owner no more.
+    for body in [json!({}), json!({"confirm_user_name": "grace"})] {
+        let refused = limited.delete(&grace, body).await.refused(403, "forbidden");
+        assert_eq!(refused["permission"], "client:manage");
+    }
+    assert_eq!(owners_of(&world, &client).await, json!(["grace@example.com"]), "nothing was changed");
+    owner.delete(&grace, json!({"confirm_user_name": "grace"})).await.ok();
     assert_eq!(owners_of(&world, &client).await, json!([OWNER]));
 }
 
@@ -307,13 +320,17 @@ async fn a_deleted_account_gets_nothing_that_was_queued(mut world: World) {
     sent(&world, &server).await;
     rotate(&world, &client, 48).await;
     let grace = id_of(&world, "grace@example.com").await;
-    world.owner().await.delete(&format!("/users/{grace}"), json!({})).await.ok();
+    let confirmed = json!({"confirm_user_name": "grace"});
+    world.owner().await.delete(&format!("/users/{grace}"), confirmed).await.ok();
     let abandoned = "SELECT COUNT(*) FROM deliveries WHERE abandoned_as = 'deleted'";
     assert_eq!(world.number(abandoned).await, 1);
     world.advance(HOUR * 44);
     world.run_jobs().await;
     let sent = sent(&world, &server).await;
-    assert!(sent.len() >= 3 && sent.iter().all(|(to, _)| to != "grace@example.com"), "{sent:?}");
+    assert!(sent.len() >= 3, "{sent:?}");
+    let to_grace: Vec<_> = sent.iter().filter(|(to, _)| to == "grace@example.com").collect();
+    assert_eq!(to_grace.len(), 1, "only that it is no owner any more: {to_grace:?}");
+    assert_eq!(to_grace[0].1, "You are no owner any more: Billing");
 }
 
 /// An attacker manages users and nothing else.
@@ -326,15 +343,26 @@ async fn an_account_at_the_address_of_a_group_does_not_silence_the_group(mut wor
     let user = limited.post("/users", json!({"email": "team@example.com"})).await.created();
     let user = format!("/users/{}", user["id"].as_str().unwrap());
     limited.patch(&user, json!({"email": "evil@example.net"})).await.refused(403, "forbidden");
-    limited.delete(&user, json!({})).await.ok();
+    // Whoever made the account has its link, and so can set a password.
+    for activated in [false, true] {
+        if activated {
+            world.raw("UPDATE users SET password_hash = 'x' WHERE email = 'team@example.com'").await;
+        }
+        let refused = limited.delete(&user, json!({"confirm_user_name": "team"})).await;
+        assert_eq!(refused.refused(403, "forbidden")["permission"], "client:manage");
+        assert_eq!(owners_of(&world, &client).await, json!(["team@example.com", "ada@example.com"]));
+    }
+    let to_team: Vec<_> =
+        sent(&world, &server).await.into_iter().filter(|(to, _)| to == "team@example.com").collect();
+    assert!(to_team.iter().any(|(_, subject)| subject.starts_with("Secret rotated")), "{to_team:?}");
+    world.owner().await.delete(&user, json!({"confirm_user_name": "team"})).await.ok();
     assert_eq!(owners_of(&world, &client).await, json!(["ada@example.com"]));
     let to_team: Vec<_> =
         sent(&world, &server).await.into_iter().filter(|(to, _)| to == "team@example.com").collect();
     assert!(
-        to_team.iter().any(|(_, subject)| subject == "Messages go to another address: Billing"),
+        to_team.iter().any(|(_, subject)| subject == "You are no owner any more: Billing"),
         "{to_team:?}"
     );
-    assert!(to_team.iter().any(|(_, subject)| subject.starts_with("Secret rotated")), "{to_team:?}");
 }
 
 async fn a_transition_is_seen_once_by_name_and_time(world: World) {
@@ -441,6 +469,29 @@ async fn managers_are_warned_from_four_hours_on_unless_somebody_has_seen_it(mut 
         assert_eq!(warned(HOUR * 3).await.len(), at_four.len(), "1 hour before");
         warned(HOUR * 2).await;
     }
+    // Somebody who is no owner does not keep the managers from being warned, and another deadline is to be seen again.
+    let client = world.client("Payments", &["production"]).await;
+    own_by(&world, &client, &[OWNER]).await;
+    let rotator = world.user("rotator@example.com", "secret_rotator").await;
+    let rotation = rotate(&world, &client, 24).await;
+    sent(&world, &server).await;
+    rotator.post(&format!("{rotation}/seen"), json!({})).await.ok();
+    world.advance(HOUR * 20);
+    world.run_jobs().await;
+    assert_eq!(sent(&world, &server).await.len(), 3, "the owner and two managers");
+    world.owner().await.post(&format!("{rotation}/seen"), json!({})).await.ok();
+    let secret = client.registration("production").secret_id.clone();
+    let until = (world.now().after(HOUR * 12)).to_string();
+    let body = json!({"expires_at": until, "reason": "late"});
+    let path = client.path("production", &format!("/secrets/{secret}/extend"));
+    world.owner().await.post(&path, body).await.ok();
+    sent(&world, &server).await;
+    world.advance(HOUR * 8);
+    world.run_jobs().await;
+    assert_eq!(sent(&world, &server).await.len(), 3, "the owner and two managers");
+    world.advance(HOUR * 4);
+    world.run_jobs().await;
+    sent(&world, &server).await;
     // Nobody owns it, and somebody hears of it.
     let client = world.client("Lone", &["production"]).await;
     own_by(&world, &client, &[]).await;
@@ -565,6 +616,35 @@ async fn messages_about_who_hears_what_cannot_be_switched_off(world: World) {
         assert_eq!(put(&owner, &path, off).await.refused(422, "invalid_body")["field"], "off");
         put(&owner, "/me/messages", json!({"off": [kind["kind"]]})).await.refused(422, "invalid_body");
     }
+}
+
+/// An attacker with any account fills the trail, and with the permission for accounts mailboxes, too.
+async fn changes_that_are_mailed_have_a_pace_and_those_without_a_change_are_none(world: World) {
+    let owner = world.owner().await;
+    let off = |kind: &str| json!({"off": [kind]});
+    put(&owner, "/me/messages", off("today")).await.ok();
+    let tag = owner.get("/me/messages").await.header("etag").unwrap().to_owned();
+    for _ in 0..300 {
+        put(&owner, "/me/messages", off("today")).await.ok();
+    }
+    assert_eq!(events(&world, "user.messages_updated").await.len(), 1);
+    assert_eq!(owner.get("/me/messages").await.header("etag"), Some(&*tag));
+    let mut done = 0;
+    let refused = loop {
+        let answer = put(&owner, "/me/messages", off(["wake", "today"][done % 2])).await;
+        if answer.status.as_u16() != 200 {
+            break answer;
+        }
+        done += 1;
+        assert!(done < 1000, "it never ends");
+    };
+    assert!(done >= 190, "{done}");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    refused.refused(429, "too_many_requests");
+    let program = json!({"kind": "program", "name": "robot"});
+    owner.post("/users", program).await.created();
+    let viewer = world.token_of(OWNER, &["client:read"]).await;
+    viewer.get("/clients").await.ok();
 }
 
 async fn times_are_in_the_zone_of_the_reader(mut world: World) {

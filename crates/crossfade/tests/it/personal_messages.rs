@@ -15,6 +15,8 @@ on_both_engines! {
     a_reset_is_mailed_to_an_account_that_its_managers_could_enter_anyway,
     a_link_to_an_account_that_sees_secrets_is_not_mailed,
     an_address_set_before_a_role_gets_no_link_of_it,
+    an_owners_link_is_not_mailed_to_an_address_that_a_manager_has_set,
+    a_network_is_not_new_while_none_is_known,
     a_sign_in_from_a_new_browser_or_network_is_told,
     sign_ins_of_someone_with_the_password_cause_few_messages,
     wrong_passwords_cause_no_message,
@@ -95,7 +97,7 @@ async fn an_invitation_is_mailed_with_its_link_and_stored_sealed_until_it_is_sen
 
 async fn a_link_that_has_ended_is_not_mailed(mut world: World) {
     let server = mailing(&mut world).await;
-    let owner = world.owner().await;
+    let owner = world.user("ops@example.com", "operations_manager").await;
     let created = owner.post("/users", json!({"email": "new@example.com"})).await.created();
     let path = format!("/users/{}/link", created["id"].as_str().unwrap());
     let second = owner.post(&path, json!({})).await.created();
@@ -116,9 +118,10 @@ async fn a_link_that_has_ended_is_not_mailed(mut world: World) {
 async fn a_reset_is_mailed_to_an_account_that_its_managers_could_enter_anyway(mut world: World) {
     let server = mailing(&mut world).await;
     world.person("view@example.com", "viewer").await;
+    let manager = world.user("ops@example.com", "operations_manager").await;
     sent(&world, &server).await;
     let id = user_id(&world, "view@example.com").await;
-    let link = world.owner().await.post(&format!("/users/{id}/link"), json!({})).await.created();
+    let link = manager.post(&format!("/users/{id}/link"), json!({})).await.created();
     assert_eq!(link["mailed"], true);
     let messages = sent(&world, &server).await;
     assert_eq!(messages[0].header("Subject"), "Set a new password for Crossfade (auth.example.com)");
@@ -164,6 +167,36 @@ async fn an_address_set_before_a_role_gets_no_link_of_it(mut world: World) {
         assert_eq!(links(&message), BTreeSet::new(), "{}", body(&message));
         assert!(!body(&message).contains(url));
     }
+}
+
+/// An account that an Owner's link enters keeps its password when it gets a role that sees secrets.
+async fn an_owners_link_is_not_mailed_to_an_address_that_a_manager_has_set(mut world: World) {
+    let server = mailing(&mut world).await;
+    let owner = world.owner().await;
+    let manager = world.user("mallory@example.com", "operations_manager").await;
+    let user = owner.post("/users", json!({"email": "grace@example.com", "name": "Grace"})).await.created();
+    let id = user["id"].as_str().unwrap();
+    manager.patch(&format!("/users/{id}"), json!({"email": "evil@example.com"})).await.ok();
+    sent(&world, &server).await;
+    let link = owner.post(&format!("/users/{id}/link"), json!({})).await.created();
+    assert_eq!(link["mailed"], false);
+    let messages = sent(&world, &server).await;
+    let [message] = messages.as_slice() else { panic!("{messages:?}") };
+    assert_eq!((message.to.as_str(), links(message)), ("evil@example.com", BTreeSet::new()));
+    assert_eq!(sealed(&world).await, 0);
+}
+
+async fn a_network_is_not_new_while_none_is_known(mut world: World) {
+    let server = mailing(&mut world).await;
+    let browser = world.signed_in().await;
+    // As after an upgrade, when no network was noted yet.
+    world.raw("DELETE FROM told").await;
+    sent(&world, &server).await;
+    browser.post("/console/sign-out", &[]).await;
+    browser.sign_in(OWNER, PASSWORD).await;
+    assert_eq!(told(&world, &server).await, []);
+    browser.from([203, 0, 113, 7]).sign_in(OWNER, PASSWORD).await;
+    assert_eq!(told(&world, &server).await.len(), 1, "one is known now");
 }
 
 async fn a_sign_in_from_a_new_browser_or_network_is_told(mut world: World) {

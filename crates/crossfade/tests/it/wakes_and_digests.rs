@@ -7,6 +7,7 @@ use crate::{
     world::{Client, OWNER, World},
 };
 use crossfade_core::Timestamp;
+use http::Method;
 use serde_json::json;
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ on_both_engines! {
     guesses_tell_nobody,
     a_leaked_secret_is_told_once,
     evidence_that_cannot_be_written_is_told_once,
+    a_database_that_takes_no_change_is_told_of_when_it_does_again,
+    who_switched_the_digest_off_gets_none,
+    many_digests_are_queued_in_parts_and_each_once,
     a_digest_is_written_once_a_week_and_only_with_content,
     a_digest_after_a_stop_is_one,
     a_digest_keeps_the_worst_lines,
@@ -185,6 +189,71 @@ async fn evidence_that_cannot_be_written_is_told_once(mut world: World) {
     world.advance(HOUR);
     world.run_jobs().await;
     assert_eq!(subjects(&world, &server).await, [] as [&str; 0]);
+}
+
+/// A change fails first, and from then on evidence is not even tried to be written.
+async fn a_database_that_takes_no_change_is_told_of_when_it_does_again(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    let owner = world.owner().await;
+    world.fail_commits().await;
+    let path = client.path("production", "/secrets/rotate");
+    owner.post(&path, client.rotation(0)).await.refused(503, "unavailable");
+    for _ in 0..8 {
+        let _ = world.try_jobs().await;
+        world.advance(MINUTE);
+    }
+    world.mend_commits().await;
+    let _ = world.try_jobs().await;
+    world.run_jobs().await;
+    assert_eq!(subjects(&world, &server).await, ["Evidence of use could not be written"]);
+}
+
+async fn who_switched_the_digest_off_gets_none(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    let owner = world.owner().await;
+    owner.patch("/environments/production", json!({"max_age_days": 35})).await.ok();
+    let ada = world.user("ada@example.com", "viewer").await;
+    let off = Some(json!({"off": ["digest", "evidence.unwritten"]}).to_string());
+    ada.call(Method::PUT, "/me/messages", off.clone(), &[]).await.ok();
+    let path = format!("/clients/{}/messages", client.id);
+    owner.call(Method::PUT, &path, off, &[]).await.refused(422, "invalid_body");
+    let kinds = owner.get(&path).await.ok()["kinds"].clone();
+    assert!(kinds.as_array().unwrap().iter().all(|it| it["kind"] != "digest.weekly"), "{kinds}");
+    sent(&world, &server).await;
+    go_to(&world, "2026-11-30T08:00:00Z");
+    assert_eq!(digests(&world, &server).await.len(), 0);
+}
+
+async fn many_digests_are_queued_in_parts_and_each_once(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    let owner = world.owner().await;
+    owner.patch("/environments/production", json!({"max_age_days": 35})).await.ok();
+    let other = world.client("Ledger", &["production"]).await;
+    for (client, numbers) in [(&client, 0..50), (&other, 50..70)] {
+        let owners: Vec<String> = numbers.map(|n| format!("owner{n:02}@example.com")).collect();
+        let body = json!({"owners": owners, "confirm_client_name": client.name});
+        owner.patch(&format!("/clients/{}", client.id), body).await.ok();
+    }
+    sent(&world, &server).await;
+    go_to(&world, "2026-11-30T08:00:00Z");
+    let queued = "SELECT COUNT(*) FROM deliveries WHERE cause LIKE 'digest %'";
+    for expected in [50, 70, 70] {
+        world.run_jobs().await;
+        assert_eq!(world.number(queued).await, expected);
+    }
+    let queued = owner.get("/audit-events?action=digest.weekly").await.ok();
+    assert_eq!(queued["items"].as_array().unwrap().len(), 1, "{queued}");
+    // After a restart in between, nobody gets a second one.
+    go_to(&world, "2026-12-07T08:00:00Z");
+    world.run_jobs().await;
+    world.restart_with_mailer(Some(server.mailer())).await;
+    for expected in [120, 140, 140] {
+        world.run_jobs().await;
+        assert_eq!(
+            world.number("SELECT COUNT(*) FROM deliveries WHERE cause LIKE 'digest %'").await,
+            expected
+        );
+    }
 }
 
 fn at(text: &str) -> Timestamp {

@@ -1,5 +1,6 @@
 //! Why a message was not sent, in words for an operator.
 
+use crossfade_core::secret::looks_like_secret;
 use lettre::transport::smtp;
 use std::error::Error;
 
@@ -68,5 +69,51 @@ fn describe(error: &smtp::Error) -> String {
         source = error.source();
     }
     said.dedup();
-    super::letter::one_line(&said.join(" "), MAX_SAID)
+    without_secrets(&said.join(" "), error.status().map(|code| code.to_string()))
+}
+
+/// Returns what a server said in one line, or its code alone if it quotes a one-time link or a secret of the message.
+fn without_secrets(said: &str, code: Option<String>) -> String {
+    // A link can be broken over lines, as in quoted-printable.
+    let joined: String = said.chars().filter(|c| !c.is_whitespace() && *c != '=').collect();
+    if looks_like_secret(said) || looks_like_secret(&joined) || joined.contains("/console/link") {
+        let what = "(the mail server quoted a link or a secret, so its words are left out)";
+        return code.map_or_else(|| what.to_owned(), |code| format!("{code} {what}"));
+    }
+    super::letter::one_line(said, MAX_SAID)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossfade_core::{
+        Random,
+        secret::{SecretKind, SecretValue},
+    };
+
+    struct Fixed;
+
+    impl Random for Fixed {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(7);
+        }
+    }
+
+    #[test]
+    fn a_server_that_quotes_the_link_of_a_message_does_not_bring_it_to_the_log() {
+        let value = SecretValue::generate(SecretKind::Link, &Fixed);
+        let value = value.reveal();
+        let (start, end) = value.split_at(20);
+        for quoted in [
+            format!("rejected: https://auth.example.com/console/link#{value}"),
+            format!("spam ({value})"),
+            format!("spam ({start}=\r\n{end})"),
+            "see https://auth.example.com/console/li=\r\nnk#".to_owned(),
+        ] {
+            let said = without_secrets(&quoted, Some("554".into()));
+            assert!(said.starts_with("554 (the mail server quoted"), "{said}");
+            assert!(!said.contains(start) && !said.contains(end), "{said}");
+        }
+        assert_eq!(without_secrets("554 no\r\nthanks", Some("554".into())), "554 no thanks");
+    }
 }

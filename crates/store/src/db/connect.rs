@@ -292,6 +292,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (40, "sending_place", include_str!("../../migrations/0040_sending_place.sql")),
     (41, "open_deliveries", include_str!("../../migrations/0041_open_deliveries.sql")),
     (42, "time_zones", include_str!("../../migrations/0042_time_zones.sql")),
+    (43, "told_subjects", include_str!("../../migrations/0043_told_subjects.sql")),
     (44, "message_origin", include_str!("../../migrations/0044_message_origin.sql")),
 ];
 

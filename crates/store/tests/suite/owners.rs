@@ -128,11 +128,13 @@ async fn a_transition_is_seen_once_by_each_person_until_the_account_is_deleted(t
     })
     .await;
     let (rotation, other) = (rotation_id(1), rotation_id(2));
-    let is_seen = async || t.read(async |tx| tx.is_seen(&rotation).await).await;
+    let owners = ["a@x.org".to_owned(), "team@x.org".to_owned()];
+    let is_seen = async || t.read(async |tx| tx.is_seen_by(&rotation, &owners).await).await;
     assert!(!is_seen().await);
     for (user, time, is_new) in [(2, 3, true), (1, 4, true), (2, 5, false)] {
         let added = t.write(async |tx| tx.insert_seen(&rotation, &user_id(user), at(time)).await).await;
         assert_eq!(added, is_new);
+        assert_eq!(is_seen().await, time > 3, "the first one is no owner");
     }
     let seen = async || t.read(async |tx| tx.seen_by(&[&rotation, &other]).await).await;
     let found = seen().await;
@@ -144,6 +146,8 @@ async fn a_transition_is_seen_once_by_each_person_until_the_account_is_deleted(t
     t.write(async |tx| tx.delete_user(&user_id(1), at(9)).await).await;
     assert!(!is_seen().await, "nobody is left who looks after it");
     assert_eq!(seen().await[&rotation].len(), 2, "its history stays");
+    t.write(async |tx| tx.forget_seen(&secret_id(1)).await).await;
+    assert!(seen().await.is_empty(), "another deadline is to be seen again");
 }
 
 async fn switches_are_kept_for_each_subject_and_end_with_the_account(t: TestDb) {

@@ -12,8 +12,17 @@ pub(super) struct Group {
     pub(super) boxes: Vec<(&'static str, &'static str)>,
 }
 
-/// Returns the classes with what can be switched off.
+/// Returns the classes with what a person can switch off.
 pub(super) fn groups() -> Vec<Group> {
+    groups_of(&Switch::all().collect::<Vec<_>>())
+}
+
+/// Returns the classes with what can be switched off for a client.
+pub(super) fn groups_of_client() -> Vec<Group> {
+    groups_of(&Switch::of_client().collect::<Vec<_>>())
+}
+
+fn groups_of(switches: &[Switch]) -> Vec<Group> {
     let group = |class: Class| {
         let all = (class.as_str(), "All of these, including kinds added later");
         let kind = |switch: Switch| match switch {
@@ -27,10 +36,10 @@ pub(super) fn groups() -> Vec<Group> {
                 Class::Digest => "Weekly digest",
             },
             hint: class.title(),
-            boxes: std::iter::once(all).chain(Switch::all().filter_map(kind)).collect(),
+            boxes: std::iter::once(all).chain(switches.iter().copied().filter_map(kind)).collect(),
         }
     };
-    let classes = Switch::all().filter_map(|switch| match switch {
+    let classes = switches.iter().copied().filter_map(|switch| match switch {
         Switch::Class(class) => Some(class),
         Switch::Kind(_) => None,
     });
@@ -43,11 +52,14 @@ mod tests {
 
     #[test]
     fn every_switch_is_a_box_once() {
-        let groups = groups();
-        let mut boxes: Vec<_> = groups.iter().flat_map(|group| &group.boxes).map(|it| it.0).collect();
-        let mut all: Vec<_> = Switch::all().map(Switch::as_str).collect();
-        boxes.sort_unstable();
-        all.sort_unstable();
-        assert_eq!(boxes, all);
+        let of_person: Vec<Switch> = Switch::all().collect();
+        let of_client: Vec<Switch> = Switch::of_client().collect();
+        for (groups, switches) in [(groups(), of_person), (groups_of_client(), of_client)] {
+            let mut boxes: Vec<_> = groups.iter().flat_map(|group| &group.boxes).map(|it| it.0).collect();
+            let mut all: Vec<_> = switches.into_iter().map(Switch::as_str).collect();
+            boxes.sort_unstable();
+            all.sort_unstable();
+            assert_eq!(boxes, all);
+        }
     }
 }
