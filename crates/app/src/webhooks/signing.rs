@@ -38,7 +38,7 @@ impl App {
             // The receivers may still verify with the earlier secret only.
             if still_signs(webhook.previous_until, act.now) && !body.end_running_overlap {
                 let text = "The earlier signing secret still signs, and another rotation ends it. Nothing was changed. Wait until \
-                    previous_secret_expires_at, or set end_running_overlap to true.";
+                    the overlap ends, or let this rotation end it (end_running_overlap).";
                 return Err(Problem::new(Code::OverlapInProgress, text).with_field("end_running_overlap").into());
             }
             let secret = SigningSecret::generate(self.random.as_ref());
