@@ -4,7 +4,7 @@
 use crate::{
     engines::on_both_engines,
     mail_server::MailServer,
-    world::{Client, World},
+    world::{Client, OWNER, World},
 };
 use crossfade_core::{Timestamp, messages::due_digest};
 use serde_json::json;
@@ -87,6 +87,10 @@ async fn a_year_has_each_warning_once_and_a_digest_for_each_week(mut world: Worl
     world.owner().await.patch("/environments/production", json!({"max_age_days": 30})).await.ok();
     let mut year = Year { world, server, client, digests: BTreeMap::new() };
     let (begun, first_week) = (year.world.now(), due_digest(year.world.now()).unwrap().week);
+    // The only manager is the owner: from 4 hours before a deadline on, managers are warned, too.
+    let owned = json!({"owners": [OWNER], "confirm_client_name": "Billing"});
+    year.world.owner().await.patch(&format!("/clients/{}", year.client.id), owned).await.ok();
+    year.came().await;
     assert_eq!(year.came().await, [] as [&str; 0]);
     for number in 0..13 {
         let (client, hours) = (year.client.path("production", "/secrets/rotate"), 30 + number);

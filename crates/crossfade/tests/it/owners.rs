@@ -663,7 +663,7 @@ async fn times_are_in_the_zone_of_the_reader(mut world: World) {
         assert_eq!(text.contains("valid until 25 Nov 2026, 13:05 UTC"), !is_grace, "{text}");
     }
     let at = format!("/users/{}", id_of(&world, "grace@example.com").await);
-    world.owner().await.delete(&at, json!({})).await;
+    world.owner().await.delete(&at, json!({"confirm_user_name": "grace"})).await.ok();
     assert_eq!(world.number("SELECT COUNT(*) FROM users WHERE time_zone IS NOT NULL").await, 0);
 }
 
