@@ -111,7 +111,11 @@ pub const KINDS: &[Action] = &[
     Action::DrillFinished,
     Action::RegistrationUpdated,
     Action::ClientUpdated,
+    Action::ClientHandedOver,
+    Action::ClientMessagesUpdated,
     Action::ClientDeleted,
+    Action::LeakReported,
+    Action::EndedSecretPresented,
 ];
 
 /// Returns the kind of a message that a webhook can choose.

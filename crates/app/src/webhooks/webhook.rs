@@ -451,6 +451,8 @@ impl App {
                 id,
             };
             act.tx.insert_webhook(&webhook).await?;
+            // Also without mail, the place that sends is known from the first webhook on.
+            self.may_send_from_here(act).await?;
             let event = Event::WebhookCreated { webhook: facts(&self.posting.poster, &webhook) };
             act.audit(&event, about(&webhook)).await?;
             let mut reply = shown(&webhook, act.now);
