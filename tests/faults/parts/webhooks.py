@@ -205,6 +205,8 @@ def _inside(checks, server):
     port = receiver.server_address[1]
     webhook = hook(server, receiver)
     server.stop()
+    # On another port it would be in another place, and send nothing.
+    server.environment["CROSSFADE_PUBLIC_URL"] = server.url
     server.environment["CROSSFADE_OUTBOUND_PRIVATE_NETWORKS"] = "10.255.0.0/16"
     server.start_again()
     server.api("POST", f"/webhooks/{webhook['id']}/test", {})
