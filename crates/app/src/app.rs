@@ -108,7 +108,7 @@ pub struct App {
 const RATE_OF_NEW_TOKENS: Rate = Rate { burst: 100, interval: Duration::from_secs(30) };
 /// Changes of an account that are mailed to addresses of its choice: new accounts, links, owners and switches. Nobody
 /// fills mailboxes with them.
-const RATE_OF_MAILED_CHANGES: Rate = Rate { burst: 200, interval: Duration::from_secs(1) };
+const RATE_OF_MAILED_CHANGES: Rate = Rate { burst: 500, interval: Duration::from_millis(250) };
 /// Requests of a client to rotate its own secret: one succeeds in a day, and the others read the database.
 const RATE_OF_SELF_ROTATIONS: Rate = Rate { burst: 10, interval: Duration::from_secs(10) };
 

@@ -131,7 +131,7 @@ pub struct UpdateWebhook {
     #[schemars(length(max = MAX_ENVIRONMENTS), inner(regex(pattern = Slug::PATTERN)))]
     pub environments: Option<Vec<String>>,
     /// Kinds of events; empty: all. More kinds than before require `confirm_name`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "kinds_or_null")]
     pub events: Option<Vec<String>>,
     /// Integration key of the PagerDuty service. A change requires `confirm_name`.

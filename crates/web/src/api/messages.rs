@@ -45,7 +45,7 @@ pub(super) async fn update_of_client(Ids(client): Ids<String>, call: Call) -> Re
 pub(super) fn update_of_client_shape(schemas: &mut Schemas) -> Shape {
     let shape = schemas.tagged::<api::ClientMessages>(200);
     let example = api::UpdateClientMessages {
-        off: vec!["digest".into()],
+        off: vec!["drill.scheduled".into()],
         confirm_client_name: Some("Billing API".into()),
         reason: Some("the team reads the dashboard".into()),
     };
