@@ -197,7 +197,7 @@ def settle_body(operation, case):
         body["allowed_networks"] = [f"10.{number}.0.0/16" for number, _ in enumerate(body["allowed_networks"])]
     if operation == "update_client" and "owners" in body:
         body["confirm_client_name"] = client_name(case)
-    if operation == "create_client" or operation == "update_client":
+    if operation in ("create_client", "update_client") and "owners" in body:
         # A webhook among the owners must exist.
         body["owners"] = [owner for owner in body.get("owners") or [] if "@" in owner]
     if operation in ("create_webhook", "update_webhook"):

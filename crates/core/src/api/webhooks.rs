@@ -159,7 +159,7 @@ impl std::fmt::Debug for UpdateWebhook {
 pub struct RotateWebhookSecret {
     /// Whole hours for which the earlier signing secret signs as well, 0 to 168. Required.
     #[serde(default, deserialize_with = "any_value", skip_serializing_if = "Option::is_none")]
-    #[schemars(required, with = "u64", range(max = 168))]
+    #[schemars(!default, required, with = "u64", range(max = 168))]
     pub overlap_hours: Option<Value>,
     /// Whether to end the secret of a running overlap. Otherwise the request is refused while two secrets sign.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
