@@ -28,6 +28,7 @@ MOST_STEPS = 400  # of one thread before one kill
 LONGEST_LOAD = 0.5  # seconds until a kill
 # What is killed. The server often: it is what is tested.
 ON_POSTGRES = ["server", "server", "postmaster", "backend", "both"]
+WITHOUT_SERVER, WITHOUT_DATABASE = ["server", "both"], ["postmaster", "both"]
 
 
 class Caller:
@@ -95,7 +96,6 @@ class Run:
         self.outcomes = collections.Counter()
         self.killed = collections.Counter()
         self.slowest = 0.0  # seconds from a kill until everything works again
-        self.at_death = None  # the journal as a killed server left it
 
     def fill(self):
         for ledgers in self.ledgers:
@@ -126,15 +126,18 @@ class Run:
             begun = time.monotonic()
             try:
                 self.strike(what)
+                if what in WITHOUT_SERVER:
+                    # Nothing is answered any more, so each thread ends before the server starts again.
+                    over.set()
+                    concurrent.futures.wait(threads, 120)
+                    # What was answered was noted first.
+                    self.check_journal()
+                self.revive(what)
             finally:
                 over.set()
             for thread in threads:
                 thread.result(120)
         self.killed[what] += 1
-        if self.at_death:
-            # Before any start: what was answered was noted first.
-            for ledger in self.all():
-                self.at_death.check(ledger)
         eventually(self.server._ready, seconds=60)
         for ledger in self.all():
             ledger.check(self.server)
@@ -146,20 +149,21 @@ class Run:
             ledger.check_endpoints(self.server)
 
     def strike(self, what):
-        """Kills, and starts again what a supervisor would start again; the server recovers from a lost database alone."""
-        self.at_death = None
-        if what in ("server", "both"):
+        if what in WITHOUT_SERVER:
             self.server.kill()
-            self.at_death = Noted(self.server.journal)
-        if what in ("postmaster", "both"):
+        if what in WITHOUT_DATABASE:
             self.cluster.kill()
-            self.cluster.start_again()
         if what == "backend":
             # PostgreSQL ends every session and recovers, as after a crash.
             [(pid,), *_] = self.cluster.execute(
                 "SELECT pid FROM pg_stat_activity WHERE usename = 'app' ORDER BY random()", "app")
             os.kill(pid, signal.SIGKILL)
-        if what in ("server", "both"):
+
+    def revive(self, what):
+        """Starts what a supervisor would start again; the server recovers from a lost database alone."""
+        if what in WITHOUT_DATABASE:
+            self.cluster.start_again()
+        if what in WITHOUT_SERVER:
             self.server.start_again()
 
     def check_journal(self):
