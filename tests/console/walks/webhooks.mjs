@@ -20,7 +20,7 @@ export default async function webhooks(server) {
   server.age();
   await button(dialog, "Create webhook").click();
   await confirmIfAsked(page);
-  await page.getByText(/URL must not name an address/).waitFor();
+  await page.getByText(/URL must name a public address/).waitFor();
   await look(page, "dialog-webhook-refused");
   dialog = page.getByRole("dialog", { name: "Create webhook" });
   // A name that never resolves: nothing leaves this machine.

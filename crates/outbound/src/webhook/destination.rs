@@ -66,7 +66,9 @@ impl Destination {
         if let DestinationHost::Address(address) = host
             && !allowed.admit(address)
         {
-            return Err("must not name an address that webhooks are not sent to".to_owned());
+            return Err(
+                "must name a public address, or one in a network that this instance allows".to_owned()
+            );
         }
         let port = url.port_or_known_default().unwrap_or(0);
         if !matches!(port, 80 | 443 | 1024..) {
