@@ -1,14 +1,12 @@
 //! The admin API with the token of an Owner: paths, queries, preconditions and JSON. Input: method and path, headers and
 //! body.
 
-#![no_main]
-
+use crate::instance::{method, parts, with_headers, with_instance};
 use axum::body::Body;
-use crossfade_fuzz::{method, parts, with_headers, with_instance};
 use http::Request;
-use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|data: &[u8]| {
+/// Runs one input.
+pub fn run(data: &[u8]) {
     with_instance(|instance| {
         let filled = instance.fill(data);
         let [target, headers, body] = parts::<3>(&filled);
@@ -25,4 +23,4 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(text["status"].as_u64(), Some(answer.status.as_u16().into()), "{text}");
         }
     });
-});
+}

@@ -1,15 +1,12 @@
 //! Files that claim to be backups: as they come, and a real one in which one line was replaced and the checksum was
 //! computed again.
 
-#![no_main]
-
+use crate::instance::with_instance;
 use aws_lc_rs::digest::{SHA256, digest};
 use crossfade_app::{Restore, back_up};
 use crossfade_authority::Clock;
 use crossfade_core::Timestamp;
-use crossfade_fuzz::with_instance;
 use crossfade_store::Location;
-use libfuzzer_sys::fuzz_target;
 use std::{fs, sync::LazyLock};
 
 /// The lines of a backup, without the last one.
@@ -25,7 +22,8 @@ static LINES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     out.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
 });
 
-fuzz_target!(|data: &[u8]| {
+/// Runs one input.
+pub fn run(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
     let file = with_instance(|instance| instance.path("backup"));
     let key = with_instance(|instance| instance.path("master.key"));
@@ -44,4 +42,4 @@ fuzz_target!(|data: &[u8]| {
         fs::write(&file, [content, format!("{trailer}\n").into_bytes()].concat()).unwrap();
     }
     let _ = Restore::check(&file, key.as_path());
-});
+}

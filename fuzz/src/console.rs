@@ -1,14 +1,12 @@
 //! The Console: paths, queries, cookies and forms, by a stranger and by an Owner who is signed in. Input: method and
 //! path, headers and body.
 
-#![no_main]
-
+use crate::instance::{method, parts, with_headers, with_instance};
 use axum::body::Body;
-use crossfade_fuzz::{method, parts, with_headers, with_instance};
 use http::Request;
-use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|data: &[u8]| {
+/// Runs one input.
+pub fn run(data: &[u8]) {
     with_instance(|instance| {
         let filled = instance.fill(data);
         let [target, headers, body] = parts::<3>(&filled);
@@ -25,4 +23,4 @@ fuzz_target!(|data: &[u8]| {
         let names = |text: &str| answer.body.windows(text.len()).any(|window| window == text.as_bytes());
         assert!(is_signed_in || !(names(&instance.secret) || names("Billing")), "a stranger reads a name");
     });
-});
+}

@@ -75,6 +75,8 @@ impl Instance {
             readings_kept: Duration::ZERO,
             audit_sinks: vec![],
             journal: None,
+            mailer: None,
+            poster: Arc::default(),
             decides: true,
             creation: Creation::WithNewKey,
         };
@@ -86,6 +88,7 @@ impl Instance {
                 name: "fuzz".into(),
                 expires_days: None,
                 scope: vec![],
+                only: None,
             };
             let token = app.create_token(&new).await.unwrap().reveal().to_owned();
             (app, token)

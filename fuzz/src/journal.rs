@@ -1,15 +1,15 @@
 //! Journals: files as they come, lines of any content under right codes, and a real journal in which one line was
 //! replaced. Of a real journal, no end is read that was not written.
 
-#![no_main]
-
 #[path = "../../crates/app/src/history/lines.rs"]
 #[allow(dead_code, reason = "the reader of the program, of which this uses a part")]
 mod lines;
 
 use aws_lc_rs::hmac;
-use crossfade_core::{GrantId, Timestamp, ended::End};
-use libfuzzer_sys::fuzz_target;
+use crossfade_core::{
+    GrantId, Timestamp,
+    ended::{End, EndHash},
+};
 use lines::{Chain, Contents, Found, Line, compacted, first, read};
 use std::sync::LazyLock;
 
@@ -26,12 +26,13 @@ fn written(lines: &[Line]) -> Vec<u8> {
 }
 
 static JOURNAL: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let hash = |seq: i64| EndHash::after(None, seq, "");
     let end = |seq: i64| {
         let id = GrantId::parse(&format!("grant_{seq:022}")).unwrap();
-        Line::End { seq, end: End::Grant { id } }
+        Line::End { seq, end: End::Grant { id }, hash: Some(hash(seq)) }
     };
-    let gap = Line::Gap { up_to: 9, release: Some("r".into()) };
-    written(&[first("j", INSTANCE, 4, None), end(5), end(6), Line::InUse, gap, end(10)])
+    let gap = Line::Gap { up_to: 9, release: Some("r".into()), hash: Some(hash(9)) };
+    written(&[first("j", INSTANCE, (4, hash(4)), None), end(5), end(6), Line::InUse, gap, end(10)])
 });
 
 /// Returns the lines of a text, each with the code that it must have.
@@ -53,13 +54,16 @@ fn whole(bytes: &[u8]) -> Option<Contents> {
     let Found::Whole(found) = read(bytes, &KEY, INSTANCE) else { return None };
     assert!(found.length <= bytes.len() as u64);
     let lines = compacted((*found).clone(), INSTANCE, Timestamp::from_micros(0));
-    let Found::Whole(again) = read(&written(&lines), &KEY, INSTANCE) else { panic!("compacted and not read") };
-    let facts = |it: &Contents| (it.id.clone(), it.after, it.releases.clone(), it.is_in_use);
+    let Found::Whole(again) = read(&written(&lines), &KEY, INSTANCE) else {
+        panic!("compacted and not read")
+    };
+    let facts = |it: &Contents| (it.id.clone(), it.after, it.last, it.releases.clone(), it.is_in_use);
     assert_eq!(facts(&again), facts(&found));
     Some(*found)
 }
 
-fuzz_target!(|data: &[u8]| {
+/// Runs one input.
+pub fn run(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
     match kind {
         b'r' => drop(whole(rest)),
@@ -75,4 +79,4 @@ fuzz_target!(|data: &[u8]| {
             }
         }
     }
-});
+}

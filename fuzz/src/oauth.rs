@@ -1,13 +1,11 @@
 //! The OAuth endpoints: credentials, forms, forwarded headers. Input: path and query, headers and body.
 
-#![no_main]
-
+use crate::instance::{parts, with_headers, with_instance};
 use axum::body::Body;
-use crossfade_fuzz::{parts, with_headers, with_instance};
 use http::Request;
-use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|data: &[u8]| {
+/// Runs one input.
+pub fn run(data: &[u8]) {
     with_instance(|instance| {
         let filled = instance.fill(data);
         let [target, headers, body] = parts::<3>(&filled);
@@ -22,4 +20,4 @@ fuzz_target!(|data: &[u8]| {
         let secret = instance.secret.as_bytes();
         assert!(!answer.body.windows(secret.len()).any(|window| window == secret), "a secret is repeated");
     });
-});
+}

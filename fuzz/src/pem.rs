@@ -1,15 +1,12 @@
 //! The PEM files of TLS: as they come, a real pair in which one is replaced, and any bytes as the DER of either.
 
-#![no_main]
-
 #[path = "../../crates/crossfade/src/tls/pair.rs"]
 #[allow(dead_code, reason = "the reader of the program, of which this uses a part")]
 mod pair;
 
+use crate::instance::parts;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use crossfade_core::Timestamp;
-use crossfade_fuzz::parts;
-use libfuzzer_sys::fuzz_target;
 use pair::Files;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use std::{fs, sync::LazyLock};
@@ -26,7 +23,8 @@ static STAGE: LazyLock<Stage> = LazyLock::new(|| {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["auth.example.com".to_owned()]).unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let files = Files { certificate: directory.path().join("cert.pem"), key: directory.path().join("key.pem") };
+    let files =
+        Files { certificate: directory.path().join("cert.pem"), key: directory.path().join("key.pem") };
     Stage { certificate: cert.pem(), key: signing_key.serialize_pem(), files, _directory: directory }
 });
 
@@ -35,7 +33,8 @@ fn framed(label: &str, der: &[u8]) -> Vec<u8> {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der)).into_bytes()
 }
 
-fuzz_target!(|data: &[u8]| {
+/// Runs one input.
+pub fn run(data: &[u8]) {
     let stage = &*STAGE;
     let Some((kind, rest)) = data.split_first() else { return };
     let (certificate, key) = (stage.certificate.as_bytes().to_vec(), stage.key.as_bytes().to_vec());
@@ -59,4 +58,4 @@ fuzz_target!(|data: &[u8]| {
         let _ = pair.unusable(Timestamp::from_seconds(1_795_525_500));
         let _ = (pair.names("auth.example.com"), pair.names("[::1]"), pair.names(""));
     }
-});
+}

@@ -1,7 +1,5 @@
 //! Access tokens at introspection: as they come, and claims of any content under a right header and a right signature.
 
-#![no_main]
-
 use aws_lc_rs::{
     rand::SystemRandom as Chance,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
@@ -17,7 +15,6 @@ use crossfade_core::{
     registration::{AuthMethod, AuthMethods, Scopes, TokenTtl},
     signing_key::KeyTimes,
 };
-use libfuzzer_sys::fuzz_target;
 use std::{
     net::IpAddr,
     sync::{Arc, LazyLock},
@@ -59,7 +56,15 @@ static STAGE: LazyLock<Stage> = LazyLock::new(|| {
         ttl: TokenTtl::default(),
         may_introspect: true,
         allowed_networks: None,
-        secrets: vec![SecretSlot { id, digest, digest_key, has_value_digest: true, expires_at: None, revoked_at: None, drill: None }],
+        secrets: vec![SecretSlot {
+            id,
+            digest,
+            digest_key,
+            has_value_digest: true,
+            expires_at: None,
+            revoked_at: None,
+            drill: None,
+        }],
     });
     let environment = authority.environment("production").unwrap();
     let ip = IpAddr::from([192, 0, 2, 1]);
@@ -77,7 +82,8 @@ static STAGE: LazyLock<Stage> = LazyLock::new(|| {
     Stage { authority, environment, client, key, good }
 });
 
-fuzz_target!(|data: &[u8]| {
+/// Runs one input.
+pub fn run(data: &[u8]) {
     let stage = &*STAGE;
     let Some((kind, rest)) = data.split_first() else { return };
     if *kind == b'r' {
@@ -93,4 +99,4 @@ fuzz_target!(|data: &[u8]| {
     let token = format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature));
     let _ = stage.authority.introspect(&stage.environment, &stage.client, &token);
     let _ = stage.authority.revocable(&stage.environment, &stage.client, &token);
-});
+}

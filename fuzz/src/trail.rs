@@ -1,13 +1,10 @@
 //! Files that claim to be exports of a trail or checkpoints: as they come, and a real export in which one line was
 //! replaced. Whoever knows the key of the instance accepts no event line but those that were exported.
 
-#![no_main]
-
+use crate::instance::with_instance;
 use axum::body::Body;
 use crossfade_app::{KnownOutside, verify_export};
-use crossfade_fuzz::with_instance;
 use http::Request;
-use libfuzzer_sys::fuzz_target;
 use std::{fs, path::PathBuf, sync::LazyLock};
 
 struct Stage {
@@ -42,7 +39,8 @@ fn events(export: &[u8]) -> Vec<&[u8]> {
     export.split_inclusive(|byte| *byte == b'\n').filter(is_event).collect()
 }
 
-fuzz_target!(|data: &[u8]| {
+/// Runs one input.
+pub fn run(data: &[u8]) {
     let stage = &*STAGE;
     let Some((kind, rest)) = data.split_first() else { return };
     let content = match kind {
@@ -68,4 +66,4 @@ fuzz_target!(|data: &[u8]| {
     // Without a known key, nothing is claimed to be known.
     let unknown = verify_export(&stage.file, &KnownOutside::default());
     assert!(unknown.is_ok_and(|unknown| !unknown.keys_are_known));
-});
+}

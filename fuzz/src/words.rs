@@ -1,7 +1,5 @@
 //! What people and programs type: networks, times, names, IDs, secrets. What is read is written as it would be read.
 
-#![no_main]
-
 use crossfade_core::{
     ClientId, OauthClientId, SecretId, Timestamp,
     environment::Slug,
@@ -9,9 +7,9 @@ use crossfade_core::{
     secret::{SecretKind, SecretValue, looks_like_secret},
     text,
 };
-use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|data: &[u8]| {
+/// Runs one input.
+pub fn run(data: &[u8]) {
     let input = String::from_utf8_lossy(data);
     let input = &*input;
     let lines: Vec<String> = input.lines().map(str::to_owned).collect();
@@ -44,4 +42,4 @@ fuzz_target!(|data: &[u8]| {
     }
     let _ = (text::email("email", input), text::shown(input), text::folded(input), text::in_ascii(input));
     let _ = crossfade_app::parse_devices(input);
-});
+}
