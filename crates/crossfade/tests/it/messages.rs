@@ -21,6 +21,7 @@ on_both_engines! {
     a_refusal_for_now_is_tried_again_and_one_for_good_is_not,
     a_server_that_is_down_costs_no_message_and_is_told,
     a_server_that_refuses_everything_is_tried_with_one_message,
+    a_slow_recipient_takes_one_place_and_holds_up_nobody,
     the_messages_of_a_lost_process_wait_for_no_lease,
     a_quarantine_sends_nothing_of_before_and_nothing_until_its_release,
     a_restored_database_sends_no_message_of_the_backup,
@@ -250,6 +251,34 @@ async fn a_server_that_refuses_everything_is_tried_with_one_message(mut world: W
     server.set_down(false);
     world.advance(Duration::from_secs(300));
     assert_eq!((sent(&world, &server).await.len(), open(&world).await), (20, 0));
+}
+
+/// A dialog may take 20 minutes. It is the first one, so the server is not known to work when it begins.
+async fn a_slow_recipient_takes_one_place_and_holds_up_nobody(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    server.hold(Some("ada@example.com"));
+    rotate(&world, &client, 168).await;
+    for number in 0..40 {
+        let owner = format!("owner-{number}@example.com");
+        world.raw(&format!("UPDATE clients SET owners = '[\"{owner}\"]'")).await;
+        rotate_again(&world, &client).await;
+    }
+    let others_are_stored = async {
+        for _ in 0..1000 {
+            if open(&world).await == 1 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{} messages wait for one", open(&world).await);
+    };
+    let (all, ()) = tokio::join!(world.app.send_due_messages(), async {
+        others_are_stored.await;
+        assert_eq!(server.take().len(), 40);
+        server.hold(None);
+    });
+    assert!(all.unwrap());
+    assert_eq!((server.take().len(), open(&world).await, mail(&world).sent), (1, 0, 41));
 }
 
 async fn the_messages_of_a_lost_process_wait_for_no_lease(mut world: World) {
