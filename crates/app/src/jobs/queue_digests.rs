@@ -11,7 +11,7 @@ use crossfade_core::{
     ClientId, SecretId, Timestamp,
     audit::{Actor, Event},
     environment::Slug,
-    messages::{DueDigest, due_digest},
+    messages::{Class, DueDigest, due_digest},
     rotation::{due_at, is_overdue},
 };
 use crossfade_store::{Notification, Tx, WeeklyPlace};
@@ -223,7 +223,7 @@ impl App {
                     reason: None,
                     details,
                 };
-                act.queue_mail(self.random.as_ref(), &notification, &cause, None).await?;
+                act.queue_mail(self.random.as_ref(), &notification, (Class::of(&event), &cause, None)).await?;
             }
             Ok(())
         })

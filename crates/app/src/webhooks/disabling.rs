@@ -5,7 +5,7 @@ use crate::{app::App, error::Error, frame::act::message_id};
 use crossfade_core::{
     DeliveryId, WebhookId,
     audit::{Actor, Event},
-    messages::Channel,
+    messages::{Channel, Class},
     roles::Role,
     webhook::DisabledAs,
 };
@@ -69,6 +69,7 @@ impl App {
                     channel: Channel::Mail,
                     recipient,
                     cause: &message.id,
+                    class: Class::of(&event),
                     created_at: act.now,
                     not_after: None,
                 };

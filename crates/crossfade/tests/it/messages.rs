@@ -22,6 +22,7 @@ on_both_engines! {
     a_server_that_is_down_costs_no_message_and_is_told,
     a_server_that_refuses_everything_is_tried_with_one_message,
     a_slow_recipient_takes_one_place_and_holds_up_nobody,
+    a_wake_is_sent_before_what_was_queued_earlier,
     the_messages_of_a_lost_process_wait_for_no_lease,
     a_quarantine_sends_nothing_of_before_and_nothing_until_its_release,
     a_restored_database_sends_no_message_of_the_backup,
@@ -279,6 +280,26 @@ async fn a_slow_recipient_takes_one_place_and_holds_up_nobody(mut world: World) 
     });
     assert!(all.unwrap());
     assert_eq!((server.take().len(), open(&world).await, mail(&world).sent), (1, 0, 41));
+}
+
+async fn a_wake_is_sent_before_what_was_queued_earlier(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    rotate(&world, &client, 2).await;
+    world.advance(HOUR);
+    world.run_jobs().await;
+    let urgency = |n| format!("SELECT COUNT(*) FROM deliveries WHERE urgency = {n}");
+    // The owner, and the manager, because nobody has seen it.
+    assert_eq!((world.number(&urgency(0)).await, world.number(&urgency(1)).await), (2, 1));
+    let digests: Vec<_> =
+        (0..300).map(|n| format!("('d{n}', (SELECT MIN(id) FROM notifications), 'mail', 'eve@example.com', 'd{n}', 2, 1, 1)")).collect();
+    let columns = "id, notification_id, channel, recipient, cause, urgency, created_at, next_attempt_at";
+    world.raw(&format!("INSERT INTO deliveries ({columns}) VALUES {}", digests.join(", "))).await;
+    send_all(&world).await;
+    let subjects: Vec<_> = server.take().iter().map(|message| message.header("Subject")).collect();
+    assert_eq!((subjects.len(), open(&world).await), (303, 0));
+    // Several are under way at a time, so they need not end in this order.
+    let last_wake = subjects.iter().rposition(|subject| subject.contains("is still needed"));
+    assert!(last_wake.is_some_and(|last| last < 16), "{last_wake:?}");
 }
 
 async fn the_messages_of_a_lost_process_wait_for_no_lease(mut world: World) {
