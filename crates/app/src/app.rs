@@ -45,7 +45,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock, Weak, atomic::AtomicBool},
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 /// The application.
 pub struct App {
@@ -76,6 +76,8 @@ pub struct App {
     pub(crate) sending: Sending,
     /// Messages to webhooks.
     pub(crate) posting: Posting,
+    /// Whether the process ends, so that no further message is sent.
+    pub(crate) ends_sending: watch::Sender<bool>,
     /// Tests and replays of webhooks that accounts ask for.
     pub(crate) webhook_tests: Paces,
     pub(crate) fresh_sign_in: Duration,
@@ -196,6 +198,7 @@ impl App {
             shipping: Shipping::new(options.audit_sinks),
             sending: Sending::new(options.mailer),
             posting: Posting::new(options.poster),
+            ends_sending: watch::Sender::new(false),
             webhook_tests: Paces::new(RATE_OF_WEBHOOK_TESTS),
             fresh_sign_in: options.fresh_sign_in,
             reads: Reads::default(),

@@ -32,6 +32,8 @@ const LEASE: Duration = Duration::from_secs(1800);
 const MARGIN: Duration = Duration::from_secs(1500);
 /// Maximum pause while the mail server cannot be used.
 const MAX_PAUSE: Duration = Duration::from_secs(300);
+/// How long the end of a process waits for messages that are under way: longer than a request to a webhook takes.
+const ENDS_WITHIN: Duration = Duration::from_secs(18);
 
 /// What this process knows of its mail.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -183,13 +185,42 @@ impl App {
         self.sending.state()
     }
 
-    /// Sends mail and webhooks until the process ends.
+    /// Sends mail and webhooks until the process ends. What is under way then gets a while to end. What takes longer is
+    /// sent again after the next start, which takes over its lease.
     pub(crate) async fn send_messages(&self) {
-        while let Err(error) = self.release_leases().await {
-            tracing::warn!(%error, "cannot take over the messages of the last process");
-            tokio::time::sleep(LOOK_EVERY).await;
+        let sent = async {
+            while let Err(error) = self.release_leases().await {
+                tracing::warn!(%error, "cannot take over the messages of the last process");
+                if !self.pause_sending(LOOK_EVERY).await {
+                    return;
+                }
+            }
+            tokio::join!(self.send_mail(), self.send_webhooks());
+        };
+        let cut = async {
+            while self.pause_sending(Duration::MAX).await {}
+            tokio::time::sleep(ENDS_WITHIN).await;
+        };
+        tokio::select! {
+            () = sent => {}
+            () = cut => tracing::warn!("messages that take too long are cut off, and are sent again after the next start"),
         }
-        tokio::join!(self.send_mail(), self.send_webhooks());
+    }
+
+    /// Lets no further message be sent, because the process ends.
+    pub(crate) fn end_sending(&self) {
+        self.ends_sending.send_replace(true);
+    }
+
+    /// Whether the process ends, so that no further message is sent.
+    pub(super) fn sending_ends(&self) -> bool {
+        *self.ends_sending.borrow()
+    }
+
+    /// Waits, at most until the process ends. Returns whether it goes on.
+    pub(super) async fn pause_sending(&self, pause: Duration) -> bool {
+        let mut ends = self.ends_sending.subscribe();
+        tokio::time::timeout(pause, ends.wait_for(|ends| *ends)).await.is_err()
     }
 
     async fn send_mail(&self) {
@@ -249,13 +280,16 @@ impl App {
             if let Some(next) = leased.pop_front() {
                 return Ok(Some((next, leased)));
             }
+            if self.sending_ends() {
+                return Ok(None);
+            }
             leased = match self.lease_due().await {
                 Err(error) => self.log_or_fail(error, waits).map(|()| VecDeque::new())?,
                 Ok(due) if due.is_empty() && !waits => return Ok(None),
                 Ok(due) => due,
             };
             if leased.is_empty() {
-                tokio::time::sleep(LOOK_EVERY).await;
+                self.pause_sending(LOOK_EVERY).await;
             }
         }
     }
@@ -322,7 +356,8 @@ impl App {
         if !is_in_time(delivery.not_after, now) {
             return Outcome::Abandoned(AbandonedAs::Late, None);
         }
-        if now >= until.before(MARGIN) || self.sending.rests(self.clock.elapsed()) {
+        let rests = self.sending.rests(self.clock.elapsed());
+        if now >= until.before(MARGIN) || rests || self.sending_ends() {
             return Outcome::Left;
         }
         let pause = retry_after(delivery.attempts);
