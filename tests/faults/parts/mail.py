@@ -108,7 +108,7 @@ def play(checks, arguments):
         _deferred(checks, server)
         _copied(checks, server, directory / "copy")
         _canary(checks, server, mailbox)
-        _untrusted(checks, server, pair)
+        _untrusted(checks, server, pair, directory)
 
 
 def own(server, *owners):
@@ -343,7 +343,12 @@ def _deferred(checks, server):
     )
 
 
-def _untrusted(checks, server, pair):
+def _untrusted(checks, server, pair, directory):
+    system = directory / "system.pem"
+    shutil.copy(pair.certificate, system)
     pair.make()  # another certificate, in the file of trusted ones alone
     _, sentence = server.doctor()["mail"]
     holds(checks, "certificate" in sentence, "a certificate that does not fit is refused", sentence)
+    server.environment["SSL_CERT_FILE"] = str(system)
+    _, sentence = server.doctor()["mail"]
+    holds(checks, "takes mail" in sentence, "the authorities of the system count beside those of the file", sentence)
