@@ -412,7 +412,7 @@ impl App {
 
     /// Measures the instance. If the database does not answer, returns the other values.
     pub async fn measure(&self) -> Gauges {
-        let mail = self.sending.state().unwrap_or_default();
+        let mail = self.sending.state();
         let webhooks = self.posting.state();
         Gauges { sinks: self.shipping.states(), mail, webhooks, ..self.node.measure().await }
     }

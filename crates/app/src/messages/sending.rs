@@ -105,9 +105,9 @@ impl Sending {
         Self { mailer, state, server, turn, trial }
     }
 
-    /// Returns what is known; `None` if mail is not set up.
-    pub(crate) fn state(&self) -> Option<MailState> {
-        self.mailer.as_ref().map(|_| self.state.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    /// Returns what is known, also if mail is not set up.
+    pub(crate) fn state(&self) -> MailState {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Closes the connections.
@@ -137,9 +137,9 @@ impl Sending {
             match (state.held_since, since) {
                 (None, Some(since)) => tracing::error!(
                     %since,
-                    "no mail is sent, because the database is in another place than before; an Owner can release it"
+                    "no mail is sent and nothing to webhooks, because the database is in another place than before; an Owner can release it"
                 ),
-                (Some(_), None) => tracing::info!("mail is sent from this place"),
+                (Some(_), None) => tracing::info!("messages are sent from this place"),
                 _ => {}
             }
             state.held_since = since;
@@ -182,7 +182,13 @@ impl Sending {
 impl App {
     /// Returns what this process knows of its mail; `None` if mail is not set up.
     pub fn mail(&self) -> Option<MailState> {
-        self.sending.state()
+        self.sending.mailer.as_ref().map(|_| self.sending.state())
+    }
+
+    /// Returns since when nothing is sent by mail or to webhooks, because the database is in another place than before;
+    /// `None` if it is sent.
+    pub fn sending_held_since(&self) -> Option<Timestamp> {
+        self.sending.state().held_since
     }
 
     /// Sends mail and webhooks until the process ends. What is under way then gets a while to end. What takes longer is

@@ -30,6 +30,7 @@ on_both_engines! {
     a_database_that_is_back_in_its_place_sends_again,
     what_waits_before_the_first_place_is_known_is_not_sent,
     each_part_of_the_place_holds_mail,
+    a_hold_is_shown_without_mail_where_webhooks_wait,
     the_end_of_a_secret_is_told_once,
     an_extension_is_told_without_the_warning_that_led_to_it,
     owners_are_told_who_they_are_now,
@@ -367,11 +368,9 @@ async fn a_restored_database_sends_no_message_of_the_backup(mut world: World) {
 
 /// Makes the database one that was copied from elsewhere.
 async fn copied_from_elsewhere(world: &World) {
-    world
-        .raw(
-            "UPDATE sending_place SET place = REPLACE(place, '\"database\":\"', '\"database\":\"/elsewhere')",
-        )
-        .await;
+    let elsewhere = "REPLACE(place, '\"database\":\"', '\"database\":\"/elsewhere')";
+    let elsewhere = format!("REPLACE({elsewhere}, '\"number\":\"', '\"number\":\"1')");
+    world.raw(&format!("UPDATE sending_place SET place = {elsewhere}")).await;
 }
 
 async fn a_database_in_another_place_sends_nothing_until_it_is_released(mut world: World) {
@@ -415,6 +414,8 @@ async fn a_database_that_is_back_in_its_place_sends_again(mut world: World) {
     assert_eq!((sent(&world, &server).await.len(), open(&world).await), (0, 1));
     world.restart_with_mailer(Some(server.mailer())).await;
     assert_eq!((mail(&world).held_since, sent(&world, &server).await.len()), (None, 1));
+    let ended = "SELECT COUNT(*) FROM audit_events WHERE action = 'mail.released' AND actor_kind = 'machine' AND reason LIKE '%where it was before%'";
+    assert_eq!(world.number(ended).await, 1, "the end of a hold is in the trail, also without a person");
 }
 
 /// A copy that is the first to be started with a program that knows places adopts its own.
@@ -433,7 +434,12 @@ async fn each_part_of_the_place_holds_mail(mut world: World) {
     let (server, client) = mailing(&mut world).await;
     let stored = "SELECT COUNT(*) FROM sending_place WHERE held_since IS NOT NULL";
     for part in ["public_url", "database", "number"] {
-        let (from, to) = (format!("\"{part}\":\""), format!("\"{part}\":\"1"));
+        // On PostgreSQL the name of the database. Its address can be written in several ways.
+        let end = if part == "database" { "\",\"number" } else { "" };
+        let (from, to) = match end {
+            "" => (format!("\"{part}\":\""), format!("\"{part}\":\"1")),
+            _ => (end.to_owned(), format!("1{end}")),
+        };
         world.raw(&format!("UPDATE sending_place SET place = REPLACE(place, '{from}', '{to}')")).await;
         world.restart_with_mailer(Some(server.mailer())).await;
         assert_eq!(world.number(stored).await, 1, "{part}");
@@ -447,6 +453,29 @@ async fn each_part_of_the_place_holds_mail(mut world: World) {
     copied_from_elsewhere(&world).await;
     world.restart().await;
     assert_eq!(world.number(stored).await, 0);
+}
+
+async fn a_hold_is_shown_without_mail_where_webhooks_wait(mut world: World) {
+    let owner = world.owner().await;
+    let hook = json!({"name": "Alerts", "url": "https://hooks.example.com/", "confirm_name": "platform"});
+    owner.post("/webhooks", hook).await.created();
+    world.person("vic@example.com", "viewer").await;
+    let shown = async |world: &World| {
+        let (owner, viewer) = (world.signed_in().await, world.signed_in_as("vic@example.com").await);
+        let notice = |page: &str| (page.contains("nothing to webhooks"), page.contains("Review and release"));
+        (notice(&owner.get("/console").await.text()), notice(&viewer.get("/console").await.text()))
+    };
+    assert_eq!(shown(&world).await, ((false, false), (false, false)));
+    copied_from_elsewhere(&world).await;
+    world.restart().await;
+    assert_eq!(world.app.sending_held_since(), Some(world.now()));
+    assert_eq!(world.app.measure().await.mail.held_since, Some(world.now()));
+    assert_eq!(world.app.read_mail_here().await.unwrap().held_since, Some(world.now()));
+    assert_eq!(shown(&world).await, ((true, true), (false, false)));
+    let clock = Clock::manual(world.now());
+    let found = crossfade_app::doctor::examine(&world.instance(&clock)).await;
+    let check = found.checks.iter().find(|check| check.name == "mail").unwrap();
+    assert!(check.sentence.contains("in another place"), "{}", check.sentence);
 }
 
 async fn the_end_of_a_secret_is_told_once(mut world: World) {
