@@ -91,9 +91,7 @@ pub struct App {
     pub(crate) self_rotations: Paces<RegistrationId>,
     /// Texts that accounts have searched for secrets.
     pub(crate) searches: Paces,
-    /// The last week whose digests are known to be queued.
-    pub(crate) digests_queued: Mutex<Option<String>>,
-    /// Digests of this week that are still to be queued.
+    /// Digests that are due and still to be queued.
     pub(crate) digests_pending: Mutex<Option<PendingDigests>>,
     /// The last secret whose stored value has a digest; `None` before the first.
     pub(crate) values_digested: Mutex<Option<SecretId>>,
@@ -206,7 +204,6 @@ impl App {
             mailed_changes: Paces::new(RATE_OF_MAILED_CHANGES),
             self_rotations: Paces::new(RATE_OF_SELF_ROTATIONS),
             searches: Paces::new(RATE_OF_SEARCHES),
-            digests_queued: Mutex::default(),
             digests_pending: Mutex::default(),
             values_digested: Mutex::default(),
             has_owner: AtomicBool::new(false),
