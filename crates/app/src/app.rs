@@ -45,7 +45,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock, Weak, atomic::AtomicBool},
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 /// The application.
 pub struct App {
@@ -76,6 +76,8 @@ pub struct App {
     pub(crate) sending: Sending,
     /// Messages to webhooks.
     pub(crate) posting: Posting,
+    /// Whether the process ends, so that no further message is sent.
+    pub(crate) ends_sending: watch::Sender<bool>,
     /// Tests and replays of webhooks that accounts ask for.
     pub(crate) webhook_tests: Paces,
     pub(crate) fresh_sign_in: Duration,
@@ -89,9 +91,7 @@ pub struct App {
     pub(crate) self_rotations: Paces<RegistrationId>,
     /// Texts that accounts have searched for secrets.
     pub(crate) searches: Paces,
-    /// The last week whose digests are known to be queued.
-    pub(crate) digests_queued: Mutex<Option<String>>,
-    /// Digests of this week that are still to be queued.
+    /// Digests that are due and still to be queued.
     pub(crate) digests_pending: Mutex<Option<PendingDigests>>,
     /// The last secret whose stored value has a digest; `None` before the first.
     pub(crate) values_digested: Mutex<Option<SecretId>>,
@@ -196,6 +196,7 @@ impl App {
             shipping: Shipping::new(options.audit_sinks),
             sending: Sending::new(options.mailer),
             posting: Posting::new(options.poster),
+            ends_sending: watch::Sender::new(false),
             webhook_tests: Paces::new(RATE_OF_WEBHOOK_TESTS),
             fresh_sign_in: options.fresh_sign_in,
             reads: Reads::default(),
@@ -203,7 +204,6 @@ impl App {
             mailed_changes: Paces::new(RATE_OF_MAILED_CHANGES),
             self_rotations: Paces::new(RATE_OF_SELF_ROTATIONS),
             searches: Paces::new(RATE_OF_SEARCHES),
-            digests_queued: Mutex::default(),
             digests_pending: Mutex::default(),
             values_digested: Mutex::default(),
             has_owner: AtomicBool::new(false),
@@ -409,7 +409,7 @@ impl App {
 
     /// Measures the instance. If the database does not answer, returns the other values.
     pub async fn measure(&self) -> Gauges {
-        let mail = self.sending.state().unwrap_or_default();
+        let mail = self.sending.state();
         let webhooks = self.posting.state();
         Gauges { sinks: self.shipping.states(), mail, webhooks, ..self.node.measure().await }
     }

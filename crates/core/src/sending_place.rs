@@ -14,6 +14,12 @@ pub struct SendingPlace {
     pub number: Option<String>,
     /// When the file was created, in seconds since 1970; `None` on PostgreSQL, and where the file system does not know.
     pub created: Option<u64>,
+    /// The timeline of the PostgreSQL server, which each promotion of a standby increases; `None` if it is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<u32>,
+    /// When the PostgreSQL server was started, in microseconds since 1970; `None` if it is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<i64>,
 }
 
 impl SendingPlace {
@@ -27,15 +33,28 @@ impl SendingPlace {
         serde_json::json!(self).to_string()
     }
 
-    /// Whether both are one place. What one of them does not know does not tell them apart.
-    pub fn is_same(&self, other: &Self) -> bool {
+    /// Whether `now` is the place that this one was before. What one of them does not know does not tell them apart.
+    pub fn is_same(&self, now: &Self) -> bool {
         fn agrees<T: PartialEq>(one: &Option<T>, other: &Option<T>) -> bool {
             one.is_none() || other.is_none() || one == other
         }
-        self.public_url == other.public_url
-            && self.database == other.database
-            && agrees(&self.number, &other.number)
-            && agrees(&self.created, &other.created)
+        let is_same_database = match self.database == now.database {
+            true => agrees(&self.number, &now.number) && agrees(&self.created, &now.created),
+            false => self.is_renamed_to(now),
+        };
+        self.public_url == now.public_url && is_same_database
+    }
+
+    /// Whether a PostgreSQL database has only another address: the same running server, or a standby that was promoted
+    /// since. A copy of the data directory has the same system identifier, but is started at another time.
+    fn is_renamed_to(&self, now: &Self) -> bool {
+        fn name(place: &SendingPlace) -> Option<&str> {
+            place.database.rsplit_once('/').map(|(_, name)| name)
+        }
+        let is_same_run = self.started.is_some() && self.started == now.started;
+        let is_promoted = self.timeline.is_some() && self.timeline < now.timeline;
+        let is_same_system = self.number.is_some() && self.number == now.number;
+        is_same_system && name(self) == name(now) && (is_same_run || is_promoted)
     }
 }
 
@@ -44,7 +63,9 @@ impl fmt::Display for SendingPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, database {}", self.public_url, self.database)?;
         match &self.number {
-            Some(number) if self.database.starts_with('/') => write!(f, " (file {number})"),
+            Some(number) if self.database.starts_with('/') && self.timeline.is_none() => {
+                write!(f, " (file {number})")
+            }
             Some(number) => write!(f, " (system {number})"),
             None => Ok(()),
         }
@@ -61,13 +82,28 @@ mod tests {
             database: "/var/lib/crossfade/crossfade.db".into(),
             number: Some("12".into()),
             created: Some(1_795_525_500),
+            timeline: None,
+            started: None,
+        }
+    }
+
+    fn on_postgres() -> SendingPlace {
+        SendingPlace {
+            database: "db.example.com:5432/crossfade".into(),
+            created: None,
+            timeline: Some(1),
+            started: Some(5),
+            ..place()
         }
     }
 
     #[test]
     fn a_place_is_read_as_it_was_stored() {
         assert_eq!(SendingPlace::parse(&place().to_text()), Some(place()));
+        assert_eq!(SendingPlace::parse(&on_postgres().to_text()), Some(on_postgres()));
         assert_eq!(SendingPlace::parse("{}"), None);
+        let earlier = r#"{"public_url":"https://auth.example.com","database":"db:5432/crossfade","number":"12","created":null}"#;
+        assert_eq!(SendingPlace::parse(earlier).unwrap().started, None, "of an earlier version");
     }
 
     #[test]
@@ -88,8 +124,42 @@ mod tests {
     }
 
     #[test]
+    fn another_address_of_the_same_server_is_the_same_place() {
+        let before = on_postgres();
+        let renamed = SendingPlace { database: "192.0.2.1:5432/crossfade".into(), ..before.clone() };
+        assert!(before.is_same(&renamed));
+        let promoted = SendingPlace { timeline: Some(2), started: Some(9), ..renamed.clone() };
+        assert!(before.is_same(&promoted) && !promoted.is_same(&before), "an earlier timeline is a copy");
+        let restarted = SendingPlace { started: Some(9), ..before.clone() };
+        assert!(before.is_same(&restarted), "at the same address");
+    }
+
+    #[test]
+    fn a_copy_of_a_server_at_another_address_is_another_place() {
+        let before = on_postgres();
+        let renamed = SendingPlace { database: "192.0.2.1:5432/crossfade".into(), ..before.clone() };
+        let changed: [fn(&mut SendingPlace); 6] = [
+            |it| it.started = Some(9),
+            |it| it.started = None,
+            |it| it.number = Some("13".into()),
+            |it| it.number = None,
+            |it| it.database.push('2'),
+            |it| it.public_url.push('2'),
+        ];
+        for change in changed {
+            let mut copy = renamed.clone();
+            change(&mut copy);
+            assert!(!before.is_same(&copy), "{copy:?}");
+        }
+        let unknown = SendingPlace { timeline: None, started: None, ..before };
+        assert!(!unknown.is_same(&renamed), "of an earlier version");
+    }
+
+    #[test]
     fn a_place_is_shown_without_what_only_machines_read() {
         let shown = "https://auth.example.com, database /var/lib/crossfade/crossfade.db (file 12)";
         assert_eq!(place().to_string(), shown);
+        let shown = "https://auth.example.com, database db.example.com:5432/crossfade (system 12)";
+        assert_eq!(on_postgres().to_string(), shown);
     }
 }

@@ -39,6 +39,11 @@ impl TimeZone {
         (!zone.is_unknown() && zone.iana_name().is_some()).then_some(Self(zone))
     }
 
+    /// Returns the rules of the zone.
+    pub(crate) fn rules(&self) -> &tz::TimeZone {
+        &self.0
+    }
+
     /// Returns the name of the zone.
     pub fn name(&self) -> &str {
         self.0.iana_name().unwrap_or("UTC")

@@ -20,7 +20,7 @@ pub(crate) async fn show(args: ShowMail) -> Result<(), Failure> {
     }
     match &found.sends_from {
         Some(place) => output::note(&format!("Messages are sent from {place}.")),
-        None => output::note("No server has been started with mail."),
+        None => output::note("No server has been started with mail or webhooks."),
     }
     if let (Some(place), Some(since)) = (&found.held_place, found.held_since) {
         output::note(&format!(

@@ -239,8 +239,9 @@ impl Server {
         }))
     }
 
-    /// Lets running requests finish, flushes and closes.
+    /// Lets running requests and messages under way finish, flushes and closes.
     pub(crate) async fn stop(self) -> Result<(), Failure> {
+        self.worker.end_sending();
         // All at the same time: each waits for its running requests.
         let ended = futures_util::future::try_join_all(self.serving.into_iter().map(Serving::stop)).await;
         self.worker.stop().await;

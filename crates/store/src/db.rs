@@ -17,7 +17,7 @@ mod tx;
 
 pub use examine::{Durability, Integrity};
 pub use fault::Fault;
-pub use identity::ServerId;
+pub use identity::{ServerId, ServerRun};
 pub use pool::Purpose;
 pub(crate) use row::Row;
 pub use row::Value;

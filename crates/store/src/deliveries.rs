@@ -10,7 +10,7 @@ use crossfade_core::{
     ClientId, Timestamp, WebhookId,
     audit::Action,
     environment::Slug,
-    messages::{AbandonedAs, Channel},
+    messages::{AbandonedAs, Channel, Class},
 };
 
 /// Deliveries of one message to write.
@@ -26,6 +26,8 @@ pub struct NewDelivery<'a> {
     pub recipient: &'a str,
     /// What it is about. A second delivery to this recipient with the same cause is not written.
     pub cause: &'a str,
+    /// How soon it must be seen: the most urgent mail is sent first.
+    pub class: Class,
     /// When it was queued.
     pub created_at: Timestamp,
     /// From this time on it is not sent; `None`: it always is.
@@ -129,16 +131,16 @@ macro_rules! logged {
 }
 
 statements! {
-    INSERT = "INSERT INTO deliveries (id, notification_id, channel, recipient, cause, created_at, not_after, next_attempt_at)
-              VALUES ($1, $2, $7, $3, $4, $5, $6, $5) ON CONFLICT (channel, recipient, cause) DO NOTHING";
+    INSERT = "INSERT INTO deliveries (id, notification_id, channel, recipient, cause, urgency, created_at, not_after, next_attempt_at)
+              VALUES ($1, $2, $7, $3, $4, $8, $5, $6, $5) ON CONFLICT (channel, recipient, cause) DO NOTHING";
     DUE = concat!("SELECT id FROM deliveries WHERE channel = $2 AND ", due!("$1"), " LIMIT 1");
     LEASE = concat!("UPDATE deliveries SET leased_by = $2, leased_until = $3, attempts = attempts + 1
-             WHERE id IN (SELECT id FROM deliveries WHERE channel = $5 AND ", due!("$1"), " ORDER BY next_attempt_at, id LIMIT $4)");
+             WHERE id IN (SELECT id FROM deliveries WHERE channel = $5 AND ", due!("$1"), " ORDER BY urgency, next_attempt_at, id LIMIT $4)");
     LEASE_OF = concat!("UPDATE deliveries SET leased_by = $2, leased_until = $3, attempts = attempts + 1
              WHERE id IN (SELECT id FROM deliveries WHERE channel = $5 AND recipient = $6 AND ", due!("$1"), " ORDER BY next_attempt_at, id LIMIT $4)");
     LEASED = concat!("SELECT d.id AS delivery, d.recipient, d.not_after, d.attempts, ", columns!(),
              " FROM deliveries d JOIN notifications n ON n.id = d.notification_id
-             WHERE d.channel = $3 AND ", open!("d."), " AND d.next_attempt_at <= $1 AND d.leased_by = $2 ORDER BY d.next_attempt_at, d.id");
+             WHERE d.channel = $3 AND ", open!("d."), " AND d.next_attempt_at <= $1 AND d.leased_by = $2 ORDER BY d.urgency, d.next_attempt_at, d.id");
     LEASED_OF = concat!("SELECT d.id AS delivery, d.recipient, d.not_after, d.attempts, ", columns!(),
              " FROM deliveries d JOIN notifications n ON n.id = d.notification_id
              WHERE d.channel = $3 AND d.recipient = $4 AND ", open!("d."), " AND d.next_attempt_at <= $1 AND d.leased_by = $2 ORDER BY d.next_attempt_at, d.id");
@@ -204,6 +206,7 @@ impl Tx {
             new.created_at.into(),
             new.not_after.into(),
             new.channel.as_str().into(),
+            (new.class as i64).into(),
         ];
         self.execute(INSERT, args).await.map(drop)
     }
@@ -213,7 +216,7 @@ impl Tx {
         Ok(self.optional(DUE, vec![now.into(), Channel::Mail.as_str().into()]).await?.is_some())
     }
 
-    /// Leases mail that is due until `until`, the longest due first, at most `limit`. `lease` must be new: only
+    /// Leases mail that is due until `until`, the most urgent and the longest due first, at most `limit`. `lease` must be new: only
     /// its holder can say what became of them.
     pub async fn lease_mail(
         &mut self,
@@ -228,7 +231,8 @@ impl Tx {
         self.rows(LEASED, args).await?.iter().map(delivery).collect()
     }
 
-    /// Leases deliveries of a webhook that are due, as [`Tx::lease_mail`] does.
+    /// Leases deliveries of a webhook that are due, as [`Tx::lease_mail`] does, the longest due first: receivers ignore a
+    /// message that a later one about the registration has overtaken.
     pub async fn lease_deliveries_of(
         &mut self,
         webhook: &WebhookId,

@@ -53,7 +53,7 @@ pub use checks::{SealedAnswer, Trail, ValidSecrets};
 pub use clients::{Client, ClientFilter, Place, Registration};
 pub use counts::RegisteredCount;
 pub use db::{
-    Db, Durability, Fault, Holder, Integrity, Location, Purpose, ServeLock, ServerId, StoreError,
+    Db, Durability, Fault, Holder, Integrity, Location, Purpose, ServeLock, ServerId, ServerRun, StoreError,
     TRACE_STATEMENTS, Tx, Value,
 };
 pub use deliveries::{Attempt, Delivery, DeliveryQueue, LoggedDelivery, NewDelivery};

@@ -13,6 +13,7 @@ statements! {
     ZONE = "SELECT time_zone FROM users WHERE id = $1";
     ZONES_OF = "SELECT u.email, u.time_zone FROM users u JOIN (VALUES {rows:1}) AS v ON u.email = v.column1
                 WHERE u.deleted_at IS NULL AND u.time_zone IS NOT NULL";
+    ZONES = "SELECT DISTINCT time_zone FROM users WHERE time_zone IS NOT NULL AND deleted_at IS NULL ORDER BY time_zone";
     SET_ZONE = "UPDATE users SET time_zone = $2, version = version + 1 WHERE id = $1";
     TOUCH_CLIENT = "UPDATE clients SET version = version + 1 WHERE id = $1";
 }
@@ -88,6 +89,11 @@ impl Tx {
         let keys: Vec<_> = addresses.iter().map(|address| vec![(*address).into()]).collect();
         let rows = self.look_up(ZONES_OF, &keys).await?;
         rows.iter().map(|row| Ok((row.text("email")?, row.text("time_zone")?))).collect()
+    }
+
+    /// Returns the names of the time zones that anybody has set.
+    pub async fn time_zones(&mut self) -> Result<Vec<String>, StoreError> {
+        self.rows(ZONES, vec![]).await?.iter().map(|row| row.text("time_zone")).collect()
     }
 
     /// Sets a person's time zone, and increases the version of the account.

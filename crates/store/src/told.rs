@@ -7,6 +7,7 @@ statements! {
     TELL = "INSERT INTO told (cause, told_at, subject) VALUES ($1, $2, $3) ON CONFLICT (cause) DO NOTHING";
     AGAIN = "UPDATE told SET told_at = $2, subject = $3 WHERE cause = $1";
     ANY = "SELECT cause FROM told WHERE cause = $1";
+    SINCE = "SELECT cause FROM told WHERE subject = $1 AND told_at > $2 ORDER BY cause";
     COUNT = "SELECT CAST(COUNT(*) AS BIGINT) AS told FROM told WHERE subject = $1 AND told_at > $2";
     FORGET = "DELETE FROM told WHERE told_at < $1";
     FORGET_ABOUT = "DELETE FROM told WHERE subject = $1 AND told_at < $2";
@@ -44,6 +45,12 @@ impl Tx {
     /// Whether this was told.
     pub async fn is_told(&mut self, cause: &str) -> Result<bool, StoreError> {
         Ok(self.optional(ANY, vec![cause.into()]).await?.is_some())
+    }
+
+    /// Returns the causes that were told about a subject after `since`.
+    pub async fn told_about(&mut self, subject: &str, since: Timestamp) -> Result<Vec<String>, StoreError> {
+        let rows = self.rows(SINCE, vec![subject.into(), since.into()]).await?;
+        rows.iter().map(|row| row.text("cause")).collect()
     }
 
     /// Returns how many causes were told about a subject after `since`.

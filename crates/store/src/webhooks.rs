@@ -117,6 +117,7 @@ statements! {
              JOIN (SELECT recipient, MIN(next_attempt_at) AS due_at FROM deliveries WHERE channel = $1 AND sent_at IS NULL AND abandoned_at IS NULL
                    AND next_attempt_at <= $2 AND (leased_until IS NULL OR leased_until <= $2) GROUP BY recipient) d ON d.recipient = w.id
              WHERE w.disabled_at IS NULL ORDER BY d.due_at, w.id";
+    ANY = "SELECT id FROM webhooks WHERE disabled_at IS NULL LIMIT 1";
     ENABLED_VERSION = "SELECT version FROM webhooks WHERE id = $1 AND disabled_at IS NULL";
 }
 
@@ -314,6 +315,11 @@ impl Tx {
             .await?
             .map(|row| row.int("version"))
             .transpose()
+    }
+
+    /// Whether any webhook is enabled.
+    pub async fn has_webhooks(&mut self) -> Result<bool, StoreError> {
+        Ok(self.optional(ANY, vec![]).await?.is_some())
     }
 
     /// Returns the webhooks that have deliveries which are due and not leased, the longest due first.

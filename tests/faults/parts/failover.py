@@ -29,11 +29,15 @@ def play(checks, arguments):
         server = Instance(arguments.binary, directory, url)
         server.directory, server.database_url = pathlib.Path(directory), url
         stack.callback(server.stop)
+        server.environment |= {
+            "CROSSFADE_SMTP_URL": "smtp://127.0.0.1:9", "CROSSFADE_MAIL_FROM": "Crossfade <crossfade@example.com>",
+        }
         server.start()
         restart(checks, primary, server)
         own_session(checks, primary, server)
         elsewhere(checks, primary, server)
-        standby(checks, stack, primary, proxy, server)
+        follower = standby(checks, stack, primary, proxy, server)
+        another_address(checks, follower, server)
         stolen(checks, server)
 
 
@@ -213,6 +217,21 @@ def standby(checks, stack, primary, proxy, server):
         doctor = subprocess.run([server.binary, "doctor", *server.place], env=server.environment, capture_output=True,
                                 text=True, timeout=60).stdout
         require("warn  changes_lost" in doctor, doctor)
+    return follower
+
+
+def another_address(checks, follower, server):
+    """Neither the failover nor another address of the same server holds messages."""
+    public_url, own = server.url, follower.url("crossfade")
+    server.stop()
+    server.place = [own if word == server.database_url else word for word in server.place]
+    server.database_url = own
+    server.environment |= {"CROSSFADE_PUBLIC_URL": public_url}
+    server.start_again()
+    with check(checks, "a failover and another address hold no mail"):
+        require(own in server.place, f"{server.place}")
+        metrics = requests.get(f"{server.url}/metrics", timeout=30).text
+        require("crossfade_mail_held 0\n" in metrics, server.log.read_text()[-1000:])
 
 
 def stolen(checks, server):

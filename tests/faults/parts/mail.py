@@ -1,5 +1,6 @@
 """Mail over STARTTLS with a password, read back from a mail server that is not ours: aiosmtpd."""
 
+import asyncio
 import contextlib
 import email
 import email.policy
@@ -26,11 +27,15 @@ CREDENTIAL = re.compile(r"crossfade_(live|test|api|session|link|device)_[0-9A-Za
 NAMES = ["é" * 200, "صندوق الدفع", "תשלומים", "\"Quotes\" <b>&amp; 'more'", "Billing: Bcc, eve"]
 
 
+# How long the server takes to examine a message to a recipient whose address says that it is slow.
+SLOW_SECONDS = 6
+
+
 class Mailbox:
     """What the server has taken. It refuses the recipients whose address says so."""
 
     def __init__(self):
-        self.taken, self.sessions = [], []
+        self.taken, self.sessions, self.begun = [], [], []
 
     async def handle_RCPT(self, server, session, envelope, address, options):
         for code in ("550", "451"):
@@ -40,6 +45,9 @@ class Mailbox:
         return "250 OK"
 
     async def handle_DATA(self, server, session, envelope):
+        self.begun += envelope.rcpt_tos
+        if envelope.rcpt_tos[0].startswith("slow"):
+            await asyncio.sleep(SLOW_SECONDS)
         self.sessions.append(session)
         self.taken.append((envelope.rcpt_tos, email.message_from_bytes(envelope.content, policy=email.policy.default)))
         return "250 taken"
@@ -92,13 +100,15 @@ def play(checks, arguments):
         _refused_password(checks, server, password)
         _delivered(checks, server, mailbox)
         _refused(checks, server, mailbox)
+        _slow(checks, server, mailbox)
+        _stopped(checks, server, mailbox)
         _names(checks, server, mailbox)
         _people(checks, server, mailbox)
         _alarms(checks, server, mailbox)
         _deferred(checks, server)
         _copied(checks, server, directory / "copy")
         _canary(checks, server, mailbox)
-        _untrusted(checks, server, pair)
+        _untrusted(checks, server, pair, directory)
 
 
 def own(server, *owners):
@@ -160,6 +170,40 @@ def _refused(checks, server, mailbox):
     holds(checks, server.metric("crossfade_mail_refused_total") >= 1, "a metric counts refusals")
     _, sentence = server.doctor()["mail"]
     holds(checks, "could not be delivered" in sentence, "doctor says that a message was lost", sentence)
+
+
+def _begins(server, mailbox, checks, address):
+    server.eventually(checks, lambda: require(address in mailbox.begun, str(mailbox.begun[-5:])), f"a message to {address} begins")
+
+
+def _slow(checks, server, mailbox):
+    """What is queued while a message is under way does not wait for it."""
+    own(server, "slow@example.com")
+    _begins(server, mailbox, checks, "slow@example.com")
+    own(server, "quick@example.com")
+    server.eventually(
+        checks, lambda: require(mailbox.to("quick@example.com"), "nothing"), "others arrive while one is slow", seconds=SLOW_SECONDS)
+    holds(checks, not mailbox.to("slow@example.com"), "before the slow one")
+    server.eventually(checks, lambda: require(server.metric("crossfade_mail_queued") == 0, "it waits"), "the slow one is taken, too")
+
+
+def _stopped(checks, server, mailbox):
+    """A planned stop cuts no dialog, so the message comes once."""
+    own(server, "slow-stop@example.com")
+    _begins(server, mailbox, checks, "slow-stop@example.com")
+    begun = time.monotonic()
+    server.stop()
+    took = time.monotonic() - begun
+    holds(checks, took < 2 * SLOW_SECONDS, "a stop waits for the dialog, and for no more", f"{took:.1f} s")
+    holds(checks, len(mailbox.to("slow-stop@example.com")) == 1, "the message was taken before the stop")
+    # On another port it would be in another place, and send nothing.
+    server.environment["CROSSFADE_PUBLIC_URL"] = server.environment.get("CROSSFADE_PUBLIC_URL", server.url)
+    server.start_again()
+    holds(checks, server.metric("crossfade_mail_queued") == 0, "its result was stored")
+    own(server, "after-stop@example.com")
+    server.eventually(checks, lambda: require(mailbox.to("after-stop@example.com"), "nothing"), "the next process sends the next")
+    messages = mailbox.to("slow-stop@example.com")
+    holds(checks, sorted(one["Subject"] for one in messages) == sorted({one["Subject"] for one in messages}), "each came once")
 
 
 def _names(checks, server, mailbox):
@@ -299,7 +343,12 @@ def _deferred(checks, server):
     )
 
 
-def _untrusted(checks, server, pair):
+def _untrusted(checks, server, pair, directory):
+    system = directory / "system.pem"
+    shutil.copy(pair.certificate, system)
     pair.make()  # another certificate, in the file of trusted ones alone
     _, sentence = server.doctor()["mail"]
     holds(checks, "certificate" in sentence, "a certificate that does not fit is refused", sentence)
+    server.environment["SSL_CERT_FILE"] = str(system)
+    _, sentence = server.doctor()["mail"]
+    holds(checks, "takes mail" in sentence, "the authorities of the system count beside those of the file", sentence)

@@ -50,6 +50,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server.taken.append((dict(self.headers), body))
         if server.manner == "dead":
             time.sleep(30)
+        elif server.manner == "slow":
+            time.sleep(6)
+            self.answer(204)
         elif server.manner == "redirecting":
             self.answer(302, {"location": server.other.url})
         elif server.manner == "gone":
@@ -95,6 +98,7 @@ def play(checks, arguments):
         server.start()
         server.create_client()
         _signed(checks, server, Receiver(pair=pair))
+        _stopped(checks, server)
         _manners(checks, server)
         _inside(checks, server)
 
@@ -199,6 +203,22 @@ def _manners(checks, server):
         server.api("DELETE", f"/webhooks/{webhook['id']}")
 
 
+def _stopped(checks, server):
+    """A planned stop cuts no delivery, so it comes once."""
+    slow = Receiver("slow")
+    webhook = hook(server, slow)
+    server.changes(checks, "a slow receiver")
+    server.eventually(checks, arrived(slow), "a slow receiver gets its delivery")
+    server.stop()
+    # On another port it would be in another place, and send nothing.
+    server.environment["CROSSFADE_PUBLIC_URL"] = server.url
+    server.start_again()
+    [delivery] = server.api("GET", f"/webhooks/{webhook['id']}/deliveries")["items"]
+    found = (delivery["status"], delivery["attempts"], len(slow.taken))
+    holds(checks, found == ("sent", 1, 1), "a stop waits for the answer, and stores it", str(found))
+    server.api("DELETE", f"/webhooks/{webhook['id']}")
+
+
 def _inside(checks, server):
     """Without the setting, nothing of this machine is asked, by address or by name."""
     receiver = Receiver("inside")
@@ -206,7 +226,6 @@ def _inside(checks, server):
     webhook = hook(server, receiver)
     server.stop()
     # On another port it would be in another place, and send nothing.
-    server.environment["CROSSFADE_PUBLIC_URL"] = server.url
     server.environment["CROSSFADE_OUTBOUND_PRIVATE_NETWORKS"] = "10.255.0.0/16"
     server.start_again()
     server.api("POST", f"/webhooks/{webhook['id']}/test", {})

@@ -33,18 +33,18 @@ pub(super) async fn mail(
     tried: Option<&Tried<'_>>,
     now: Timestamp,
 ) -> Result<Check, StoreError> {
-    let Some(Tried { mailer, said }) = tried else {
-        let sentence = "Mail is not set up, so owners are not notified of rotations and deadlines.";
-        return Ok(Check::ok(NAME, sentence));
-    };
     if let Some(SendingPlaceRow { place, held: Some((held, since)) }) = tx.sending_place().await? {
         let sentence = format!(
-            "No mail has been sent since {}, because the database is in another place ({held}) than before ({place}).",
+            "No mail and nothing to webhooks has been sent since {}, because the database is in another place ({held}) than before ({place}).",
             shown(since)
         );
         let mend = "If this is a copy, leave it so. After a move, run crossfade mail release --reason moved.";
         return Ok(Check::warn(NAME, sentence, mend));
     }
+    let Some(Tried { mailer, said }) = tried else {
+        let sentence = "Mail is not set up, so owners are not notified of rotations and deadlines.";
+        return Ok(Check::ok(NAME, sentence));
+    };
     let (queue, lost) = (
         tx.delivery_queue(Channel::Mail).await?,
         tx.lost_deliveries(Channel::Mail, now.before(LOOKED_BACK)).await?,

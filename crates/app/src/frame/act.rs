@@ -12,7 +12,7 @@ use crossfade_core::{
     audit::Event,
     base62,
     environment::Slug,
-    messages::{Channel, Kind, OffFor, cause, is_off, not_after},
+    messages::{Channel, Class, Kind, OffFor, cause, is_off, not_after},
     owners::managers_of,
     webhook::{Choice, RESOLVES, WebhookFormat},
 };
@@ -230,7 +230,7 @@ impl<'a> Act<'a> {
         let mails = people.into_iter().map(|recipient| (Channel::Mail, recipient));
         let posts = webhooks.iter().map(|webhook| (Channel::Webhook, webhook.as_str()));
         let recipients: Vec<_> = mails.chain(posts).collect();
-        self.queue(random, &notification, &recipients, (&cause, not_after)).await
+        self.queue(random, &notification, &recipients, (Class::of(event), &cause, not_after)).await
     }
 
     /// Queues a message to PagerDuty alone that the incident of this subject, about a client that is deleted, is over.
@@ -256,7 +256,7 @@ impl<'a> Act<'a> {
         let notification = self.message(random, event, client, Some(environment), details);
         self.tx.insert_notification(&notification).await?;
         let recipients: Vec<_> = told.iter().map(|webhook| (Channel::Webhook, webhook.as_str())).collect();
-        self.queue(random, &notification, &recipients, (&notification.id, None)).await
+        self.queue(random, &notification, &recipients, (Class::Today, &notification.id, None)).await
     }
 
     /// Returns a message about a client to nobody.
@@ -291,7 +291,7 @@ impl<'a> Act<'a> {
         random: &dyn Random,
         notification: &Notification,
         recipients: &[(Channel, &str)],
-        (cause, not_after): (&str, Option<Timestamp>),
+        (class, cause, not_after): (Class, &str, Option<Timestamp>),
     ) -> Result<(), Error> {
         for (channel, recipient) in recipients {
             let delivery = NewDelivery {
@@ -300,6 +300,7 @@ impl<'a> Act<'a> {
                 channel: *channel,
                 recipient,
                 cause,
+                class,
                 created_at: self.now,
                 not_after,
             };

@@ -85,7 +85,8 @@ impl Node {
                 (state, Some(contents))
             }
         };
-        let system_id = *self.system_id.lock().unwrap_or_else(PoisonError::into_inner);
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let system_id = server.map(|server| server.id.system);
         let plan = judge(&history, &state, system_id);
         if !matches!(plan, Plan::Stay | Plan::Continue) {
             tracing::warn!(?plan, end_seq = history.end_seq, "the history of the database is settled");

@@ -1,24 +1,27 @@
 //! The weekly digest of each owner: secrets that are overdue or due for rotation, new secrets that were first used,
-//! secrets that were revealed, and for managers of the platform the clients without owners. Written once for each ISO week
-//! and recipient. Nobody gets a digest without content.
+//! secrets that were revealed, for managers of the platform the clients without owners, and webhooks that fail for those who
+//! manage them. Written once for each ISO week and recipient, on Monday morning in the recipient's time zone. Nobody gets a
+//! digest without content.
 
 use crate::{
     app::App,
     error::Error,
     frame::{act::message_id, entry::About},
+    webhooks::disabling::{client_of, managers_of},
 };
 use crossfade_core::{
-    ClientId, SecretId, Timestamp,
+    ClientId, SecretId, TimeZone, Timestamp,
     audit::{Actor, Event},
     environment::Slug,
-    messages::{DueDigest, due_digest},
+    messages::{Class, due_digest},
     rotation::{due_at, is_overdue},
+    webhook::DisabledAs,
 };
 use crossfade_store::{Notification, Tx, WeeklyPlace};
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeMap,
-    sync::{MutexGuard, PoisonError},
+    collections::{BTreeMap, HashMap},
+    sync::PoisonError,
     time::Duration,
 };
 
@@ -30,6 +33,12 @@ const WEEK: Duration = Duration::from_secs(7 * 86_400);
 const MAX_LINES: usize = 20;
 /// Subject of what is known about digests that were queued.
 pub(crate) const DIGEST: &str = "digest";
+/// Subject of digests that became due by a change of a recipient's time zone.
+pub(crate) const DIGEST_MOVED: &str = "digest_moved";
+/// Time zone of recipients who have set none, and of groups.
+const NO_ZONE: &str = "UTC";
+/// Number of recipients whose time zones are read at a time.
+const ZONES_READ_AT_ONCE: usize = 500;
 /// Number of secrets read at a time.
 const PAGE: i64 = 1000;
 /// Maximum number of registrations with revealed secrets that are looked at.
@@ -69,6 +78,7 @@ struct Digest {
     first_used: List,
     revealed: List,
     ownerless: List,
+    webhooks: List,
 }
 
 impl Digest {
@@ -79,6 +89,7 @@ impl Digest {
             "first_used": self.first_used.into_json(),
             "revealed": self.revealed.into_json(),
             "ownerless": self.ownerless.into_json(),
+            "webhooks": self.webhooks.into_json(),
         })
     }
 }
@@ -97,63 +108,130 @@ fn line_at(place: &WeeklyPlace, fact: &str, value: impl serde::Serialize) -> Val
     line
 }
 
-/// Digests of a week that are still to be queued. After a restart they are collected again.
-pub(crate) struct PendingDigests {
-    week: String,
-    /// Number of all digests of the week.
-    number: u64,
-    rest: Vec<(String, Digest)>,
+/// Returns the cause of the digest of a recipient.
+fn cause_of(week: &str, recipient: &str) -> String {
+    format!("{DIGEST} {week} {recipient}")
 }
 
-impl PendingDigests {
-    fn new(week: &str, digests: Digests) -> Self {
-        Self { week: week.to_owned(), number: digests.len() as u64, rest: digests.into_iter().collect() }
+/// Returns the cause of all digests in a time zone.
+fn cause_in(week: &str, zone: &str) -> String {
+    format!("{DIGEST} {week} in {zone}")
+}
+
+/// Returns the cause of a digest that became due by a change of the time zone.
+pub(crate) fn moved_cause(week: &str, recipient: &str) -> String {
+    format!("{DIGEST_MOVED} {week} {recipient}")
+}
+
+/// Digests that are due, with their weeks.
+#[derive(Default)]
+struct Due {
+    /// Of all recipients in a time zone.
+    zones: BTreeMap<String, String>,
+    /// Of recipients who moved to a time zone where the digests were queued before.
+    moved: BTreeMap<String, String>,
+}
+
+impl Due {
+    fn week_of(&self, recipient: &str, zone: &str) -> Option<&String> {
+        self.zones.get(zone).or_else(|| self.moved.get(recipient))
     }
 }
 
+/// Digests that are still to be queued. After a restart they are collected again.
+pub(crate) struct PendingDigests {
+    due: Due,
+    /// Number of digests by their week.
+    numbers: BTreeMap<String, u64>,
+    /// Week, recipient and digest.
+    rest: Vec<(String, String, Digest)>,
+}
+
 impl App {
-    /// Queues the digests of this week, if they are due and were not queued before. After a stop of several weeks only the
-    /// last ones are queued.
+    /// Queues the digests that are due and were not queued before. After a stop of several weeks only the last ones are
+    /// queued.
     pub(crate) async fn queue_digests(&self) -> Result<(), Error> {
         if self.sending.mailer.is_none() {
             return Ok(());
         }
-        let Some(DueDigest { week, .. }) = due_digest(self.clock.now()) else { return Ok(()) };
-        let cause = format!("digest {week}");
-        if self.digests_queued.lock().unwrap_or_else(PoisonError::into_inner).as_ref() == Some(&week) {
+        let begun = self.digests_pending.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut pending = match begun {
+            Some(pending) => pending,
+            None => match self.due_digests().await? {
+                due if due.zones.is_empty() && due.moved.is_empty() => return Ok(()),
+                due => self.pending_digests(due).await?,
+            },
+        };
+        let rest = pending.rest.split_off(pending.rest.len().min(WRITTEN_AT_ONCE));
+        let batch = std::mem::replace(&mut pending.rest, rest);
+        // One batch in each run of the jobs, behind changes of people.
+        let _turn = self.node.background_turn().await;
+        self.write_digests(batch).await?;
+        if !pending.rest.is_empty() {
+            *self.digests_pending.lock().unwrap_or_else(PoisonError::into_inner) = Some(pending);
             return Ok(());
         }
-        let begun = self.pending_digests().take().filter(|pending| pending.week == week);
-        if begun.is_some() || !self.read(async |tx| Ok(tx.is_told(&cause).await?)).await? {
-            let mut pending = match begun {
-                Some(pending) => pending,
-                None => PendingDigests::new(&week, self.collect_digests().await?),
-            };
-            let rest = pending.rest.split_off(pending.rest.len().min(WRITTEN_AT_ONCE));
-            let batch = std::mem::replace(&mut pending.rest, rest);
-            // One batch in each run of the jobs, behind changes of people.
-            let _turn = self.node.background_turn().await;
-            self.write_digests(&week, batch).await?;
-            let number = pending.number;
-            if !pending.rest.is_empty() {
-                *self.pending_digests() = Some(pending);
-                return Ok(());
+        self.change_as(Actor::machine("serve"), async |act| {
+            for (zone, week) in &pending.due.zones {
+                act.tx.tell_once_about(DIGEST, &cause_in(week, zone), act.now).await?;
             }
-            self.change_as(Actor::machine("serve"), async |act| {
-                if act.tx.tell_once(&cause, act.now).await? && number > 0 {
-                    let event = Event::DigestsQueued { week: week.clone(), recipients: number };
-                    act.audit(&event, About::default()).await?;
-                }
-                Ok(())
-            })
-            .await?;
-        }
-        *self.digests_queued.lock().unwrap_or_else(PoisonError::into_inner) = Some(week);
-        Ok(())
+            // Also those without content, so that nothing is written for them later in the week.
+            for (recipient, week) in &pending.due.moved {
+                act.tx.tell_once_about(DIGEST, &cause_of(week, recipient), act.now).await?;
+            }
+            for (week, recipients) in pending.numbers {
+                act.audit(&Event::DigestsQueued { week, recipients }, About::default()).await?;
+            }
+            Ok(())
+        })
+        .await
     }
 
-    fn pending_digests(&self) -> MutexGuard<'_, Option<PendingDigests>> {
-        self.digests_pending.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns for which time zones digests are due, and for whom because they moved to another one.
+    async fn due_digests(&self) -> Result<Due, Error> {
+        let now = self.clock.now();
+        let week_in = |zone: &str| Some(due_digest(now, &TimeZone::from_stored(zone))?.week);
+        self.read(async |tx| {
+            let mut due = Due::default();
+            let mut zones = tx.time_zones().await?;
+            zones.push(NO_ZONE.to_owned());
+            for zone in zones {
+                let Some(week) = week_in(&zone) else { continue };
+                if !tx.is_told(&cause_in(&week, &zone)).await? {
+                    due.zones.insert(zone, week);
+                }
+            }
+            for cause in tx.told_about(DIGEST_MOVED, now.before(WEEK)).await? {
+                let mut words = cause.splitn(3, ' ').skip(1);
+                let (Some(week), Some(recipient)) = (words.next(), words.next()) else { continue };
+                let zones = tx.time_zones_at(&[recipient]).await?;
+                let zone = zones.get(recipient).map_or(NO_ZONE, String::as_str);
+                // Whoever has moved again may have to wait.
+                if week_in(zone).as_deref() == Some(week) && !tx.is_told(&cause_of(week, recipient)).await? {
+                    due.moved.insert(recipient.to_owned(), week.to_owned());
+                }
+            }
+            Ok(due)
+        })
+        .await
+    }
+
+    /// Collects the digests that are due.
+    async fn pending_digests(&self, due: Due) -> Result<PendingDigests, Error> {
+        let digests = self.collect_digests().await?;
+        let recipients: Vec<&str> = digests.keys().map(String::as_str).collect();
+        let mut zones = HashMap::new();
+        for recipients in recipients.chunks(ZONES_READ_AT_ONCE) {
+            zones.extend(self.read(async |tx| Ok(tx.time_zones_at(recipients).await?)).await?);
+        }
+        let (mut numbers, mut rest) = (BTreeMap::new(), Vec::new());
+        for (recipient, digest) in digests {
+            let zone = zones.get(&recipient).map_or(NO_ZONE, String::as_str);
+            let Some(week) = due.week_of(&recipient, zone).cloned() else { continue };
+            *numbers.entry(week.clone()).or_default() += 1;
+            rest.push((week, recipient, digest));
+        }
+        Ok(PendingDigests { due, numbers, rest })
     }
 
     /// Reads what there is to say, in pages.
@@ -192,18 +270,15 @@ impl App {
         Ok(digests)
     }
 
-    async fn write_digests(&self, week: &str, digests: Vec<(String, Digest)>) -> Result<(), Error> {
+    async fn write_digests(&self, digests: Vec<(String, String, Digest)>) -> Result<(), Error> {
         self.change_as(Actor::machine("serve"), async |act| {
-            let event = Event::DigestsQueued { week: week.to_owned(), recipients: 1 };
-            let recipients = digests.iter().map(|(recipient, _)| recipient.clone()).collect();
+            let event = Event::DigestsQueued { week: String::new(), recipients: 1 };
+            let recipients = digests.iter().map(|(_, recipient, _)| recipient.clone()).collect();
             let wanted = act.wanted_by(&event, recipients).await?;
-            for (recipient, digest) in digests {
-                if !wanted.contains(&recipient) {
-                    continue;
-                }
-                let cause = format!("digest {week}");
-                let told = format!("{cause} {recipient}");
-                if !act.tx.tell_once_about(DIGEST, &told, act.now).await? {
+            for (week, recipient, digest) in digests {
+                if !wanted.contains(&recipient)
+                    || !act.tx.tell_once_about(DIGEST, &cause_of(&week, &recipient), act.now).await?
+                {
                     continue;
                 }
                 let mut details = digest.into_json();
@@ -223,7 +298,9 @@ impl App {
                     reason: None,
                     details,
                 };
-                act.queue_mail(self.random.as_ref(), &notification, &cause, None).await?;
+                let cause = format!("{DIGEST} {week}");
+                let random = self.random.as_ref();
+                act.queue_mail(random, &notification, (Class::of(&event), &cause, None)).await?;
             }
             Ok(())
         })
@@ -231,7 +308,8 @@ impl App {
     }
 }
 
-/// Adds revealed secrets for the owners, and clients without owners for those who manage the platform.
+/// Adds revealed secrets for the owners, webhooks that fail for those who manage them, and clients without owners for those
+/// who manage the platform.
 async fn add_rest(tx: &mut Tx, digests: &mut Digests, now: Timestamp) -> Result<(), Error> {
     for (place, times) in tx.weekly_reveals(now.before(WEEK), MAX_REVEALED).await? {
         for owner in &place.owners {
@@ -239,6 +317,7 @@ async fn add_rest(tx: &mut Tx, digests: &mut Digests, now: Timestamp) -> Result<
             digest.revealed.add(-times, line_at(&place, "times", times));
         }
     }
+    add_webhooks(tx, digests).await?;
     let number = tx.clients_without_owners().await?;
     if number == 0 {
         return Ok(());
@@ -250,6 +329,26 @@ async fn add_rest(tx: &mut Tx, digests: &mut Digests, now: Timestamp) -> Result<
             list.add(0, line(client, name, None));
         }
         list.count = list.count.max(usize::try_from(number).unwrap_or(usize::MAX));
+    }
+    Ok(())
+}
+
+/// Adds webhooks whose receiver fails, and those that were disabled because of it.
+async fn add_webhooks(tx: &mut Tx, digests: &mut Digests) -> Result<(), Error> {
+    for webhook in tx.all_webhooks().await?.into_iter().flatten() {
+        let (what, since) = match (webhook.disabled, webhook.failing) {
+            (Some((at, DisabledAs::Gone | DisabledAs::Failing)), _) => ("disabled", at),
+            (None, Some(failing)) => ("failing", failing.since),
+            _ => continue,
+        };
+        let client = client_of(tx, &webhook).await?;
+        if webhook.client_id.is_some() && client.is_none() {
+            continue;
+        }
+        for manager in managers_of(tx, &webhook, client.as_ref()).await? {
+            let line = json!({"webhook_id": webhook.id, "webhook": webhook.name.to_string(), "what": what, "at": since});
+            digests.entry(manager).or_default().webhooks.add(since.as_micros(), line);
+        }
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use crate::{
 };
 use crossfade_core::{
     audit::{Actor, Event},
-    messages::{COUNTED_FOR, day, is_told, presented_cause},
+    messages::{COUNTED_FOR, Class, day, is_told, presented_cause},
 };
 use crossfade_store::Notification;
 
@@ -89,7 +89,7 @@ impl App {
                 details: event.details(),
             };
             let cause = format!("evidence {since}");
-            act.queue_mail(self.random.as_ref(), &notification, &cause, None).await
+            act.queue_mail(self.random.as_ref(), &notification, (Class::of(&event), &cause, None)).await
         })
         .await?;
         self.node.evidence_outage().told(until);

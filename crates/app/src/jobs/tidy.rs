@@ -7,7 +7,7 @@ use crate::{
         entry::About,
         idempotency::{ANSWERS_REMEMBERED, VALUES_REMEMBERED},
     },
-    jobs::queue_digests::DIGEST,
+    jobs::queue_digests::{DIGEST, DIGEST_MOVED},
 };
 use crossfade_core::{
     Timestamp,
@@ -85,7 +85,9 @@ impl App {
             tx.delete_webhooks_of_deleted_clients().await?;
             tx.tidy_message_links(now).await?;
             tx.forget_told(now.before(TOLD_LIVES)).await?;
-            tx.forget_told_about(DIGEST, now.before(DIGESTS_LIVE)).await?;
+            for subject in [DIGEST, DIGEST_MOVED] {
+                tx.forget_told_about(subject, now.before(DIGESTS_LIVE)).await?;
+            }
             tx.delete_notifications(now.before(NOTIFICATIONS_LIVE)).await?;
             tx.trim_changes(applied.saturating_sub(CHANGES_KEPT)).await?;
             if let Some(journal) = &self.node.journal {

@@ -26,6 +26,7 @@ const SHIP_WITHIN: Duration = Duration::from_secs(2);
 
 /// The background task of a serving process.
 pub struct Worker {
+    app: Arc<App>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -34,21 +35,27 @@ impl Worker {
     /// Starts the worker.
     pub fn start(app: Arc<App>) -> Self {
         let (stop, stopped) = watch::channel(false);
+        let working = app.clone();
         #[expect(clippy::disallowed_methods, reason = "this is the worker")]
         let task = tokio::spawn(async move {
             tokio::select! {
                 () = beats(&app) => {}
                 () = watch_clock(&app) => {}
                 () = app.ship_trail() => {}
-                () = app.send_messages() => {}
-                () = run(app.clone(), stopped) => {}
+                () = work(&app, stopped) => {}
             }
         });
-        Self { stop, task }
+        Self { app: working, stop, task }
     }
 
-    /// Stops the worker after one last flush.
+    /// Lets no further message be sent. Those under way can end while running requests do.
+    pub fn end_sending(&self) {
+        self.app.end_sending();
+    }
+
+    /// Stops the worker after one last flush, and after the messages that are under way.
     pub async fn stop(self) {
+        self.end_sending();
         let _ = self.stop.send(true);
         if let Err(error) = self.task.await {
             tracing::error!(%error, "the worker stopped with an error");
@@ -73,7 +80,25 @@ async fn watch_clock(app: &App) {
     }
 }
 
-async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
+/// Works until it is stopped, and writes what is left then.
+async fn work(app: &Arc<App>, stopped: watch::Receiver<bool>) {
+    tokio::join!(app.send_messages(), run(app, stopped));
+    if let Err(error) = app.write_grouped_refusals(true).await {
+        tracing::error!(%error, "cannot write grouped refusals to the audit trail");
+    }
+    if let Err(error) = app.node.end_recording().await {
+        tracing::error!(%error, "cannot write the final evidence");
+    }
+    if let Err(error) = app.sign_checkpoint(true).await {
+        tracing::error!(%error, "cannot sign the end of the audit trail");
+    }
+    // What is not shipped now is shipped after the next start.
+    let _ = tokio::time::timeout(SHIP_WITHIN, app.ship_trail_once()).await;
+    app.sending.close().await;
+}
+
+/// Runs jobs until the worker is stopped, with a last flush then.
+async fn run(app: &Arc<App>, mut stopped: watch::Receiver<bool>) {
     let (mut ticks, mut pause) = (0u32, FLUSH_EVERY);
     loop {
         let stop = tokio::select! {
@@ -89,18 +114,6 @@ async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
             tracing::error!(%error, "a background job failed and will be retried");
         }
         if stop {
-            if let Err(error) = app.write_grouped_refusals(true).await {
-                tracing::error!(%error, "cannot write grouped refusals to the audit trail");
-            }
-            if let Err(error) = app.node.end_recording().await {
-                tracing::error!(%error, "cannot write the final evidence");
-            }
-            if let Err(error) = app.sign_checkpoint(true).await {
-                tracing::error!(%error, "cannot sign the end of the audit trail");
-            }
-            // What is not shipped now is shipped after the next start.
-            let _ = tokio::time::timeout(SHIP_WITHIN, app.ship_trail_once()).await;
-            app.sending.close().await;
             return;
         }
         pause = (begun.elapsed() * PAUSE).clamp(FLUSH_EVERY, FLUSH_WITHIN);

@@ -15,7 +15,7 @@ use crossfade_core::{
     Timestamp,
     address::wide_network,
     audit::{Event, GrantFacts},
-    messages::Channel,
+    messages::{Channel, Class},
     roles::{Object, Permission},
     text,
 };
@@ -86,7 +86,7 @@ impl Act<'_> {
             reason: None,
             details,
         };
-        self.queue_mail(random, &notification, &notification.id, not_after).await?;
+        self.queue_mail(random, &notification, (Class::of(event), &notification.id, not_after)).await?;
         Ok(Some(notification.id))
     }
 
@@ -95,8 +95,7 @@ impl Act<'_> {
         &mut self,
         random: &dyn crossfade_core::Random,
         notification: &Notification,
-        cause: &str,
-        not_after: Option<Timestamp>,
+        (class, cause, not_after): (Class, &str, Option<Timestamp>),
     ) -> Result<(), Error> {
         self.tx.insert_notification(notification).await?;
         for recipient in &notification.recipients {
@@ -106,6 +105,7 @@ impl Act<'_> {
                 channel: Channel::Mail,
                 recipient,
                 cause,
+                class,
                 created_at: self.now,
                 not_after,
             };

@@ -26,11 +26,14 @@ use std::sync::PoisonError;
 
 impl Repeatable for MailReleased {}
 
+/// Reason in the trail of a hold that ends without anybody.
+const BACK: &str = "The database is where it was before.";
+
 impl App {
     /// Returns the place that this process would send from.
     fn own_place(&self) -> Result<SendingPlace, Error> {
-        let system_id = *self.node.system_id.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(self.db.sending_place(&self.public_url, system_id)?)
+        let server = self.node.server.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(self.db.sending_place(&self.public_url, server.as_ref())?)
     }
 
     /// Whether messages may be sent from here. The first place is remembered, and another one is held.
@@ -50,10 +53,18 @@ impl App {
                 act.tx.set_sending_place(&own).await?;
                 None
             }
-            Some(SendingPlaceRow { place, held: None }) if place.is_same(&own) => None,
-            // The database is where it was before.
-            Some(SendingPlaceRow { place, held: Some(_) }) if place.is_same(&own) => {
+            Some(SendingPlaceRow { place, held: None }) if place.is_same(&own) => {
+                // The next address or start of the server is compared with this one.
+                if place != own && own.number.is_some() {
+                    act.tx.set_sending_place(&own).await?;
+                }
+                None
+            }
+            Some(SendingPlaceRow { place, held: Some((held, _)) }) if place.is_same(&own) => {
                 act.tx.set_sending_place(&own).await?;
+                let (place_before, place) = (held.to_string(), own.to_string());
+                let event = Event::MailReleased { place_before, place, abandoned: 0 };
+                act.audit(&event, About { reason: Some(BACK), ..About::default() }).await?;
                 None
             }
             Some(SendingPlaceRow { held: Some((held, since)), .. }) if held.is_same(&own) => Some(since),
@@ -70,8 +81,11 @@ impl App {
 
     /// Looks at the start whether messages may be sent from here, so that it is known before one is due.
     pub(crate) async fn settle_sending_place(&self) -> Result<(), Error> {
-        let sends = self.sending.mailer.is_some() || self.sending.is_held();
-        if !sends || self.node.quarantine().is_some() {
+        if self.node.quarantine().is_some() {
+            return Ok(());
+        }
+        let may_send = self.sending.mailer.is_some() || self.sending.is_held();
+        if !may_send && !self.read(async |tx| Ok(tx.has_webhooks().await?)).await? {
             return Ok(());
         }
         self.change_as(Actor::machine("serve"), async |act| self.may_send_from_here(act).await).await?;

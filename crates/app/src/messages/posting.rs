@@ -179,7 +179,7 @@ impl App {
     pub(crate) async fn send_webhooks(&self) {
         let _turn = self.posting.turn.lock().await;
         let (mut lanes, mut busy) = (FuturesUnordered::new(), BTreeMap::new());
-        loop {
+        while !self.sending_ends() {
             match self.due_webhooks().await {
                 Ok(due) => {
                     for id in begin(&mut busy, due) {
@@ -191,18 +191,18 @@ impl App {
                 }
                 Err(error) => tracing::warn!(%error, "cannot read which deliveries to webhooks are due"),
             }
-            let pause = tokio::time::sleep(LOOK_EVERY);
-            tokio::pin!(pause);
             // Looks again when a lane is free, or after a while.
             let (id, sent) = tokio::select! {
                 Some(ended) = lanes.next() => ended,
-                () = &mut pause => continue,
+                _ = self.pause_sending(LOOK_EVERY) => continue,
             };
             busy.remove(&id);
-            if let Err(error) = sent {
-                tracing::warn!(webhook = %id, %error, "cannot read or store what became of deliveries to a webhook");
-                pause.await;
+            if !log_lane(&id, sent) {
+                self.pause_sending(LOOK_EVERY).await;
             }
+        }
+        while let Some((id, sent)) = lanes.next().await {
+            log_lane(&id, sent);
         }
     }
 
@@ -349,8 +349,8 @@ impl App {
         if !is_in_time(delivery.not_after, now) {
             return (Outcome::Abandoned(AbandonedAs::Late, None), None);
         }
-        // A change of the webhook, and a quarantine, reach a lane that has begun.
-        if lane.is_over(now) || !self.is_as_leased(leased_as).await {
+        // A change of the webhook, a quarantine and the end of the process reach a lane that has begun.
+        if lane.is_over(now) || self.sending_ends() || !self.is_as_leased(leased_as).await {
             return (Outcome::Left, None);
         }
         let unreadable =
@@ -440,6 +440,14 @@ impl App {
             None => Ok(()),
         }
     }
+}
+
+/// Logs a lane that could not be read or stored. Returns whether it could.
+fn log_lane(id: &WebhookId, sent: Result<(), Error>) -> bool {
+    if let Err(error) = &sent {
+        tracing::warn!(webhook = %id, %error, "cannot read or store what became of deliveries to a webhook");
+    }
+    sent.is_ok()
 }
 
 /// Whether the cause of an incident that a message opens still holds at `now`.

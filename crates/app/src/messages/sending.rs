@@ -10,20 +10,21 @@ use crossfade_core::{
 };
 use crossfade_outbound::{Failure, Mail, Mailer};
 use crossfade_store::Delivery;
-use futures_util::{StreamExt, stream};
+use futures_util::{TryStreamExt, stream};
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+use tokio::sync::mpsc;
 
 /// Pause between two looks for messages that are due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Number of messages leased at a time.
-const LEASED_AT_ONCE: i64 = 100;
-/// Number of messages sent at the same time.
-const SENT_AT_ONCE: usize = 8;
-/// Number of results stored at a time.
+/// Number of messages sent at the same time: each has a place, however long its recipient takes.
+const PLACES: usize = 8;
+/// Number of messages leased at a time. Few, because whatever is queued meanwhile waits for them.
+const LEASED_AT_ONCE: i64 = 32;
+/// Maximum number of results stored at a time.
 const STORED_AT_ONCE: usize = 50;
 /// How long a message is leased. Afterwards it is sent again if its result is not stored.
 const LEASE: Duration = Duration::from_secs(1800);
@@ -31,6 +32,8 @@ const LEASE: Duration = Duration::from_secs(1800);
 const MARGIN: Duration = Duration::from_secs(1500);
 /// Maximum pause while the mail server cannot be used.
 const MAX_PAUSE: Duration = Duration::from_secs(300);
+/// How long the end of a process waits for messages that are under way: longer than a request to a webhook takes.
+const ENDS_WITHIN: Duration = Duration::from_secs(18);
 
 /// What this process knows of its mail.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -52,15 +55,17 @@ pub(crate) struct Sending {
     pub(crate) mailer: Option<Arc<Mailer>>,
     state: Mutex<MailState>,
     server: Mutex<Server>,
-    /// Held while messages are sent, so that one batch follows the other.
+    /// Held while a test or the worker sends what is due.
     turn: tokio::sync::Mutex<()>,
+    /// Held by the one message that finds out whether the server works.
+    trial: tokio::sync::Mutex<()>,
 }
 
 /// What the last attempts said of the mail server.
 #[derive(Default)]
 struct Server {
-    /// Whether the last attempt reached it and was admitted. Until then it is tried with one message at a time, because many
-    /// refused passwords at once lock an account.
+    /// Whether it admitted the last attempt. Until then it is tried with one message at a time, because many refused
+    /// passwords at once lock an account.
     works: bool,
     /// Number of times in a row that it could not be used.
     failures: i64,
@@ -68,29 +73,41 @@ struct Server {
     rests_until: Duration,
 }
 
-/// What became of an attempt.
+/// A leased message.
+struct Leased {
+    delivery: Delivery,
+    /// Time zone of its recipient.
+    zone: TimeZone,
+    lease: Arc<str>,
+    until: Timestamp,
+}
+
+/// What became of a leased message.
 enum Outcome {
     Sent,
     /// Tried again after this time.
     Again(Duration, String),
     Abandoned(AbandonedAs, Option<String>),
-    /// The lease ends too soon for an attempt.
+    /// There was no attempt.
     Left,
+}
+
+/// A message, its lease, and what became of it.
+struct Done {
+    id: String,
+    lease: Arc<str>,
+    outcome: Outcome,
 }
 
 impl Sending {
     pub(crate) fn new(mailer: Option<Arc<Mailer>>) -> Self {
-        Self {
-            mailer,
-            state: Mutex::default(),
-            server: Mutex::default(),
-            turn: tokio::sync::Mutex::default(),
-        }
+        let (state, server, turn, trial) = Default::default();
+        Self { mailer, state, server, turn, trial }
     }
 
-    /// Returns what is known; `None` if mail is not set up.
-    pub(crate) fn state(&self) -> Option<MailState> {
-        self.mailer.as_ref().map(|_| self.state.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    /// Returns what is known, also if mail is not set up.
+    pub(crate) fn state(&self) -> MailState {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Closes the connections.
@@ -108,14 +125,10 @@ impl Sending {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns how many messages may be leased now.
-    fn limit(&self, now: Duration) -> i64 {
+    /// Whether the server is not tried at `now`, because it could not be used.
+    fn rests(&self, now: Duration) -> bool {
         let server = self.server();
-        match server.works {
-            true => LEASED_AT_ONCE,
-            false if now < server.rests_until => 0,
-            false => 1,
-        }
+        !server.works && now < server.rests_until
     }
 
     /// Notes since when nothing is sent from here, and logs a change.
@@ -124,9 +137,9 @@ impl Sending {
             match (state.held_since, since) {
                 (None, Some(since)) => tracing::error!(
                     %since,
-                    "no mail is sent, because the database is in another place than before; an Owner can release it"
+                    "no mail is sent and nothing to webhooks, because the database is in another place than before; an Owner can release it"
                 ),
-                (Some(_), None) => tracing::info!("mail is sent from this place"),
+                (Some(_), None) => tracing::info!("messages are sent from this place"),
                 _ => {}
             }
             state.held_since = since;
@@ -169,32 +182,56 @@ impl Sending {
 impl App {
     /// Returns what this process knows of its mail; `None` if mail is not set up.
     pub fn mail(&self) -> Option<MailState> {
-        self.sending.state()
+        self.sending.mailer.as_ref().map(|_| self.sending.state())
     }
 
-    /// Sends mail and webhooks until the process ends.
+    /// Returns since when nothing is sent by mail or to webhooks, because the database is in another place than before;
+    /// `None` if it is sent.
+    pub fn sending_held_since(&self) -> Option<Timestamp> {
+        self.sending.state().held_since
+    }
+
+    /// Sends mail and webhooks until the process ends. What is under way then gets a while to end. What takes longer is
+    /// sent again after the next start, which takes over its lease.
     pub(crate) async fn send_messages(&self) {
-        while let Err(error) = self.release_leases().await {
-            tracing::warn!(%error, "cannot take over the messages of the last process");
-            tokio::time::sleep(LOOK_EVERY).await;
+        let sent = async {
+            while let Err(error) = self.release_leases().await {
+                tracing::warn!(%error, "cannot take over the messages of the last process");
+                if !self.pause_sending(LOOK_EVERY).await {
+                    return;
+                }
+            }
+            tokio::join!(self.send_mail(), self.send_webhooks());
+        };
+        let cut = async {
+            while self.pause_sending(Duration::MAX).await {}
+            tokio::time::sleep(ENDS_WITHIN).await;
+        };
+        tokio::select! {
+            () = sent => {}
+            () = cut => tracing::warn!("messages that take too long are cut off, and are sent again after the next start"),
         }
-        tokio::join!(self.send_mail(), self.send_webhooks());
+    }
+
+    /// Lets no further message be sent, because the process ends.
+    pub(crate) fn end_sending(&self) {
+        self.ends_sending.send_replace(true);
+    }
+
+    /// Whether the process ends, so that no further message is sent.
+    pub(super) fn sending_ends(&self) -> bool {
+        *self.ends_sending.borrow()
+    }
+
+    /// Waits, at most until the process ends. Returns whether it goes on.
+    pub(super) async fn pause_sending(&self, pause: Duration) -> bool {
+        let mut ends = self.ends_sending.subscribe();
+        tokio::time::timeout(pause, ends.wait_for(|ends| *ends)).await.is_err()
     }
 
     async fn send_mail(&self) {
-        if self.sending.mailer.is_none() {
-            return;
-        }
-        loop {
-            match self.send_due_messages().await {
-                Ok(true) => {}
-                Ok(false) => tokio::time::sleep(LOOK_EVERY).await,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot read or store which messages were sent");
-                    tokio::time::sleep(LOOK_EVERY).await;
-                }
-            }
-        }
+        // It waits for more, so it has no error.
+        let _ = self.send_leased(true).await;
     }
 
     /// Ends the leases of the last process. There is none beside this one, because it holds the lock of the database.
@@ -202,93 +239,134 @@ impl App {
         self.node.transact(async |tx, _| Ok(tx.release_leases().await?)).await
     }
 
-    /// Sends messages that are due, at most as many as are leased at a time. Returns whether there may be more. A
-    /// database in quarantine sends nothing.
+    /// Sends every message that is due. Returns whether there were any. A database in quarantine sends nothing.
     pub async fn send_due_messages(&self) -> Result<bool, Error> {
-        let Some(mailer) = &self.sending.mailer else { return Ok(false) };
-        let _turn = self.sending.turn.lock().await;
-        if self.node.quarantine().is_some() {
-            return Ok(false);
-        }
-        let limit = self.sending.limit(self.clock.elapsed());
-        if limit == 0 {
-            return Ok(false);
-        }
-        let now = self.clock.now();
-        if self.is_held_here().await? {
-            return Ok(false);
-        }
-        // Usually none is due, and then the lock is not needed.
-        if !self.node.read(async |tx| Ok(tx.has_due_mail(now).await?)).await? {
-            return Ok(false);
-        }
-        let lease = message_id(self.random.as_ref());
-        let (until, leased, zones) = self.lease(&lease, limit).await?;
-        let is_full = leased.len() as i64 == limit;
-        // The first failure of the server ends the attempts of the others.
-        let down = Mutex::new(None);
-        let attempts = stream::iter(leased).map(|delivery| {
-            let zone =
-                zones.get(&delivery.recipient).map_or(TimeZone::UTC, |name| TimeZone::from_stored(name));
-            self.attempt(mailer, (delivery, zone), until, &down)
-        });
-        let mut done = attempts.buffer_unordered(SENT_AT_ONCE).ready_chunks(STORED_AT_ONCE);
-        while let Some(results) = done.next().await {
-            self.store_results(&lease, &results).await?;
-        }
-        Ok(is_full)
+        self.send_leased(false).await
     }
 
-    /// Leases messages that are due. Returns until when, the messages, and the names of their recipients' time zones.
-    async fn lease(
+    /// Sends what is due, each message in a place of its own, and stores what becomes of it. `waits` for more until the
+    /// process ends, also after errors.
+    async fn send_leased(&self, waits: bool) -> Result<bool, Error> {
+        let Some(mailer) = &self.sending.mailer else { return Ok(false) };
+        let _turn = self.sending.turn.lock().await;
+        let (done, mut results) = mpsc::unbounded_channel();
+        let attempts = async move {
+            let due = stream::try_unfold(VecDeque::new(), |leased| self.next_due(leased, waits));
+            due.try_for_each_concurrent(PLACES, async |leased| {
+                let outcome = self.attempt(mailer, &leased).await;
+                let _ = done.send(Done { id: leased.delivery.id, lease: leased.lease, outcome });
+                Ok(())
+            })
+            .await
+        };
+        // Beside the attempts, so that no dialog waits for the database.
+        let stores = async {
+            let (mut group, mut any) = (Vec::new(), false);
+            while results.recv_many(&mut group, STORED_AT_ONCE).await > 0 {
+                any = true;
+                while let Err(error) = self.store_results(&group).await {
+                    self.log_or_fail(error, waits)?;
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+                group.clear();
+            }
+            Ok(any)
+        };
+        let (attempted, stored) = tokio::join!(attempts, stores);
+        attempted.and(stored)
+    }
+
+    /// Returns the next message that is due, and the others that are leased. Without any, it `waits`, or returns `None`.
+    async fn next_due(
         &self,
-        lease: &str,
-        limit: i64,
-    ) -> Result<(Timestamp, Vec<Delivery>, HashMap<String, String>), Error> {
+        mut leased: VecDeque<Leased>,
+        waits: bool,
+    ) -> Result<Option<(Leased, VecDeque<Leased>)>, Error> {
+        loop {
+            if let Some(next) = leased.pop_front() {
+                return Ok(Some((next, leased)));
+            }
+            if self.sending_ends() {
+                return Ok(None);
+            }
+            leased = match self.lease_due().await {
+                Err(error) => self.log_or_fail(error, waits).map(|()| VecDeque::new())?,
+                Ok(due) if due.is_empty() && !waits => return Ok(None),
+                Ok(due) => due,
+            };
+            if leased.is_empty() {
+                self.pause_sending(LOOK_EVERY).await;
+            }
+        }
+    }
+
+    fn log_or_fail(&self, error: Error, logs: bool) -> Result<(), Error> {
+        if !logs {
+            return Err(error);
+        }
+        tracing::warn!(%error, "cannot read or store which messages were sent");
+        Ok(())
+    }
+
+    /// Leases messages that are due: one, if the server is not known to work.
+    async fn lease_due(&self) -> Result<VecDeque<Leased>, Error> {
+        let none = VecDeque::new();
+        if self.node.quarantine().is_some() || self.sending.rests(self.clock.elapsed()) {
+            return Ok(none);
+        }
+        // Usually none is due, and then the lock is not needed.
+        let now = self.clock.now();
+        if self.is_held_here().await? || !self.node.read(async |tx| Ok(tx.has_due_mail(now).await?)).await? {
+            return Ok(none);
+        }
+        let limit = if self.sending.server().works { LEASED_AT_ONCE } else { 1 };
+        let lease: Arc<str> = message_id(self.random.as_ref()).into();
         let _turn = self.node.background_turn().await;
         self.change_as(Actor::machine("serve"), async |act| {
+            if act.tx.quarantine().await?.is_some() || !self.may_send_from_here(act).await? {
+                return Ok(none);
+            }
             let until = act.now.after(LEASE);
-            let may_send = act.tx.quarantine().await?.is_none() && self.may_send_from_here(act).await?;
-            let leased = match may_send {
-                true => act.tx.lease_mail(lease, (act.now, until), limit).await?,
-                false => Vec::new(),
-            };
+            let leased = act.tx.lease_mail(&lease, (act.now, until), limit).await?;
             let recipients: BTreeSet<&str> = leased.iter().map(|it| it.recipient.as_str()).collect();
             let zones = act.tx.time_zones_at(&recipients.into_iter().collect::<Vec<_>>()).await?;
-            Ok((until, leased, zones))
+            let with_zone = leased.into_iter().map(|delivery| {
+                let zone = zones.get(&delivery.recipient);
+                let zone = zone.map_or(TimeZone::UTC, |name| TimeZone::from_stored(name));
+                Leased { delivery, zone, lease: lease.clone(), until }
+            });
+            Ok(with_zone.collect())
         })
         .await
     }
 
-    async fn attempt(
-        &self,
-        mailer: &Mailer,
-        (delivery, zone): (Delivery, TimeZone),
-        until: Timestamp,
-        down: &Mutex<Option<String>>,
-    ) -> (String, Outcome) {
-        let outcome = self.try_delivery(mailer, (&delivery, &zone), until, down).await;
-        (delivery.id, outcome)
+    /// Sends a message, and counts what becomes of it.
+    async fn attempt(&self, mailer: &Mailer, leased: &Leased) -> Outcome {
+        let outcome = self.try_delivery(mailer, leased).await;
+        self.sending.note(|state| match &outcome {
+            Outcome::Sent => state.sent += 1,
+            Outcome::Again(..) => state.failed += 1,
+            Outcome::Abandoned(AbandonedAs::Refused, _) => state.refused += 1,
+            Outcome::Abandoned(..) | Outcome::Left => {}
+        });
+        outcome
     }
 
-    async fn try_delivery(
-        &self,
-        mailer: &Mailer,
-        (delivery, zone): (&Delivery, &TimeZone),
-        until: Timestamp,
-        down: &Mutex<Option<String>>,
-    ) -> Outcome {
+    async fn try_delivery(&self, mailer: &Mailer, leased: &Leased) -> Outcome {
+        let Leased { delivery, zone, until, .. } = leased;
+        let mut trial = Some(self.sending.trial.lock().await);
+        if self.sending.server().works {
+            trial = None;
+        }
         let now = self.clock.now();
         if !is_in_time(delivery.not_after, now) {
             return Outcome::Abandoned(AbandonedAs::Late, None);
         }
-        if now >= until.before(MARGIN) {
+        let rests = self.sending.rests(self.clock.elapsed());
+        if now >= until.before(MARGIN) || rests || self.sending_ends() {
             return Outcome::Left;
         }
         let pause = retry_after(delivery.attempts);
-        if let Some(said) = &*down.lock().unwrap_or_else(PoisonError::into_inner) {
-            return Outcome::Again(pause.min(MAX_PAUSE), said.clone());
-        }
         let message = match &delivery.message {
             Ok(message) => message,
             Err(error) => return Outcome::Abandoned(AbandonedAs::Unreadable, Some(error.to_string())),
@@ -307,14 +385,18 @@ impl App {
         }
         let mail =
             Mail { id: &delivery.id, to: &delivery.recipient, at: message.created_at, letter: &letter };
-        match mailer.send(&mail).await {
+        // From then on only the recipient is slow, and the others begin.
+        let admitted = || {
+            self.sending.server().works = true;
+            trial = None;
+        };
+        match mailer.send(&mail, admitted).await {
             Ok(()) => {
                 self.sending.note_server(None, self.clock.elapsed());
                 Outcome::Sent
             }
             Err(Failure::Server(said)) => {
                 self.sending.note_server(Some(&said), self.clock.elapsed());
-                *down.lock().unwrap_or_else(PoisonError::into_inner) = Some(said.clone());
                 Outcome::Again(pause.min(MAX_PAUSE), said)
             }
             Err(Failure::Deferred(said)) => Outcome::Again(pause, said),
@@ -325,22 +407,12 @@ impl App {
         }
     }
 
-    /// Stores what became of attempts. What a newer lease or a quarantine has taken over stays as it is.
-    async fn store_results(&self, lease: &str, results: &[(String, Outcome)]) -> Result<(), Error> {
-        self.sending.note(|state| {
-            for (_, outcome) in results {
-                match outcome {
-                    Outcome::Sent => state.sent += 1,
-                    Outcome::Again(..) => state.failed += 1,
-                    Outcome::Abandoned(AbandonedAs::Refused, _) => state.refused += 1,
-                    Outcome::Abandoned(..) | Outcome::Left => {}
-                }
-            }
-        });
+    /// Stores what became of messages. What a newer lease or a quarantine has taken over stays as it is.
+    async fn store_results(&self, results: &[Done]) -> Result<(), Error> {
         let _turn = self.node.background_turn().await;
         self.node
             .transact(async |tx, now| {
-                for (id, outcome) in results {
+                for Done { id, lease, outcome } in results {
                     match outcome {
                         Outcome::Sent => tx.delivery_sent(id, lease, now).await?,
                         Outcome::Again(pause, said) => {
@@ -349,7 +421,7 @@ impl App {
                         Outcome::Abandoned(reason, said) => {
                             tx.abandon_delivery(id, lease, (now, *reason, said.as_deref())).await?
                         }
-                        Outcome::Left => true,
+                        Outcome::Left => tx.release_delivery(id, lease).await?,
                     };
                 }
                 Ok(())

@@ -12,12 +12,13 @@ use crate::{
         targets::{ClientPath, Names, Target, confirm},
         versioned::Versioned,
     },
+    jobs::queue_digests::{DIGEST_MOVED, moved_cause},
 };
 use crossfade_core::{
     Code, Operation, Problem, TimeZone,
     api::{ClientMessages, MessageKind, OwnMessages, UpdateClientMessages, UpdateOwnMessages, UserKind},
     audit::{Event, OwnMessagesFacts},
-    messages::{Switch, stops_more},
+    messages::{Switch, due_by_move, stops_more},
     operations::Access,
     text::Reason,
 };
@@ -56,6 +57,11 @@ impl Target for OwnAccount {
 
 fn words(off: &[Switch]) -> Vec<String> {
     off.iter().map(|switch| switch.as_str().to_owned()).collect()
+}
+
+/// Returns a stored time zone; UTC if none is set.
+fn zone_of(stored: &Option<String>) -> TimeZone {
+    stored.as_deref().map_or(TimeZone::UTC, TimeZone::from_stored)
 }
 
 fn shown_own(time_zone: Option<String>, off: &[Switch]) -> OwnMessages {
@@ -101,6 +107,10 @@ impl App {
             self.unless_many_messages(principal)?;
             let has_switched = before.off != after.off;
             act.tx.set_switches(of, &off, act.now).await?;
+            let moved = due_by_move(act.now, &zone_of(&before.time_zone), &zone_of(&zone));
+            if let (Some(week), Some(email)) = (moved, &user.email) {
+                act.tx.tell_again_about(DIGEST_MOVED, &moved_cause(&week, email), act.now).await?;
+            }
             act.tx.set_time_zone(&user.id, zone.as_deref()).await?;
             let event = Event::OwnMessagesUpdated { before, after };
             act.audit(&event, About::target(&user.id)).await?;

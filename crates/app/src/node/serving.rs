@@ -250,8 +250,7 @@ impl Node {
             is_same_server,
             "the lock on the database is held again"
         );
-        let system_id = again.server.as_ref().map(|server| server.system);
-        *self.system_id.lock().unwrap_or_else(PoisonError::into_inner) = system_id;
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = again.server_run();
         let again = lock.insert(again);
         // Nothing is changed before the tables follow the database that is there now.
         match self.follow_database().await {

@@ -28,7 +28,7 @@ use crate::{
 };
 use crossfade_authority::{Authority, Clock};
 use crossfade_core::{Random, SecretId, environment::Slug};
-use crossfade_store::{Db, QuarantineRow, ServeLock};
+use crossfade_store::{Db, QuarantineRow, ServeLock, ServerRun};
 use std::{
     collections::HashMap,
     sync::{
@@ -72,7 +72,7 @@ pub(crate) struct Node {
     pub(crate) lock: tokio::sync::Mutex<Option<ServeLock>>,
     pub(crate) hold: Hold,
     /// PostgreSQL server on which this process last took the lock.
-    pub(crate) system_id: Mutex<Option<i64>>,
+    pub(crate) server: Mutex<Option<ServerRun>>,
     pub(crate) journal: Option<Journal>,
     /// Journal of the server beside a process that does not decide, and whether such a process has ended something and
     /// knows none.
@@ -126,8 +126,7 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn new(parts: Parts, addresses: Addresses, options: &Options) -> Self {
         let Parts { db, authority, vault, lock, journal, beside } = parts;
-        let server = lock.as_ref().and_then(|lock| lock.server.as_ref());
-        let system_id = Mutex::new(server.map(|server| server.system));
+        let server = Mutex::new(lock.as_ref().and_then(ServeLock::server_run));
         Self {
             db,
             clock: options.clock.clone(),
@@ -137,7 +136,7 @@ impl Node {
             feed: Feed::new(options.decides),
             lock: tokio::sync::Mutex::new(lock),
             hold: Hold::new(),
-            system_id,
+            server,
             journal,
             beside,
             is_unnoted: AtomicBool::new(false),

@@ -16,7 +16,7 @@ use crossfade_core::{
     Code, DeliveryId, Operation, Problem,
     api::{self, DeliveryStatus, Page},
     audit::{Action, Event},
-    messages::Channel,
+    messages::{Channel, Class},
     webhook::payload_type,
 };
 use crossfade_store::{LoggedDelivery, NewDelivery, Notification, Tx, Webhook};
@@ -157,6 +157,7 @@ impl App {
                 channel: Channel::Webhook,
                 recipient: webhook.id.as_str(),
                 cause: &message.id,
+                class: Class::Today,
                 created_at: act.now,
                 not_after: None,
             };

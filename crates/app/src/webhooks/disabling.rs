@@ -5,11 +5,11 @@ use crate::{app::App, error::Error, frame::act::message_id};
 use crossfade_core::{
     DeliveryId, WebhookId,
     audit::{Actor, Event},
-    messages::Channel,
+    messages::{Channel, Class},
     roles::Role,
     webhook::DisabledAs,
 };
-use crossfade_store::{GrantRow, NewDelivery, Notification, Tx, Webhook};
+use crossfade_store::{Client, GrantRow, NewDelivery, Notification, Tx, Webhook};
 use std::collections::BTreeSet;
 
 /// Maximum number of grants of one role whose holders are told.
@@ -69,6 +69,7 @@ impl App {
                     channel: Channel::Mail,
                     recipient,
                     cause: &message.id,
+                    class: Class::of(&event),
                     created_at: act.now,
                     not_after: None,
                 };
@@ -82,17 +83,33 @@ impl App {
 
 /// Returns the addresses of the accounts that manage a webhook now, and of the owners of its client.
 async fn people_of(tx: &mut Tx, webhook: &Webhook) -> Result<Vec<String>, Error> {
-    let client = match &webhook.client_id {
+    let client = client_of(tx, webhook).await?;
+    let mut people = managers_of(tx, webhook, client.as_ref()).await?;
+    people.extend(client.into_iter().flat_map(|client| client.owners).filter(|owner| owner.contains('@')));
+    Ok(people.into_iter().collect())
+}
+
+/// Returns the client of a webhook; `None` if it has none, or was deleted.
+pub(crate) async fn client_of(tx: &mut Tx, webhook: &Webhook) -> Result<Option<Client>, Error> {
+    Ok(match &webhook.client_id {
         Some(client) => tx.client(client).await?,
         None => None,
-    };
-    let subject = match &client {
+    })
+}
+
+/// Returns the addresses of the accounts that manage a webhook now.
+pub(crate) async fn managers_of(
+    tx: &mut Tx,
+    webhook: &Webhook,
+    client: Option<&Client>,
+) -> Result<BTreeSet<String>, Error> {
+    let subject = match client {
         Some(client) => SubjectIds::Client(&client.property_id, &client.id),
         None => SubjectIds::Platform,
     };
     let mut managers = BTreeSet::new();
     for role in Role::ALL.into_iter().filter(|role| role.permissions().contains(&MANAGE)) {
-        let grants = match &client {
+        let grants = match client {
             Some(client) => {
                 let reach = tx.grants_that_reach(role, &client.property_id, &client.id, MAX_TOLD).await?;
                 reach.into_iter().map(|(_, row)| row).collect()
@@ -106,6 +123,5 @@ async fn people_of(tx: &mut Tx, webhook: &Webhook) -> Result<Vec<String>, Error>
     for manager in managers {
         people.extend(tx.user(&manager).await?.and_then(|user| user.email));
     }
-    people.extend(client.into_iter().flat_map(|client| client.owners).filter(|owner| owner.contains('@')));
-    Ok(people.into_iter().collect())
+    Ok(people)
 }

@@ -3,7 +3,7 @@
 //! webhooks among the owners of a client.
 
 mod deliveries;
-mod disabling;
+pub(crate) mod disabling;
 pub(crate) mod owners;
 mod signing;
 pub(crate) mod webhook;

@@ -20,6 +20,11 @@ impl Class {
     /// All classes, the most urgent first.
     pub const ALL: [Self; 3] = [Self::Wake, Self::Today, Self::Digest];
 
+    /// Returns the class of the message about an event. A message that is of no kind is for today.
+    pub fn of(event: &Event) -> Self {
+        Kind::of(event).map_or(Self::Today, Kind::class)
+    }
+
     /// Returns the word that is stored and sent.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,7 +1,7 @@
 //! The weekly digest: when it is due, and in which week.
 
-use crate::Timestamp;
-use jiff::{ToSpan, civil::Weekday, tz::TimeZone};
+use crate::{TimeZone, Timestamp};
+use jiff::{ToSpan, civil::Weekday, tz};
 
 /// Hour of the day at which digests are due, on Mondays.
 const DUE_AT_HOUR: i8 = 8;
@@ -15,14 +15,20 @@ pub struct DueDigest {
     pub due_at: Timestamp,
 }
 
-/// Returns the last digest that is due at `now`: that of the last Monday, 08:00 UTC. Earlier ones are not made up for. `None`
-/// outside the range of the calendar.
-pub fn due_digest(now: Timestamp) -> Option<DueDigest> {
-    due_digest_in(now, &TimeZone::UTC)
+/// Returns the last digest that is due at `now` in a time zone: that of the last Monday, 08:00. Earlier ones are not made up
+/// for. `None` outside the range of the calendar.
+pub fn due_digest(now: Timestamp, zone: &TimeZone) -> Option<DueDigest> {
+    due_digest_in(now, zone.rules())
 }
 
-/// Returns the last digest that is due at `now` in a time zone.
-fn due_digest_in(now: Timestamp, zone: &TimeZone) -> Option<DueDigest> {
+/// Returns the week whose digest becomes due by a change of the time zone, because it is later there; `None` if there is
+/// none.
+pub fn due_by_move(now: Timestamp, before: &TimeZone, after: &TimeZone) -> Option<String> {
+    let (before, after) = (due_digest(now, before)?, due_digest(now, after)?);
+    (after.week > before.week).then_some(after.week)
+}
+
+fn due_digest_in(now: Timestamp, zone: &tz::TimeZone) -> Option<DueDigest> {
     let now = jiff::Timestamp::from_microsecond(now.as_micros()).ok()?;
     let today = zone.to_datetime(now).date();
     let since_monday = i64::from(today.weekday().since(Weekday::Monday));
@@ -51,21 +57,36 @@ mod tests {
 
     const BERLIN: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
 
-    fn zone(posix: &str) -> TimeZone {
-        TimeZone::posix(posix).unwrap()
+    fn zone(posix: &str) -> tz::TimeZone {
+        tz::TimeZone::posix(posix).unwrap()
+    }
+
+    #[test]
+    fn a_move_to_where_it_is_later_makes_a_digest_due() {
+        let [auckland, utc, los_angeles] = ["Pacific/Auckland", "UTC", "America/Los_Angeles"].map(TimeZone::from_stored);
+        // In Auckland it is Monday, 08:00.
+        let now = at("2026-11-29T19:00:00Z");
+        let second = Duration::from_secs(1);
+        let week = Some("2026-W49".to_owned());
+        assert_eq!(due_by_move(now, &utc, &auckland), week);
+        assert_eq!(due_by_move(now.before(second), &utc, &auckland), None);
+        assert_eq!(due_by_move(now, &auckland, &los_angeles), None, "it was sent");
+        assert_eq!(due_by_move(at("2026-11-30T08:00:00Z"), &utc, &auckland), None, "it is due in both");
+        assert_eq!(due_by_move(at("2026-11-30T15:59:59Z"), &los_angeles, &utc), week);
+        assert_eq!(due_by_move(at("2026-11-30T16:00:00Z"), &los_angeles, &utc), None);
     }
 
     #[test]
     fn a_digest_is_due_on_monday_at_eight_and_not_a_second_before() {
         let monday = at("2026-11-30T08:00:00Z");
-        let week = |now| due_digest(now).unwrap().week;
+        let week = |now| due_digest(now, &TimeZone::UTC).unwrap().week;
         let second = Duration::from_secs(1);
         assert_eq!(
             [monday.before(second), monday, monday.after(second)].map(week),
             ["2026-W48", "2026-W49", "2026-W49"]
         );
         let sunday = at("2026-12-06T23:59:59Z");
-        assert_eq!(due_digest(sunday).unwrap(), DueDigest { week: "2026-W49".into(), due_at: monday });
+        assert_eq!(due_digest(sunday, &TimeZone::UTC).unwrap(), DueDigest { week: "2026-W49".into(), due_at: monday });
     }
 
     #[test]

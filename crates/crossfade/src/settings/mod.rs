@@ -134,8 +134,8 @@ pub(crate) struct Settings {
     /// [default: none, and webhooks are sent only to public addresses with TLS]
     #[arg(long, env = "CROSSFADE_OUTBOUND_PRIVATE_NETWORKS", hide_env_values = true, value_delimiter = ',')]
     pub(crate) outbound_private_networks: Option<Vec<String>>,
-    /// PEM file with certificate authorities: those of the mail server, instead of those of the system, and those
-    /// of webhooks, beside those of the system. [default: none]
+    /// PEM file with certificate authorities of the mail server and of webhooks, in addition to those of the system.
+    /// [default: none]
     #[arg(long, env = "CROSSFADE_OUTBOUND_CA_FILE", hide_env_values = true, value_name = "FILE")]
     pub(crate) outbound_ca_file: Option<PathBuf>,
 }

@@ -6,7 +6,7 @@ use crate::{
     mail_server::MailServer,
     world::{Client, OWNER, World},
 };
-use crossfade_core::{Timestamp, messages::due_digest};
+use crossfade_core::{TimeZone, Timestamp, messages::due_digest};
 use serde_json::json;
 use std::{collections::BTreeMap, time::Duration};
 
@@ -34,7 +34,7 @@ impl Year {
     async fn came(&mut self) -> Vec<String> {
         self.world.run_jobs().await;
         while self.world.app.send_due_messages().await.unwrap() {}
-        let week = due_digest(self.world.now()).unwrap().week;
+        let week = due_digest(self.world.now(), &TimeZone::UTC).unwrap().week;
         let (digests, others): (Vec<_>, Vec<_>) = self
             .server
             .take()
@@ -85,7 +85,7 @@ async fn a_year_has_each_warning_once_and_a_digest_for_each_week(mut world: Worl
     // A secret is due for rotation within 30 days at any time, so each week has something to say.
     world.owner().await.patch("/environments/production", json!({"max_age_days": 30})).await.ok();
     let mut year = Year { world, server, client, digests: BTreeMap::new() };
-    let (begun, first_week) = (year.world.now(), due_digest(year.world.now()).unwrap().week);
+    let (begun, first_week) = (year.world.now(), due_digest(year.world.now(), &TimeZone::UTC).unwrap().week);
     // The only manager is the owner: from 4 hours before a deadline on, managers are warned, too.
     let owned = json!({"owners": [OWNER], "confirm_client_name": "Billing"});
     year.world.owner().await.patch(&format!("/clients/{}", year.client.id), owned).await.ok();
@@ -108,7 +108,7 @@ async fn a_year_has_each_warning_once_and_a_digest_for_each_week(mut world: Worl
     let mut weeks = vec![first_week];
     let mut at = begun;
     while at < year.world.now() {
-        let week = due_digest(at).unwrap().week;
+        let week = due_digest(at, &TimeZone::UTC).unwrap().week;
         if weeks.last() != Some(&week) {
             weeks.push(week);
         }

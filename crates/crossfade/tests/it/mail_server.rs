@@ -1,6 +1,9 @@
 //! A mail server inside a test: it takes every message, or refuses as it is told.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
@@ -14,6 +17,8 @@ struct State {
     refuses: Option<&'static str>,
     /// Whether it answers nothing but hangs up.
     is_down: bool,
+    /// The recipient that is not answered.
+    held: Option<&'static str>,
     /// Connections since the start.
     connections: u32,
 }
@@ -73,6 +78,11 @@ impl MailServer {
         self.state.lock().unwrap().is_down = is_down;
     }
 
+    /// Does not answer this recipient from now on, or answers everyone again.
+    pub fn hold(&self, recipient: Option<&'static str>) {
+        self.state.lock().unwrap().held = recipient;
+    }
+
     /// Returns the number of connections since the start.
     pub fn connections(&self) -> u32 {
         self.state.lock().unwrap().connections
@@ -111,6 +121,9 @@ async fn converse(stream: TcpStream, state: Arc<Mutex<State>>) {
             String::new()
         } else if let Some(address) = said.strip_prefix("RCPT TO:<") {
             to = address.trim_end_matches('>').to_owned();
+            while state.lock().unwrap().held == Some(to.as_str()) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
             state.lock().unwrap().refuses.unwrap_or("250 ok").to_owned()
         } else if said == "DATA" {
             is_data = true;

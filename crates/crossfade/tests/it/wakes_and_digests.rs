@@ -25,6 +25,9 @@ on_both_engines! {
     a_digest_is_written_once_a_week_and_only_with_content,
     a_digest_after_a_stop_is_one,
     a_digest_keeps_the_worst_lines,
+    a_digest_comes_on_monday_morning_where_its_reader_lives,
+    a_move_to_another_time_zone_neither_doubles_nor_skips_a_digest,
+    failing_webhooks_are_in_the_digest_of_who_manages_them,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -326,6 +329,116 @@ async fn a_digest_after_a_stop_is_one(mut world: World) {
     assert_eq!(digests(&world, &server).await.len(), 0);
     world.advance(SECOND);
     assert_eq!(digests(&world, &server).await.len(), 1);
+}
+
+async fn lives_in(world: &World, reader: &str, zone: &str) {
+    let body = Some(json!({"time_zone": zone, "off": []}).to_string());
+    world.token_of(reader, &[]).await.call(Method::PUT, "/me/messages", body, &[]).await.ok();
+}
+
+/// A world that mails, with a digest for each of these readers in each week.
+async fn readers(world: &mut World, readers: &[(&str, Option<&str>)]) -> MailServer {
+    let (server, client) = mailing(world).await;
+    let owner = world.owner().await;
+    owner.patch("/environments/production", json!({"max_age_days": 35})).await.ok();
+    let addresses: Vec<&str> = readers.iter().map(|(reader, _)| *reader).collect();
+    let owners = json!({"owners": addresses, "confirm_client_name": "Billing"});
+    owner.patch(&format!("/clients/{}", client.id), owners).await.ok();
+    for (reader, zone) in readers {
+        let Some(zone) = zone else { continue };
+        world.user(reader, "viewer").await;
+        lives_in(world, reader, zone).await;
+    }
+    digests(world, &server).await;
+    server
+}
+
+async fn readers_of_digests(world: &World, server: &MailServer) -> Vec<String> {
+    digests(world, server).await.into_iter().map(|it| it.to).collect()
+}
+
+/// Looks a second before, at and after a time, over restarts: the digests of these readers come at it.
+async fn come_at(world: &mut World, server: &MailServer, text: &str, wanted: &[&str]) {
+    go_to(world, text);
+    let none = [] as [&str; 0];
+    assert_eq!(readers_of_digests(world, server).await, none, "a second before {text}");
+    world.restart_with_mailer(Some(server.mailer())).await;
+    world.advance(SECOND);
+    assert_eq!(readers_of_digests(world, server).await, wanted, "{text}");
+    world.restart_with_mailer(Some(server.mailer())).await;
+    world.advance(SECOND);
+    assert_eq!(readers_of_digests(world, server).await, none, "a second after {text}");
+}
+
+const ADA: &str = "ada@example.com";
+const BOB: &str = "bob@example.com";
+
+async fn a_digest_comes_on_monday_morning_where_its_reader_lives(mut world: World) {
+    let (los_angeles, auckland) = (Some("America/Los_Angeles"), Some("Pacific/Auckland"));
+    let server = readers(&mut world, &[(ADA, auckland), (BOB, los_angeles), ("group@example.com", None)]).await;
+    let mut come = async |text, wanted: &[&str]| come_at(&mut world, &server, text, wanted).await;
+    come("2026-11-29T18:59:59Z", &[ADA]).await;
+    come("2026-11-30T07:59:59Z", &["group@example.com"]).await;
+    come("2026-11-30T15:59:59Z", &[BOB]).await;
+    come("2026-12-06T18:59:59Z", &[ADA]).await;
+    come("2026-12-07T07:59:59Z", &["group@example.com"]).await;
+    come("2026-12-07T15:59:59Z", &[BOB]).await;
+    // After a stop of months there is one for each.
+    go_to(&world, "2027-03-08T16:00:00Z");
+    assert_eq!(readers_of_digests(&world, &server).await, [ADA, BOB, "group@example.com"]);
+    let mut come = async |text, wanted: &[&str]| come_at(&mut world, &server, text, wanted).await;
+    // On 14 March, the clocks go forward in Los Angeles, and on 4 April back in Auckland.
+    come("2027-03-14T18:59:59Z", &[ADA]).await;
+    come("2027-03-15T07:59:59Z", &["group@example.com"]).await;
+    come("2027-03-15T14:59:59Z", &[BOB]).await;
+    go_to(&world, "2027-03-31T00:00:00Z");
+    readers_of_digests(&world, &server).await;
+    come_at(&mut world, &server, "2027-04-04T19:59:59Z", &[ADA]).await;
+}
+
+async fn a_move_to_another_time_zone_neither_doubles_nor_skips_a_digest(mut world: World) {
+    let server = readers(&mut world, &[(ADA, Some("UTC")), (BOB, Some("Pacific/Auckland"))]).await;
+    come_at(&mut world, &server, "2026-11-29T18:59:59Z", &[BOB]).await;
+    // The digests of Auckland are queued, and it is past 08:00 there.
+    lives_in(&world, ADA, "Pacific/Auckland").await;
+    world.restart_with_mailer(Some(server.mailer())).await;
+    assert_eq!(readers_of_digests(&world, &server).await, [ADA]);
+    lives_in(&world, ADA, "UTC").await;
+    lives_in(&world, BOB, "America/Los_Angeles").await;
+    for text in ["2026-11-30T07:59:59Z", "2026-11-30T15:59:59Z"] {
+        come_at(&mut world, &server, text, &[]).await;
+    }
+    // One who moves on before the next run of the jobs waits for the morning.
+    go_to(&world, "2026-12-06T19:00:00Z");
+    assert_eq!(readers_of_digests(&world, &server).await, [] as [&str; 0]);
+    lives_in(&world, ADA, "Pacific/Auckland").await;
+    lives_in(&world, ADA, "UTC").await;
+    come_at(&mut world, &server, "2026-12-07T07:59:59Z", &[ADA]).await;
+    come_at(&mut world, &server, "2026-12-07T15:59:59Z", &[BOB]).await;
+}
+
+async fn failing_webhooks_are_in_the_digest_of_who_manages_them(mut world: World) {
+    let (server, _) = mailing(&mut world).await;
+    let owner = world.owner().await;
+    world.user("vic@example.com", "viewer").await;
+    for name in ["Alerts", "Chat", "Fine"] {
+        let hook = json!({"name": name, "url": "https://hooks.example.com/", "confirm_name": "platform"});
+        owner.post("/webhooks", hook).await.created();
+    }
+    let now = world.now().as_micros();
+    world.raw(&format!("UPDATE webhooks SET failing_since = {now}, last_failure_at = {now} WHERE name = 'Alerts'")).await;
+    world.raw(&format!("UPDATE webhooks SET disabled_at = {now}, disabled_as = 'gone' WHERE name = 'Chat'")).await;
+    go_to(&world, "2026-11-30T08:00:00Z");
+    let found = digests(&world, &server).await;
+    let [digest] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!(
+        (digest.to.as_str(), digest.header("Subject").as_str()),
+        (OWNER, "Secrets this week: 2 failing")
+    );
+    let text = body(digest);
+    assert!(text.contains("Alerts") && text.contains("failing since 24 Nov 2026"), "{text}");
+    assert!(text.contains("Chat") && text.contains("disabled since 24 Nov 2026"), "{text}");
+    assert!(!text.contains("Fine"), "{text}");
 }
 
 async fn a_digest_keeps_the_worst_lines(mut world: World) {

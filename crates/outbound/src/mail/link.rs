@@ -109,8 +109,13 @@ impl Link {
         Ok(Self { connection, used_at: Instant::now(), messages: 0 })
     }
 
-    /// Sends a message.
-    pub(super) async fn send(&mut self, envelope: &Envelope, message: &[u8]) -> Result<(), Broken> {
+    /// Sends a message. Calls `admitted` when the server has accepted the sender.
+    pub(super) async fn send(
+        &mut self,
+        envelope: &Envelope,
+        message: &[u8],
+        admitted: &mut impl FnMut(),
+    ) -> Result<(), Broken> {
         let parameters = self.parameters(envelope, message)?;
         let connection = &mut self.connection;
         let from = timeout(NAMES_WITHIN, connection.command(Mail::new(envelope.from().cloned(), parameters)));
@@ -123,7 +128,7 @@ impl Link {
             Ok(Err(error)) => {
                 return Err(Failure::of_server("the mail server refuses the sender", &error).into());
             }
-            Ok(Ok(_)) => {}
+            Ok(Ok(_)) => admitted(),
         }
         for to in envelope.to() {
             timeout(NAMES_WITHIN, connection.command(Rcpt::new(to.clone(), vec![])))

@@ -57,11 +57,12 @@ impl Mailer {
         &self.server
     }
 
-    /// Sends a message to one recipient. The same message has the same bytes in each attempt.
-    pub async fn send(&self, mail: &Mail<'_>) -> Result<(), Failure> {
+    /// Sends a message to one recipient. The same message has the same bytes in each attempt. Calls `admitted` as soon as
+    /// the server has accepted the user and the sender: what follows concerns this recipient.
+    pub async fn send(&self, mail: &Mail<'_>, mut admitted: impl FnMut()) -> Result<(), Failure> {
         let (envelope, bytes) = self.write(mail)?;
         if let Some(mut link) = self.take() {
-            match link.send(&envelope, &bytes).await {
+            match link.send(&envelope, &bytes, &mut admitted).await {
                 Ok(()) => return self.keep(link),
                 // The server may have closed it since the last message.
                 Err(link::Broken::BeforeData) => link.close().await,
@@ -72,7 +73,7 @@ impl Mailer {
             }
         }
         let mut link = Link::open(&self.server, self.from.email.domain()).await?;
-        match link.send(&envelope, &bytes).await {
+        match link.send(&envelope, &bytes, &mut admitted).await {
             Ok(()) => self.keep(link),
             Err(broken) => {
                 link.close().await;

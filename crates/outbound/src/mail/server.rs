@@ -1,6 +1,6 @@
 //! The mail server, as the settings name it. Its password is never shown.
 
-use lettre::transport::smtp::client::{Certificate, CertificateStore, TlsParameters};
+use lettre::transport::smtp::client::{Certificate, TlsParameters};
 use percent_encoding::percent_decode_str;
 use std::{fmt, net::IpAddr, path::PathBuf};
 use url::Url;
@@ -117,16 +117,12 @@ impl MailServer {
     }
 }
 
-/// Returns which certificates are accepted: those of the system, or only those of the given authorities.
+/// Returns which certificates are accepted: of the system's authorities, and of the given ones.
 fn tls(host: &str, ca: Option<&[u8]>) -> Result<TlsParameters, String> {
     let unusable = |_| "names a host for which no TLS connection can be prepared".to_owned();
     let builder = TlsParameters::builder(host.to_owned());
     let Some(pem) = ca else { return builder.build().map_err(unusable) };
     let no_pem = |_| "needs an outbound_ca_file with certificates in PEM".to_owned();
     let certificate = Certificate::from_pem(pem).map_err(no_pem)?;
-    builder
-        .certificate_store(CertificateStore::None)
-        .add_root_certificate(certificate)
-        .build()
-        .map_err(no_pem)
+    builder.add_root_certificate(certificate).build().map_err(no_pem)
 }

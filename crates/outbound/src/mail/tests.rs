@@ -136,7 +136,7 @@ fn letter() -> Letter {
 
 async fn send(mailer: &Mailer, letter: &Letter) -> Result<(), Failure> {
     let at = Timestamp::from_seconds(1_795_525_500);
-    mailer.send(&Mail { id: "0123456789abcdefghijkl", to: "ada@example.com", at, letter }).await
+    mailer.send(&Mail { id: "0123456789abcdefghijkl", to: "ada@example.com", at, letter }, || {}).await
 }
 
 #[tokio::test]
@@ -313,7 +313,7 @@ async fn no_text_becomes_a_header_or_a_command() {
     let at = Timestamp::from_seconds(1);
     for to in ["ada@example.com\r\nRCPT TO:<eve@example.com>", "ada@example.com> SIZE=1", "ada", ""] {
         let mail = Mail { id: "1", to, at, letter: &letter() };
-        assert!(matches!(mailer.send(&mail).await, Err(Failure::Refused(_))), "{to}");
+        assert!(matches!(mailer.send(&mail, || {}).await, Err(Failure::Refused(_))), "{to}");
     }
 }
 

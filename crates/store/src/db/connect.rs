@@ -294,6 +294,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (42, "time_zones", include_str!("../../migrations/0042_time_zones.sql")),
     (43, "told_subjects", include_str!("../../migrations/0043_told_subjects.sql")),
     (44, "message_origin", include_str!("../../migrations/0044_message_origin.sql")),
+    (45, "urgency", include_str!("../../migrations/0045_urgency.sql")),
 ];
 
 /// Returns the migrations. Both engines share them, except for the name of the type for bytes.

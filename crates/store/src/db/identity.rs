@@ -13,6 +13,9 @@ const SYSTEM: &str = "SELECT system_identifier FROM pg_control_system()";
 /// Reads the timeline from the log, because the control file contains a new timeline only after the next checkpoint.
 const TIMELINE: &str = "SELECT pg_walfile_name(pg_current_wal_lsn())";
 
+/// Reads since when the server runs, in microseconds.
+pub(super) const STARTED: &str = "SELECT CAST(EXTRACT(EPOCH FROM pg_postmaster_start_time()) * 1000000 AS BIGINT)";
+
 /// A PostgreSQL server and its timeline.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ServerId {
@@ -26,6 +29,15 @@ impl std::fmt::Display for ServerId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "system {}, timeline {}", self.system, self.timeline)
     }
+}
+
+/// A PostgreSQL server since it was started. A copy of its data directory is started at another time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServerRun {
+    /// The server.
+    pub id: ServerId,
+    /// When it was started, in microseconds since 1970; `None` if it does not say.
+    pub started: Option<i64>,
 }
 
 /// Everything needed to open a connection to the right database.
@@ -165,7 +177,7 @@ pub(super) async fn connected(connection: &mut PgConnection) -> Result<Option<Se
 }
 
 /// Returns the row, or `None` if the server does not answer this query.
-async fn told(
+pub(super) async fn told(
     connection: &mut PgConnection,
     question: &'static str,
 ) -> Result<Option<sqlx::postgres::PgRow>, StoreError> {

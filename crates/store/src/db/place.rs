@@ -1,6 +1,6 @@
 //! The place of a database, as a copy of it has another one.
 
-use super::{Db, Location, StoreError, connect::postgres_options, connect::server_of};
+use super::{Db, Location, ServerRun, StoreError, connect::postgres_options, connect::server_of};
 use crossfade_core::sending_place::SendingPlace;
 use std::{
     os::unix::fs::MetadataExt,
@@ -9,11 +9,11 @@ use std::{
 };
 
 impl Db {
-    /// Returns the place of this database behind a public URL. `system_id` is the PostgreSQL server it is on.
+    /// Returns the place of this database behind a public URL. `server` is the PostgreSQL server it is on.
     pub fn sending_place(
         &self,
         public_url: &str,
-        system_id: Option<i64>,
+        server: Option<&ServerRun>,
     ) -> Result<SendingPlace, StoreError> {
         let public_url = public_url.to_owned();
         match &self.location {
@@ -25,8 +25,10 @@ impl Db {
                     public_url,
                     database: format!("{}/{name}", server_of(&options)),
                     // As PostgreSQL shows it.
-                    number: system_id.map(|system| (system as u64).to_string()),
+                    number: server.map(|server| (server.id.system as u64).to_string()),
                     created: None,
+                    timeline: server.map(|server| server.id.timeline),
+                    started: server.and_then(|server| server.started),
                 })
             }
         }
@@ -42,5 +44,7 @@ fn of_file(path: &Path, public_url: String) -> SendingPlace {
         database: real.display().to_string(),
         number: found.as_ref().map(|found| found.ino().to_string()),
         created: found.and_then(|found| found.created().ok()).and_then(seconds),
+        timeline: None,
+        started: None,
     }
 }

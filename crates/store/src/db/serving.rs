@@ -5,10 +5,10 @@ use super::{
     connect::{cannot_open, postgres_options, private_file, sqlite_options},
     fault::Fault,
     files::Watch,
-    identity::{ServerId, connected},
+    identity::{STARTED, ServerId, ServerRun, connected, told},
     pool::{Purpose, timed_out},
 };
-use sqlx::{ConnectOptions, Connection, Executor, postgres::PgConnection, sqlite::SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Executor, Row, postgres::PgConnection, sqlite::SqliteConnection};
 use std::{
     fs::{File, TryLockError},
     path::{Path, PathBuf},
@@ -56,6 +56,8 @@ pub struct ServeLock {
     term: i64,
     /// PostgreSQL server on which it is held; `None` on SQLite, or if the server does not reveal its identity.
     pub server: Option<ServerId>,
+    /// When that server was started.
+    started: Option<i64>,
     /// Whether another process has served since this one did, or this one never served.
     pub was_served_since: bool,
 }
@@ -110,13 +112,14 @@ impl Db {
         let held = Held::File { watch, keeper, _lock: lock };
         self.identity.serve_on(None);
         self.term.store(term, Ordering::SeqCst);
-        Ok(ServeLock { held, term, server: None, was_served_since: term != before + 1 })
+        Ok(ServeLock { held, term, server: None, started: None, was_served_since: term != before + 1 })
     }
 
     async fn claim_session(&self, url: &str, lost: Option<Holder>) -> Result<ServeLock, StoreError> {
         let mut session = postgres_options(url)?.options(NOTICED_SOON).connect().await?;
         self.identity.check_postgres_instance(&mut session).await?;
         let server = connected(&mut session).await?;
+        let server_started = told(&mut session, STARTED).await?.map(|row| row.try_get(0)).transpose()?;
         let (pid, started): (i32, i64) = sqlx::query_as(OWN_SESSION).fetch_one(&mut session).await?;
         let holder = Holder { pid, started };
         let mut own = self.remember_claim(holder);
@@ -126,7 +129,7 @@ impl Db {
         self.claims().retain(|claim| *claim != holder);
         self.identity.serve_on(server.clone());
         let held = Held::Session { session: Box::new(session), holder };
-        Ok(ServeLock { held, term, server, was_served_since })
+        Ok(ServeLock { held, term, server, started: server_started, was_served_since })
     }
 
     /// Records a session that is about to take the lock, and returns the sessions with abandoned claims. Such a session
@@ -310,6 +313,11 @@ impl ServeLock {
             Held::File { .. } => None,
             Held::Session { holder, .. } => Some(*holder),
         }
+    }
+
+    /// Returns the PostgreSQL server on which it is held, since that was started; `None` if it is unknown.
+    pub fn server_run(&self) -> Option<ServerRun> {
+        Some(ServerRun { id: self.server.clone()?, started: self.started })
     }
 
     /// Returns the number of this process among those that have served the database.

@@ -6,7 +6,7 @@ use crossfade_core::{
     Timestamp,
     audit::Action,
     ended::Cause,
-    messages::{AbandonedAs, Channel},
+    messages::{AbandonedAs, Channel, Class},
 };
 use crossfade_store::{Location, NewDelivery, Notification, QuarantineRow, Statement, StoreError, Tx};
 use serde_json::json;
@@ -22,6 +22,7 @@ on_both_engines! {
     deliveries_are_forgotten_with_their_message,
     messages_about_a_registration_are_numbered,
     what_is_open_is_found_among_many_that_are_not,
+    wakes_are_leased_first_and_digests_last,
 }
 
 async fn queue(
@@ -57,6 +58,7 @@ async fn queue(
             channel,
             recipient,
             cause,
+            class: Class::Today,
             created_at,
             not_after,
         })
@@ -182,6 +184,26 @@ async fn deliveries_are_forgotten_with_their_message(t: TestDb) {
     })
     .await;
     assert_eq!(queued(&t).await, 1);
+}
+
+/// The digests were queued first, and are due for longer.
+async fn wakes_are_leased_first_and_digests_last(t: TestDb) {
+    t.write(async |tx| queue(tx, 1, &["ada@example.com"], "today", None).await).await;
+    let message = "(SELECT id FROM notifications LIMIT 1)";
+    for (urgency, number) in [(2, 10_000), (0, 2)] {
+        let rows: Vec<String> = (0..number)
+            .map(|n| {
+                let id = format!("{urgency} {n:05}");
+                format!("('{id}', {message}, 'mail', 'eve@example.com', '{id}', {urgency}, 0, {})", 2 - urgency)
+            })
+            .collect();
+        let columns = "id, notification_id, channel, recipient, cause, urgency, created_at, next_attempt_at";
+        for rows in rows.chunks(1000) {
+            t.place.raw(&format!("INSERT INTO deliveries ({columns}) VALUES {}", rows.join(", "))).await;
+        }
+    }
+    assert_eq!(lease(&t, "a", at(9)).await, ["0 00000 #1", "0 00001 #1"]);
+    assert_eq!(lease(&t, "b", at(9)).await, ["1 to ada@example.com #1", "2 00000 #1"]);
 }
 
 async fn messages_about_a_registration_are_numbered(t: TestDb) {

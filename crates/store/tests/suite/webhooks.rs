@@ -5,7 +5,7 @@ use crate::harness::*;
 use crossfade_core::{
     ClientId, PropertyId, Timestamp, UserId, WebhookId,
     audit::Action,
-    messages::Channel,
+    messages::{Channel, Class},
     webhook::{DisabledAs, Failing, WebhookFormat},
 };
 use crossfade_store::{Attempt, NewDelivery, Notification, PageStart, StoreError, Tx, Webhook};
@@ -72,6 +72,7 @@ async fn queue(tx: &mut Tx, number: u32, webhook: &WebhookId) -> Result<String, 
         channel: Channel::Webhook,
         recipient: webhook.as_str(),
         cause: &message.id,
+        class: Class::Today,
         created_at: at(number),
         not_after: None,
     };

@@ -30,13 +30,15 @@ struct HomePage {
     now: Timestamp,
     /// Warning about the machine's clock.
     clock: Option<String>,
+    /// That nothing is sent, because the database is in another place.
+    held: Option<&'static str>,
     /// Why owners are not notified, with the kind of the notice.
     mail: Option<(&'static str, String)>,
     /// That webhooks were disabled.
     webhooks: Option<String>,
     /// Sentence about clients without an owner.
     ownerless: Option<String>,
-    /// Whether mail is held, and this person can release it.
+    /// Whether this person can release what is held.
     releases_mail: bool,
     transitions: Vec<Moving>,
     overdue: Vec<Overdue>,
@@ -156,6 +158,13 @@ fn overdue(it: OverdueSecret, known: &Badges, now: Timestamp) -> Option<Overdue>
     })
 }
 
+/// Returns that nothing is sent from here, for people who manage environments, as those who can release it do.
+fn held(app: &App, principal: &Principal) -> Option<&'static str> {
+    app.sending_held_since()?;
+    let text = "No mail is sent and nothing to webhooks, because the database is in another place than before.";
+    principal.may_somewhere(Permission::EnvironmentManage).then_some(text)
+}
+
 /// Returns why owners are not notified, for people who can change it.
 fn no_mail(app: &App, principal: &Principal) -> Option<(&'static str, String)> {
     if !principal.may_somewhere(Permission::EnvironmentManage) {
@@ -164,10 +173,6 @@ fn no_mail(app: &App, principal: &Principal) -> Option<(&'static str, String)> {
     match app.mail() {
         None => {
             Some(("", "Mail is not set up. Owners are not notified of rotations and deadlines.".to_owned()))
-        }
-        Some(mail) if mail.held_since.is_some() => {
-            let text = "No mail is sent, because the database is in another place than before. An Owner can release mail.";
-            Some(("problem", text.to_owned()))
         }
         Some(mail) => {
             let text = |said| format!("Mail cannot be sent, and messages to owners wait: {said}.");
@@ -210,11 +215,11 @@ pub(super) async fn show(signed: SignedIn) -> Reply {
         layout: signed.layout(Section::Overview, "Overview"),
         now,
         clock: app.clock_warning(),
-        mail: no_mail(app, principal).filter(|_| read.has_clients),
+        held: held(app, principal),
+        mail: no_mail(app, principal).filter(|_| read.has_clients && app.sending_held_since().is_none()),
         webhooks: broken_webhooks(app, principal).await?,
         ownerless: without_owner(read.ownerless),
-        releases_mail: app.mail().is_some_and(|mail| mail.held_since.is_some())
-            && principal.may_somewhere(Permission::QuarantineManage),
+        releases_mail: principal.may_somewhere(Permission::QuarantineManage),
         transitions: read.transitions.into_iter().filter_map(|it| moving(it, &known, now)).collect(),
         overdue: read.overdue.into_iter().filter_map(|it| overdue(it, &known, now)).collect(),
         more_overdue: read.more_overdue,
@@ -233,6 +238,7 @@ mod tests {
             layout: Layout::sample(Section::Overview, "Overview"),
             now: samples::now(),
             clock: None,
+            held: None,
             mail: None,
             webhooks: None,
             ownerless: without_owner((2, false)).filter(|_| has_clients),

@@ -21,17 +21,26 @@ fn digest(message: &Notification, facts: &Facts<'_>, base: &str, zone: &TimeZone
     let list = |name: &str, title: &str, said: &dyn Fn(&Facts<'_>) -> Option<String>| -> Option<Group> {
         let part = facts.part(name);
         let lines: Option<Vec<Line>> = part.list("lines").iter().map(|it| line(it, base, said)).collect();
-        let (lines, more) = (lines?, usize::try_from(part.number("more")?).ok()?);
+        // A digest of an earlier version lacks the newer lists.
+        let (lines, more) = (lines?, usize::try_from(part.number("more").unwrap_or(0)).ok()?);
         let all = lines.len() + more;
         Some(Group { title: format!("{title} ({all})"), lines, more })
     };
     let times = |it: &Facts<'_>| Some(format!("revealed {}", count(it.number("times")?, "time")));
+    let failing = |it: &Facts<'_>| {
+        let since = zone.at(it.time("at")?);
+        Some(match it.text("what")? {
+            "disabled" => format!("disabled since {since}, because its receiver failed"),
+            _ => format!("failing since {since}"),
+        })
+    };
     let groups = [
         list("overdue", "Overdue secrets", &at("due for rotation since", zone))?,
         list("due", "Due for rotation within 30 days", &at("due", zone))?,
         list("ownerless", "Clients without owners", &|_| {
             Some("nobody is notified about this client".into())
         })?,
+        list("webhooks", "Failing webhooks", &failing)?,
         list("first_used", "New secrets first used this week", &at("first used", zone))?,
         list("revealed", "Secrets revealed this week", &times)?,
     ];
@@ -43,10 +52,12 @@ fn digest(message: &Notification, facts: &Facts<'_>, base: &str, zone: &TimeZone
         "Plan the rotations that are due."
     } else if number("ownerless") > 0 {
         "Add owners to the clients without owners."
+    } else if number("webhooks") > 0 {
+        "Correct the failing webhooks."
     } else {
         "Nothing needs to be done."
     };
-    let is_manager = number("ownerless") > 0;
+    let is_manager = number("ownerless") + number("webhooks") > 0;
     Some(Letter {
         subject: format!("Secrets this week: {}", summary(&groups)),
         heading: "Your secrets this week".to_owned(),
@@ -78,6 +89,7 @@ fn summary(groups: &[Group]) -> String {
             Some("Overdue") => "overdue",
             Some("Due") => "due",
             Some("Clients") => "without owners",
+            Some("Failing") => "failing",
             Some("New") => "first used",
             _ => "revealed",
         };
@@ -88,6 +100,14 @@ fn summary(groups: &[Group]) -> String {
 
 fn line(stored: &Value, base: &str, said: &dyn Fn(&Facts<'_>) -> Option<String>) -> Option<Line> {
     let facts = Facts(stored);
+    if let Some(webhook) = facts.text("webhook_id") {
+        return Some(Line {
+            name: isolated(&short_name(facts.text("webhook")?)),
+            place: String::new(),
+            said: said(&facts)?,
+            url: format!("{base}/console/webhooks/{webhook}"),
+        });
+    }
     let client = stored["client_id"].as_str()?;
     let environment = stored["environment"].as_str();
     let url = match environment {

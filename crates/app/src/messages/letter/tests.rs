@@ -128,6 +128,10 @@ fn own_samples() -> Vec<Notification> {
         let details = json!({"week": "2026-W48", "overdue": overdue, "due": due, "first_used": first_used, "revealed": revealed, "ownerless": ownerless});
         Notification { actor_name: None, ..own(Action::DigestsQueued, details) }
     };
+    let failing = |number: usize, what: &str| json!({"webhook_id": format!("wh_{number}"), "webhook": "Alerts", "what": what, "at": AT});
+    let webhooks = json!({"lines": [failing(1, "disabled"), failing(2, "failing")], "more": 0});
+    let webhooks = json!({"week": "2026-W48", "webhooks": webhooks});
+    let webhooks = Notification { actor_name: None, ..own(Action::DigestsQueued, webhooks) };
     let evidence = |until: Value| {
         let details = json!({"since": AT, "until": until});
         Notification { actor_name: None, ..own(Action::EvidenceUnwritten, details) }
@@ -161,6 +165,7 @@ fn own_samples() -> Vec<Notification> {
         digest([(3, 0), (2, 0), (1, 0), (1, 0), (0, 0)]),
         digest([(20, 17), (20, 1), (0, 0), (0, 0), (20, 3)]),
         digest([(0, 0), (0, 0), (1, 0), (0, 0), (0, 0)]),
+        webhooks,
         evidence(Value::Null),
         evidence(json!(AT)),
     ]
