@@ -1,6 +1,7 @@
 //! Each kind of letter, from facts as they are stored.
 
 use super::*;
+use aws_lc_rs::digest as sha;
 use crossfade_core::{ClientId, environment::Slug};
 use serde_json::json;
 
@@ -41,6 +42,7 @@ fn samples() -> Vec<Notification> {
         ..message(Action::SecretRotated, rotated(24, false))
     };
     let near = json!({"expires_at": AT, "hours_before": 4, "callers_left": 2, "last_used_at": AT, "new_first_used_at": null});
+    let imminent = json!({"expires_at": AT, "hours_before": 1, "callers_left": 0, "last_used_at": AT, "new_first_used_at": null});
     let scheduled = json!({"starts_at": AT, "ends_at": AT, "length_seconds": 300, "repeat": 3});
     let caller = json!({"source_ip": "192.0.2.1", "user_agent": "billing/1.4", "instance": "blue"});
     let others = json!({"source_ip": null, "user_agent": null, "instance": null});
@@ -87,6 +89,7 @@ fn samples() -> Vec<Notification> {
             Action::EndedSecretPresented,
             json!({"ended_at": AT, "tries": 20, "within_seconds": 900, "compromised": false}),
         ),
+        message(Action::DeadlineNear, imminent),
     ]
 }
 
@@ -227,6 +230,35 @@ fn every_letter_is_written_for_a_browser() {
             std::fs::write(folder.join(format!("{name}.html")), html).unwrap();
             std::fs::write(folder.join(format!("{name}.txt")), text).unwrap();
         }
+    }
+}
+
+/// The rows of the part `letters` of tests/faults, with what arrives. This test fails if the committed file differs, and
+/// writes it again, to be reviewed and committed. Letters with a link need a link, and that part sends them otherwise.
+#[test]
+fn the_letters_that_are_sent_over_starttls_are_these() {
+    let row = |message: &Notification| {
+        let letter = letter(message, "ada@example.com", BASE, &TimeZone::UTC)?;
+        let (_, text) = letter.render().ok()?;
+        let text = sha::digest(&sha::SHA256, text.as_bytes());
+        let text: String = text.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        (!letter.has_link).then(|| {
+            json!({
+                "created_at": message.created_at.as_micros(), "number": message.number, "event": message.event.as_str(),
+                "client_id": message.client_id.as_ref().map(ClientId::as_str), "client_name": message.client_name,
+                "environment": message.environment.as_ref().map(Slug::as_str), "actor_name": message.actor_name,
+                "actor_kind": message.actor_kind, "source": message.source, "reason": message.reason,
+                "details": message.details, "subject": letter.subject, "text_sha256": text,
+            })
+        })
+    };
+    let all = [samples(), own_samples(), edges()].concat();
+    let rows: Vec<_> = all.iter().filter_map(row).collect();
+    let text = format!("{}\n", serde_json::to_string_pretty(&rows).unwrap());
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/faults/letters.json");
+    if std::fs::read_to_string(&path).ok().as_deref() != Some(text.as_str()) {
+        std::fs::write(&path, text).unwrap();
+        panic!("written again; review the diff and commit it: {}", path.display());
     }
 }
 
