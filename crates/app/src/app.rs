@@ -87,6 +87,8 @@ pub struct App {
     pub(crate) mailed_changes: Paces,
     /// Requests of clients to rotate their own secrets.
     pub(crate) self_rotations: Paces<RegistrationId>,
+    /// Refusals of these requests, by their reasons, that the trail has.
+    pub(crate) refused_self_rotations: Paces<(RegistrationId, &'static str)>,
     /// Texts that accounts have searched for secrets.
     pub(crate) searches: Paces,
     /// The last week whose digests are known to be queued.
@@ -111,6 +113,8 @@ const RATE_OF_NEW_TOKENS: Rate = Rate { burst: 100, interval: Duration::from_sec
 const RATE_OF_MAILED_CHANGES: Rate = Rate { burst: 500, interval: Duration::from_millis(250) };
 /// Requests of a client to rotate its own secret: one succeeds in a day, and the others read the database.
 const RATE_OF_SELF_ROTATIONS: Rate = Rate { burst: 10, interval: Duration::from_secs(10) };
+/// Refused self-rotations of a registration for one reason, in the trail.
+const RATE_OF_REFUSED_SELF_ROTATIONS: Rate = Rate { burst: 1, interval: Duration::from_secs(3600) };
 
 /// Texts that an account searches for secrets. Each is an event that is kept.
 const RATE_OF_SEARCHES: Rate = Rate { burst: 200, interval: Duration::from_secs(1) };
@@ -202,6 +206,7 @@ impl App {
             new_tokens: Paces::new(RATE_OF_NEW_TOKENS),
             mailed_changes: Paces::new(RATE_OF_MAILED_CHANGES),
             self_rotations: Paces::new(RATE_OF_SELF_ROTATIONS),
+            refused_self_rotations: Paces::new(RATE_OF_REFUSED_SELF_ROTATIONS),
             searches: Paces::new(RATE_OF_SEARCHES),
             digests_queued: Mutex::default(),
             digests_pending: Mutex::default(),
