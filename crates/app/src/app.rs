@@ -78,6 +78,8 @@ pub struct App {
     pub(crate) posting: Posting,
     /// Tests and replays of webhooks that accounts ask for.
     pub(crate) webhook_tests: Paces,
+    /// Webhooks that accounts enable and disable.
+    pub(crate) webhook_switches: Paces,
     pub(crate) fresh_sign_in: Duration,
     /// Turns for costly reads.
     pub(crate) reads: Reads,
@@ -121,6 +123,10 @@ const RATE_OF_SEARCHES: Rate = Rate { burst: 200, interval: Duration::from_secs(
 
 /// Tests and replays of webhooks that an account asks for. Each is a request to a URL of its choice.
 const RATE_OF_WEBHOOK_TESTS: Rate = Rate { burst: 100, interval: Duration::from_secs(2) };
+
+/// Webhooks that an account enables or disables. Each is an event that is kept, and a webhook whose receiver is gone is
+/// disabled again with a mail to everyone who manages it.
+const RATE_OF_WEBHOOK_SWITCHES: Rate = Rate { burst: 50, interval: Duration::from_secs(30) };
 
 /// Time limit for checking the readiness.
 const READY_WITHIN: Duration = Duration::from_secs(3);
@@ -201,6 +207,7 @@ impl App {
             sending: Sending::new(options.mailer),
             posting: Posting::new(options.poster),
             webhook_tests: Paces::new(RATE_OF_WEBHOOK_TESTS),
+            webhook_switches: Paces::new(RATE_OF_WEBHOOK_SWITCHES),
             fresh_sign_in: options.fresh_sign_in,
             reads: Reads::default(),
             new_tokens: Paces::new(RATE_OF_NEW_TOKENS),

@@ -28,6 +28,7 @@ use crossfade_core::{
 };
 use crossfade_outbound::{Poster, SigningSecret};
 use crossfade_store::{Client, Property, Tx, Webhook};
+use tokio::time::Instant;
 
 /// Permission for everything about webhooks.
 pub(super) const MANAGE: Permission = Permission::WebhookManage;
@@ -524,6 +525,9 @@ impl App {
                 webhook.routing_key = Some(self.seal_of_webhook(&webhook.id, "routing", key.as_bytes())?);
             }
             let mut abandoned_deliveries = 0;
+            if body.enabled.is_some_and(|enabled| enabled == webhook.disabled.is_some()) {
+                self.unless_many_switches(principal)?;
+            }
             match (body.enabled, webhook.disabled) {
                 (Some(true), Some(_)) => (webhook.disabled, webhook.failing) = (None, None),
                 (Some(false), None) => {
@@ -532,10 +536,14 @@ impl App {
                 }
                 _ => {}
             }
+            let after = facts(&self.posting.poster, &webhook);
+            if after == before && !is_moved && key.is_none() {
+                return Ok(shown(&webhook, act.now));
+            }
             act.tx.update_webhook(&webhook).await?;
             let event = Event::WebhookUpdated {
                 before,
-                after: facts(&self.posting.poster, &webhook),
+                after,
                 routing_key_replaced: key.is_some(),
                 abandoned_deliveries,
             };
@@ -567,6 +575,15 @@ impl App {
             act.audit(&event, about(&webhook)).await
         })
         .await
+    }
+
+    /// Refuses a principal who has enabled and disabled too many webhooks at once.
+    fn unless_many_switches(&self, principal: &Principal) -> Result<(), Problem> {
+        if self.webhook_switches.admit(principal.user(), Instant::now()) {
+            return Ok(());
+        }
+        let text = "Your account enables and disables webhooks too quickly. Nothing was changed. Try again in 30 seconds.";
+        Err(Problem::new(Code::TooManyRequests, text).retry_after(30))
     }
 
     /// Parses a URL that deliveries can be sent to.

@@ -44,6 +44,8 @@ on_both_engines! {
     a_copy_of_the_database_sends_nothing_to_webhooks,
     a_restored_database_sends_no_delivery_of_the_backup,
     a_webhook_ends_with_its_client,
+    enabling_and_disabling_have_a_pace,
+    a_change_of_a_webhook_that_changes_nothing_is_none,
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -1080,4 +1082,51 @@ async fn a_webhook_ends_with_its_client(mut world: World) {
     assert_eq!(kinds, ["client.deleted"]);
     world.run_jobs().await;
     assert_eq!(world.number("SELECT COUNT(*) FROM webhooks").await, 0);
+}
+
+async fn enabling_and_disabling_have_a_pace(mut world: World) {
+    posting(&mut world).await;
+    let receiver = Receiver::start().await;
+    let webhook = create(&world, &receiver, json!({})).await;
+    let (owner, other) =
+        (world.owner().await, world.user("operations@example.com", "operations_manager").await);
+    let switch = async |principal: &Principal<'_>, enabled: bool| {
+        principal.patch(&path(&webhook, ""), json!({"enabled": enabled})).await
+    };
+    for number in 0..50 {
+        switch(&owner, number % 2 == 1).await.ok();
+    }
+    let version = "SELECT version FROM webhooks";
+    let (events, before) =
+        ("SELECT COUNT(*) FROM audit_events WHERE action = 'webhook.updated'", world.number(version).await);
+    let refused = switch(&owner, false).await;
+    assert_eq!(refused.header("retry-after"), Some("30"));
+    refused.refused(429, "too_many_requests");
+    let browser = world.signed_in().await;
+    let form = [("name", "Hook"), ("url", &receiver.url())];
+    let page = browser.post(&format!("/console/webhooks/{}", id(&webhook)), &form).await;
+    assert!(page.page(429).contains("too quickly"));
+    assert_eq!((world.number(version).await, world.number(events).await), (before, 50));
+    assert!(is_enabled(&world, &webhook).await);
+    // What is no change needs no pace, and everything else of a webhook goes on.
+    switch(&owner, true).await.ok();
+    owner.patch(&path(&webhook, ""), json!({"name": "Renamed"})).await.ok();
+    switch(&other, false).await.ok();
+}
+
+async fn a_change_of_a_webhook_that_changes_nothing_is_none(mut world: World) {
+    posting(&mut world).await;
+    let receiver = Receiver::start().await;
+    let webhook = create(&world, &receiver, json!({"name": "Alerts", "events": ["secret.rotated"]})).await;
+    let owner = world.owner().await;
+    let events = "SELECT COUNT(*) FROM audit_events WHERE action = 'webhook.updated'";
+    let same = json!({"name": "Alerts", "events": ["secret.rotated"], "environments": [], "enabled": true, "url": receiver.url()});
+    for body in [json!({}), json!({"enabled": true}), same] {
+        owner.patch(&path(&webhook, ""), body).await.ok();
+    }
+    assert_eq!((world.number("SELECT version FROM webhooks").await, world.number(events).await), (1, 0));
+    // The same name beside something else is a change.
+    owner.patch(&path(&webhook, ""), json!({"name": "Alerts", "enabled": false})).await.ok();
+    owner.patch(&path(&webhook, ""), json!({"enabled": false})).await.ok();
+    assert_eq!((world.number("SELECT version FROM webhooks").await, world.number(events).await), (2, 1));
 }
