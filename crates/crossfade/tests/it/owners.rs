@@ -314,10 +314,11 @@ async fn one_hand_over_of_many_clients_is_one_message_to_each_person(mut world: 
     let hook = json!({"name": "All", "url": "https://hooks.example.com/all", "confirm_name": "platform", "events": ["client.handed_over"]});
     owner.post("/webhooks", hook).await.created();
     insert_clients(&world, &client, 998, &["grace@example.com"]).await;
+    let browser = world.signed_in().await;
     sent(&world, &server).await;
     let before = world.number("SELECT COUNT(*) FROM notifications").await;
     let path = format!("/users/{}", id_of(&world, "grace@example.com").await);
-    let page = world.signed_in().await.get(&format!("/console/people/{}", &path[7..])).await.page(200);
+    let page = browser.get(&format!("/console/people/{}", &path[7..])).await.page(200);
     assert!(page.contains("owns 999 clients") && !page.contains("handed over at once"), "{page}");
     let reply = owner.delete(&path, json!({"confirm_user_name": "grace"})).await.ok();
     assert_eq!((&reply["handed_over_count"], &reply["ownerless_count"]), (&json!(999), &json!(0)));
