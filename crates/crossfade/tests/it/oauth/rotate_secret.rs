@@ -484,7 +484,7 @@ async fn self_rotation_needs_an_owner_who_hears_of_it(world: World) {
     assert_eq!(refused["field"], "self_rotation");
     assert!(text(&refused["detail"]).contains("owners of the client first"), "{refused}");
     let browser = world.signed_in().await;
-    let settings = format!("/console/clients/{}/environments/production/environment", client.id);
+    let settings = format!("/console/clients/{}/environments/production/settings", client.id);
     let page = browser.get(&settings).await.page(200);
     assert!(page.contains("requires an owner"), "{page}");
     owner.patch(&of_client, owned(&["ada@example.com", "team@example.com"])).await.ok();
