@@ -80,6 +80,8 @@ pub struct App {
     pub(crate) ends_sending: watch::Sender<bool>,
     /// Tests and replays of webhooks that accounts ask for.
     pub(crate) webhook_tests: Paces,
+    /// Webhooks that accounts enable and disable.
+    pub(crate) webhook_switches: Paces,
     pub(crate) fresh_sign_in: Duration,
     /// Turns for costly reads.
     pub(crate) reads: Reads,
@@ -89,6 +91,8 @@ pub struct App {
     pub(crate) mailed_changes: Paces,
     /// Requests of clients to rotate their own secrets.
     pub(crate) self_rotations: Paces<RegistrationId>,
+    /// Refusals of these requests, by their reasons, that the trail has.
+    pub(crate) refused_self_rotations: Paces<(RegistrationId, &'static str)>,
     /// Texts that accounts have searched for secrets.
     pub(crate) searches: Paces,
     /// Digests that are due and still to be queued.
@@ -111,12 +115,18 @@ const RATE_OF_NEW_TOKENS: Rate = Rate { burst: 100, interval: Duration::from_sec
 const RATE_OF_MAILED_CHANGES: Rate = Rate { burst: 500, interval: Duration::from_millis(250) };
 /// Requests of a client to rotate its own secret: one succeeds in a day, and the others read the database.
 const RATE_OF_SELF_ROTATIONS: Rate = Rate { burst: 10, interval: Duration::from_secs(10) };
+/// Refused self-rotations of a registration for one reason, in the trail.
+const RATE_OF_REFUSED_SELF_ROTATIONS: Rate = Rate { burst: 1, interval: Duration::from_secs(3600) };
 
 /// Texts that an account searches for secrets. Each is an event that is kept.
 const RATE_OF_SEARCHES: Rate = Rate { burst: 200, interval: Duration::from_secs(1) };
 
 /// Tests and replays of webhooks that an account asks for. Each is a request to a URL of its choice.
 const RATE_OF_WEBHOOK_TESTS: Rate = Rate { burst: 100, interval: Duration::from_secs(2) };
+
+/// Webhooks that an account enables or disables. Each is an event that is kept, and a webhook whose receiver is gone is
+/// disabled again with a mail to everyone who manages it.
+const RATE_OF_WEBHOOK_SWITCHES: Rate = Rate { burst: 50, interval: Duration::from_secs(30) };
 
 /// Time limit for checking the readiness.
 const READY_WITHIN: Duration = Duration::from_secs(3);
@@ -198,11 +208,13 @@ impl App {
             posting: Posting::new(options.poster),
             ends_sending: watch::Sender::new(false),
             webhook_tests: Paces::new(RATE_OF_WEBHOOK_TESTS),
+            webhook_switches: Paces::new(RATE_OF_WEBHOOK_SWITCHES),
             fresh_sign_in: options.fresh_sign_in,
             reads: Reads::default(),
             new_tokens: Paces::new(RATE_OF_NEW_TOKENS),
             mailed_changes: Paces::new(RATE_OF_MAILED_CHANGES),
             self_rotations: Paces::new(RATE_OF_SELF_ROTATIONS),
+            refused_self_rotations: Paces::new(RATE_OF_REFUSED_SELF_ROTATIONS),
             searches: Paces::new(RATE_OF_SEARCHES),
             digests_pending: Mutex::default(),
             values_digested: Mutex::default(),

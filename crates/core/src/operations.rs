@@ -136,7 +136,7 @@ operations! {
     /// Reads a client and those of its registrations that you can read.
     ReadClient = "read_client" Get "/clients/{client}" Needs(ClientRead), [];
     /// Changes a client's name, description or owners. Changing the owners requires `confirm_client_name`.
-    UpdateClient = "update_client" Patch "/clients/{client}" Needs(ClientManage), [NameTaken, ConfirmationMismatch, TooManyRequests];
+    UpdateClient = "update_client" Patch "/clients/{client}" Needs(ClientManage), [NameTaken, ConfirmationMismatch, TooManyRequests, InUse];
     /// Deletes a client. Its secrets and tokens end, its history stays, its OAuth client_ids are never used again, and
     /// grants on it end.
     DeleteClient = "delete_client" Delete "/clients/{client}" Needs(ClientManage), [ConfirmationMismatch];
@@ -204,7 +204,7 @@ operations! {
     ReadWebhook = "read_webhook" Get "/webhooks/{webhook}" Needs(WebhookManage), [];
     /// Changes, disables or enables a webhook. A new URL or routing key, more environments and more events require
     /// `confirm_name`.
-    UpdateWebhook = "update_webhook" Patch "/webhooks/{webhook}" Needs(WebhookManage), [ConfirmationMismatch, InUse];
+    UpdateWebhook = "update_webhook" Patch "/webhooks/{webhook}" Needs(WebhookManage), [ConfirmationMismatch, InUse, TooManyRequests];
     /// Deletes a webhook and its deliveries. A webhook that is an owner of a client is not deleted.
     DeleteWebhook = "delete_webhook" Delete "/webhooks/{webhook}" Needs(WebhookManage), [InUse];
     /// Generates a new signing secret for a webhook. The earlier one signs as well for the chosen hours. The response
@@ -224,12 +224,12 @@ operations! {
     /// Reads a user.
     ReadUser = "read_user" Get "/users/{user}" Needs(UserRead), [];
     /// Changes a user's name or email address. If the user owns clients, a new address requires `confirm_user_name` and
-    /// the permission `client:manage` for these clients, and replaces the old one among their owners.
-    UpdateUser = "update_user" Patch "/users/{user}" Needs(UserManage), [NameTaken, ConfirmationMismatch];
+    /// the permission `client:manage` for these clients, and replaces the old one among their owners: at most 1,000 clients.
+    UpdateUser = "update_user" Patch "/users/{user}" Needs(UserManage), [NameTaken, ConfirmationMismatch, InUse];
     /// Deletes a user. The user's sessions, tokens, links and grants end. The record of what the user did stays in the
     /// trail. Clients that the user owns are handed over: to `hand_over_to`, or to the other owners or the managers of each
-    /// client. This requires `confirm_user_name` and the permission `client:manage` for these clients.
-    DeleteUser = "delete_user" Delete "/users/{user}" Needs(UserManage), [LastOwner, ConfirmationMismatch];
+    /// client. This requires `confirm_user_name` and the permission `client:manage` for these clients, at most 1,000.
+    DeleteUser = "delete_user" Delete "/users/{user}" Needs(UserManage), [LastOwner, ConfirmationMismatch, InUse];
     /// Creates a one-time link with which a person sets a password. It replaces any earlier link.
     CreateLink = "create_link" Post "/users/{user}/link" Needs(UserManage), [NotAPerson, TooManyRequests];
     /// Lists the grants of a user.

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 /// Maximum number of owners of a client.
 pub const MAX_OWNERS: usize = 50;
 
+/// Maximum number of clients that one request hands over.
+pub const MAX_HANDED_OVER: usize = 1000;
+
 /// What an owner of a client is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -143,7 +143,7 @@ macro_rules! looked {
 
 statements! {
     INSERT = "INSERT INTO audit_events (seq, at, actor_kind, actor_id, actor_name, action, outcome, client_id, environment, target, reason, details, source_ip, request_id, via_kind, via_id, previous_hash, hash)
-              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
+              VALUES {rows:18}";
     TRAIL = list!("");
     TRAIL_OF_CLIENT = list!("client_id = $5 AND ");
     TRAIL_OF_VIA = list!("via_id = $10 AND ");
@@ -252,9 +252,22 @@ impl AuditFilter {
 impl Tx {
     /// Appends an event to the trail.
     pub async fn append_audit(&mut self, new: &NewAuditEvent) -> Result<(), StoreError> {
+        self.append_audits(std::slice::from_ref(new)).await
+    }
+
+    /// Appends events to the trail, in this order.
+    pub async fn append_audits(&mut self, new: &[NewAuditEvent]) -> Result<(), StoreError> {
+        let mut rows = Vec::with_capacity(new.len());
+        for event in new {
+            rows.push(self.audit_row(event).await?);
+        }
+        self.many(INSERT, &rows).await.map(drop)
+    }
+
+    async fn audit_row(&mut self, new: &NewAuditEvent) -> Result<Vec<Value>, StoreError> {
         let seq = self.next_audit();
         let (previous, own) = self.chain_event(seq, new).await?;
-        let args = vec![
+        Ok(vec![
             seq.into(),
             new.at.into(),
             new.actor.kind().into(),
@@ -273,8 +286,7 @@ impl Tx {
             new.via.as_ref().map(Via::id).into(),
             previous.as_bytes().into(),
             own.as_bytes().into(),
-        ];
-        self.execute(INSERT, args).await.map(drop)
+        ])
     }
 
     /// Returns the events of the trail before `before`, newest first: those found among the next [`LOOKED_AT_ONCE`].

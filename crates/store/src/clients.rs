@@ -108,6 +108,7 @@ statements! {
     GET = "SELECT id, property_id, name, description, owners, created_at, version FROM clients WHERE id = $1 AND deleted_at IS NULL";
     TAKEN = "SELECT id FROM clients WHERE property_id = $1 AND name_key = $2 AND deleted_at IS NULL";
     UPDATE = "UPDATE clients SET name = $2, name_key = $3, description = $4, owners = $5, version = version + 1 WHERE id = $1";
+    SET_OWNERS = "UPDATE clients SET owners = v.column2, version = version + 1 FROM (VALUES {rows:2}) AS v WHERE clients.id = v.column1";
     DELETE = "UPDATE clients SET deleted_at = $2, version = version + 1 WHERE id = $1";
     LIST = "SELECT c.id, c.property_id, c.name, c.description, c.owners, c.created_at, c.version FROM clients c
             WHERE c.deleted_at IS NULL
@@ -294,6 +295,13 @@ impl Tx {
             owners_json(&changed.owners).into(),
         ];
         self.execute(UPDATE, args).await.map(drop)
+    }
+
+    /// Replaces the owners of many clients.
+    pub async fn set_owners(&mut self, changed: &[Client]) -> Result<(), StoreError> {
+        let args = |client: &Client| vec![client.id.as_str().into(), owners_json(&client.owners).into()];
+        let rows: Vec<_> = changed.iter().map(args).collect();
+        self.many(SET_OWNERS, &rows).await.map(drop)
     }
 
     /// Marks a client as deleted. Its rows stay as history.

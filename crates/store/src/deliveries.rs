@@ -132,7 +132,7 @@ macro_rules! logged {
 
 statements! {
     INSERT = "INSERT INTO deliveries (id, notification_id, channel, recipient, cause, urgency, created_at, not_after, next_attempt_at)
-              VALUES ($1, $2, $7, $3, $4, $8, $5, $6, $5) ON CONFLICT (channel, recipient, cause) DO NOTHING";
+              VALUES {rows:9} ON CONFLICT (channel, recipient, cause) DO NOTHING";
     DUE = concat!("SELECT id FROM deliveries WHERE channel = $2 AND ", due!("$1"), " LIMIT 1");
     LEASE = concat!("UPDATE deliveries SET leased_by = $2, leased_until = $3, attempts = attempts + 1
              WHERE id IN (SELECT id FROM deliveries WHERE channel = $5 AND ", due!("$1"), " ORDER BY urgency, next_attempt_at, id LIMIT $4)");
@@ -198,17 +198,26 @@ fn logged_delivery(row: &Row) -> Result<LoggedDelivery, StoreError> {
 impl Tx {
     /// Writes a delivery, unless the recipient has one with this cause.
     pub async fn insert_delivery(&mut self, new: &NewDelivery<'_>) -> Result<(), StoreError> {
-        let args = vec![
-            new.id.as_str().into(),
-            new.notification.into(),
-            new.recipient.into(),
-            new.cause.into(),
-            new.created_at.into(),
-            new.not_after.into(),
-            new.channel.as_str().into(),
-            (new.class as i64).into(),
-        ];
-        self.execute(INSERT, args).await.map(drop)
+        self.insert_deliveries(std::slice::from_ref(new)).await
+    }
+
+    /// Writes the deliveries to recipients who have none with this cause.
+    pub async fn insert_deliveries(&mut self, new: &[NewDelivery<'_>]) -> Result<(), StoreError> {
+        let args = |new: &NewDelivery<'_>| {
+            vec![
+                new.id.as_str().into(),
+                new.notification.into(),
+                new.channel.as_str().into(),
+                new.recipient.into(),
+                new.cause.into(),
+                (new.class as i64).into(),
+                new.created_at.into(),
+                new.not_after.into(),
+                new.created_at.into(),
+            ]
+        };
+        let rows: Vec<_> = new.iter().map(args).collect();
+        self.many(INSERT, &rows).await.map(drop)
     }
 
     /// Whether any mail is due and not leased.

@@ -1,6 +1,6 @@
 //! Messages to the owners of clients.
 
-use crate::{StoreError, Tx, catalogue::statements, db::Row};
+use crate::{StoreError, Tx, Value, catalogue::statements, db::Row};
 use crossfade_core::{ClientId, Timestamp, audit::Action, environment::Slug};
 
 /// A message to the owners of a client.
@@ -43,7 +43,7 @@ pub(crate) use columns;
 
 statements! {
     INSERT = "INSERT INTO notifications (id, created_at, number, event, client_id, client_name, environment, recipients, actor_name, actor_kind, source, reason, details)
-              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+              VALUES {rows:13}";
     NEXT_NUMBER = "UPDATE registrations SET message_count = message_count + 1 WHERE client_id = $1 AND environment = $2 RETURNING message_count";
     LIST = concat!("SELECT ", columns!(), " FROM notifications n
             WHERE CAST($1 AS TEXT) IS NULL OR n.client_id = $1 ORDER BY n.created_at DESC, n.id LIMIT 500");
@@ -69,6 +69,24 @@ pub(crate) fn notification(row: &Row) -> Result<Notification, StoreError> {
     })
 }
 
+fn notification_row(new: &Notification) -> Vec<Value> {
+    vec![
+        new.id.as_str().into(),
+        new.created_at.into(),
+        new.number.into(),
+        new.event.as_str().into(),
+        new.client_id.as_ref().map(ClientId::as_str).into(),
+        new.client_name.clone().into(),
+        new.environment.as_ref().map(Slug::as_str).into(),
+        serde_json::Value::from(new.recipients.clone()).to_string().into(),
+        new.actor_name.clone().into(),
+        new.actor_kind.clone().into(),
+        new.source.clone().into(),
+        new.reason.clone().into(),
+        new.details.to_string().into(),
+    ]
+}
+
 impl Tx {
     /// Returns the number of the next message about a registration; `None` if there is no such registration.
     pub async fn next_message_number(
@@ -83,22 +101,13 @@ impl Tx {
 
     /// Queues a message.
     pub async fn insert_notification(&mut self, new: &Notification) -> Result<(), StoreError> {
-        let args = vec![
-            new.id.as_str().into(),
-            new.created_at.into(),
-            new.number.into(),
-            new.event.as_str().into(),
-            new.client_id.as_ref().map(ClientId::as_str).into(),
-            new.client_name.clone().into(),
-            new.environment.as_ref().map(Slug::as_str).into(),
-            serde_json::Value::from(new.recipients.clone()).to_string().into(),
-            new.actor_name.clone().into(),
-            new.actor_kind.clone().into(),
-            new.source.clone().into(),
-            new.reason.clone().into(),
-            new.details.to_string().into(),
-        ];
-        self.execute(INSERT, args).await.map(drop)
+        self.insert_notifications(std::slice::from_ref(new)).await
+    }
+
+    /// Queues messages.
+    pub async fn insert_notifications(&mut self, new: &[Notification]) -> Result<(), StoreError> {
+        let rows: Vec<_> = new.iter().map(notification_row).collect();
+        self.many(INSERT, &rows).await.map(drop)
     }
 
     /// Returns the queued messages, newest first: all, or those about one client.

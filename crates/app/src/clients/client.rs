@@ -169,6 +169,18 @@ pub(crate) fn shown_with(
 }
 
 /// Returns the version of a client for this principal. It covers the registrations that the principal can see; each of their
+/// Refuses to remove the last owner of a client that can rotate its own secret: nobody would hear of that.
+async fn unless_self_rotating(tx: &mut Tx, client: &Client) -> Result<(), Error> {
+    let registrations = tx.registrations(&client.id).await?;
+    let Some(on) = registrations.into_iter().find(|it| it.self_rotation) else { return Ok(()) };
+    let text = format!(
+        "This client can rotate its own secret in {}, and each self-rotation is reported to the owners. Nothing was changed. \
+        Keep an owner, or turn self-rotation off first.",
+        on.environment
+    );
+    Err(Problem::new(Code::InUse, text).with_field("owners").into())
+}
+
 /// versions starts at 1 and increases.
 pub(crate) async fn version(tx: &mut Tx, principal: &Principal, client: &Client) -> Result<i64, Error> {
     Ok(version_for(principal, client, &tx.registrations(&client.id).await?))
@@ -439,6 +451,9 @@ impl App {
                 if !owners::are_same(&after, &client.owners) {
                     confirm(&client_before, body.confirm_client_name.as_deref())?;
                     self.unless_many_messages(principal)?;
+                }
+                if after.is_empty() && !client.owners.is_empty() {
+                    unless_self_rotating(act.tx, &client).await?;
                 }
                 client.owners = after;
                 check_webhook_owners(act.tx, &client).await?;

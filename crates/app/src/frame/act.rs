@@ -8,7 +8,7 @@ use crate::{
     },
 };
 use crossfade_core::{
-    Code, DeliveryId, Problem, Random, RegistrationId, SecretId, Timestamp, WebhookId,
+    ClientId, Code, DeliveryId, Problem, Random, RegistrationId, SecretId, Timestamp, WebhookId,
     audit::Event,
     base62,
     environment::Slug,
@@ -16,7 +16,7 @@ use crossfade_core::{
     owners::managers_of,
     webhook::{Choice, RESOLVES, WebhookFormat},
 };
-use crossfade_store::{ChangeKind, Client, NewDelivery, Notification, SwitchedFor, Tx};
+use crossfade_store::{ChangeKind, Client, NewDelivery, Notification, SwitchedFor, Tx, Webhook};
 
 /// A change in progress: the transaction, its time, and its author. The permissions of a person are no part of it, so
 /// that a policy's change is recorded, told and fed by the same lines as a person's.
@@ -90,6 +90,16 @@ impl<'a> Act<'a> {
     /// Appends to the audit trail.
     pub(crate) async fn audit(&mut self, event: &Event, about: About<'_>) -> Result<(), Error> {
         self.audit_at(self.now, event, about).await
+    }
+
+    /// Appends events to the audit trail, each with the client that it is about.
+    pub(crate) async fn audit_clients(&mut self, events: &[(Event, ClientId)]) -> Result<(), Error> {
+        let entry = |(event, client): &(Event, ClientId)| {
+            let about = About { client: Some(client), target: Some(client.to_string()), ..About::default() };
+            self.by.entry(self.now, event, about)
+        };
+        let entries: Vec<_> = events.iter().map(entry).collect();
+        Ok(self.tx.append_audits(&entries).await?)
     }
 
     /// Appends an event of an earlier time to the audit trail, such as a deadline that has passed.
@@ -173,13 +183,7 @@ impl<'a> Act<'a> {
         details: &serde_json::Value,
     ) -> Result<Vec<WebhookId>, Error> {
         let mut webhooks = self.tx.webhooks_for(&client.property_id, &client.id).await?;
-        webhooks.retain(|it| {
-            let is_owner = client.owners.iter().any(|owner| owner == it.id.as_str());
-            let choice = it.choice();
-            // An owner is told everything that its format can say. It has no list of environments.
-            let choice = if is_owner { Choice { events: &[], ..choice } } else { choice };
-            choice.includes(event.action(), environment, details)
-        });
+        webhooks.retain(|webhook| chooses(webhook, client, event, environment, details));
         Ok(webhooks.into_iter().map(|webhook| webhook.id).collect())
     }
 
@@ -260,7 +264,7 @@ impl<'a> Act<'a> {
     }
 
     /// Returns a message about a client to nobody.
-    fn message(
+    pub(crate) fn message(
         &self,
         random: &dyn Random,
         event: &Event,
@@ -343,6 +347,21 @@ impl Act<'_> {
         recipients.retain(|recipient| off.get(*recipient).is_none_or(|off| !is_off(kind, off)));
         Ok(())
     }
+}
+
+/// Whether a webhook that may get messages about a client gets one about this event: it is an owner, or has chosen it.
+pub(crate) fn chooses(
+    webhook: &Webhook,
+    client: &Client,
+    event: &Event,
+    environment: Option<&Slug>,
+    details: &serde_json::Value,
+) -> bool {
+    let is_owner = client.owners.iter().any(|owner| owner == webhook.id.as_str());
+    let choice = webhook.choice();
+    // An owner is told everything that its format can say. It has no list of environments.
+    let choice = if is_owner { Choice { events: &[], ..choice } } else { choice };
+    choice.includes(event.action(), environment, details)
 }
 
 /// Returns the ID of a new message or lease.

@@ -52,6 +52,11 @@ impl App {
             self.node.refusals.keep([refused]);
             return;
         }
+        self.write_refusal(refused).await;
+    }
+
+    /// Writes a refusal now, or keeps it if the database cannot store it.
+    pub(crate) async fn write_refusal(&self, refused: NewAuditEvent) {
         let written = async {
             let _turn = self.node.background_turn().await;
             let again = refused.clone();

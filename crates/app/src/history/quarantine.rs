@@ -12,6 +12,7 @@ use crate::{
         targets::Platform,
     },
     node::state::Node,
+    people::hand_over::hand_over_ended,
 };
 use crossfade_core::{
     Code, GrantId, Operation, Problem, Random, Timestamp, TokenId, UserId,
@@ -21,7 +22,7 @@ use crossfade_core::{
     ended::Cause,
     text::Reason,
 };
-use crossfade_store::{ChangeKind, QuarantineRow, Tx, ValidSecrets};
+use crossfade_store::{ChangeKind, QuarantineRow, Tx, User, ValidSecrets};
 use std::sync::{PoisonError, atomic::Ordering};
 
 impl Repeatable for QuarantineReleased {}
@@ -188,8 +189,9 @@ async fn release(
         let text = "The instance is not in quarantine. Nothing was changed.";
         return Err(Problem::new(Code::NotQuarantined, text).into());
     };
+    let mut gone = Vec::new();
     for id in &body.except {
-        refuse(act.tx, id, act.now).await?;
+        gone.extend(refuse(act.tx, id, act.now).await?);
     }
     if act.tx.owners().await?.is_empty() {
         let text = "No Owner would be left. Nothing was changed. Release the grant of an Owner, too.";
@@ -213,12 +215,17 @@ async fn release(
         except: body.except.clone(),
     };
     act.audit(&event, About { reason: Some(reason.as_str()), ..About::default() }).await?;
+    // After everything that is not released has ended: none of it inherits.
+    for account in &gone {
+        hand_over_ended(act, random, account).await?;
+    }
     Ok(QuarantineReleased { released_at: act.now, current_secrets: current, retiring_secrets: retiring })
 }
 
 /// Ends what must not be released: all secrets of a client or a registration by disabling it, a token, an account or a
-/// grant.
-async fn refuse(tx: &mut Tx, id: &str, now: Timestamp) -> Result<(), Error> {
+/// grant. Returns the account, if it is one.
+async fn refuse(tx: &mut Tx, id: &str, now: Timestamp) -> Result<Option<User>, Error> {
+    let mut gone = None;
     let is_known = if id.starts_with("cl_") || id.starts_with("reg_") {
         tx.disable_registrations(id, now).await?
     } else if let Ok(id) = TokenId::parse(id) {
@@ -226,11 +233,11 @@ async fn refuse(tx: &mut Tx, id: &str, now: Timestamp) -> Result<(), Error> {
         tx.delete_token(&id, now).await?;
         is_known
     } else if let Ok(id) = UserId::parse(id) {
-        let is_known = tx.user(&id).await?.is_some();
-        if is_known {
+        gone = tx.user(&id).await?;
+        if gone.is_some() {
             tx.delete_user(&id, now).await?;
         }
-        is_known
+        gone.is_some()
     } else if let Ok(id) = GrantId::parse(id) {
         let is_known = tx.grant(&id).await?.is_some();
         tx.delete_grant(&id).await?;
@@ -239,7 +246,7 @@ async fn refuse(tx: &mut Tx, id: &str, now: Timestamp) -> Result<(), Error> {
         false
     };
     if is_known {
-        return Ok(());
+        return Ok(gone);
     }
     let what =
         "must contain only IDs of clients, registrations, API tokens, accounts and grants of this instance";

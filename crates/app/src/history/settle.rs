@@ -11,6 +11,7 @@ use crate::{
         noting::unwritable,
     },
     node::state::Node,
+    people::hand_over::hand_over_ended,
 };
 use crossfade_core::{
     Code, Problem, Timestamp,
@@ -226,7 +227,11 @@ impl Node {
             // What is applied is not noted again.
             tx.set_noting(false).await?;
             let (mut applied, mut missing, mut conflicting) = (0, 0, 0);
+            let mut gone = Vec::new();
             for end in lacking() {
+                if let End::Account { id, .. } = end {
+                    gone.extend(tx.user(id).await?);
+                }
                 match tx.apply_end(end).await? {
                     Applied::Subject => applied += 1,
                     Applied::Nothing => missing += 1,
@@ -264,6 +269,11 @@ impl Node {
                 tx.set_history(Some(&contents.id), system_id.or(history.system_id)).await?;
                 let lacking = contents.lacking_data_keys(&tx.data_keys().await?);
                 tx.note_data_keys(lacking);
+            }
+            // Queued last: a quarantine that begins here sends nothing of what was queued before.
+            let mut act = Act { mails: self.mails, ..Act::new(tx, now, Actor::machine("serve")) };
+            for account in &gone {
+                hand_over_ended(&mut act, self.random.as_ref(), account).await?;
             }
             tx.append_change(&ChangeKind::Everything).await?;
             Ok(if is_complete { Some(tx.note_ends().await?) } else { None })

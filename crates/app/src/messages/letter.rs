@@ -2,6 +2,7 @@
 //! facts that were stored with the event.
 
 mod digest;
+mod handed_over;
 mod personal;
 
 use crossfade_core::{TimeZone, Timestamp, audit::Action};
@@ -88,7 +89,9 @@ impl Said {
 /// `zone` the time zone of the recipient.
 pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZone) -> Option<Letter> {
     if message.client_id.is_none() && message.details["webhook_id"].is_null() {
-        return digest::letter(message, base, zone).or_else(|| personal::letter(message, base, zone));
+        return digest::letter(message, base, zone)
+            .or_else(|| handed_over::letter(message, base, zone))
+            .or_else(|| personal::letter(message, base, zone));
     }
     let named = message.client_name.as_deref().or_else(|| message.details["name"].as_str());
     let name = named.unwrap_or("a client");

@@ -67,6 +67,8 @@ pub(crate) struct Node {
     pub(crate) vault: Arc<Vault>,
     /// The base of issuers, without a path.
     public_url: String,
+    /// Whether messages to owners are mailed.
+    pub(crate) mails: bool,
     pub(crate) feed: Feed,
     /// Prevents other processes from deciding on this database; `None` if this process does not decide either.
     pub(crate) lock: tokio::sync::Mutex<Option<ServeLock>>,
@@ -133,6 +135,7 @@ impl Node {
             authority,
             vault,
             public_url: options.public_url.clone(),
+            mails: options.mailer.is_some(),
             feed: Feed::new(options.decides),
             lock: tokio::sync::Mutex::new(lock),
             hold: Hold::new(),

@@ -3,13 +3,14 @@
 use crate::{
     app::App,
     error::Error,
-    frame::{act::Act, entry::About, idempotency::Repeatable, principal::Principal, targets::forbidden_on},
+    frame::{act::Act, idempotency::Repeatable, principal::Principal, targets::forbidden_on},
+    messages::handed_over::HandedClient,
 };
 use crossfade_core::{
-    Code, Problem, UserId,
+    Code, Problem, Random, UserId,
     api::{HandedOver, HandedOverClient},
     audit::Event,
-    owners::{self, HandOverCause, Heirs, managers_of},
+    owners::{self, HandOverCause, Heirs, MAX_HANDED_OVER, managers_of},
     roles::{Object, Permission},
     text::{self, Name},
 };
@@ -70,26 +71,18 @@ impl App {
         // Without a choice, too: with the permission for accounts alone, anyone could make an account at the address of a
         // group and delete it, and the group would be an owner no more.
         may_redirect(principal, &owned)?;
+        unless_too_many(owned.len())?;
         confirm_user(gone, confirmed)?;
-        act.tx.abandon_deliveries_to(address, act.now).await?;
-        // A grant of the deleted account has ended, and is not among these.
-        let managers = match chosen {
-            None => act.tx.managers(None).await?,
-            Some(_) => Vec::new(),
-        };
-        let mut done = HandedOver { handed_over_count: owned.len() as u64, ..HandedOver::default() };
-        for client in owned {
-            let of_client = managers_of(&managers, &client.property_id, &client.id);
-            let of_client = of_client.into_iter().map(|manager| manager.email.as_str());
-            let (owners, heirs) = owners::after(&client.owners, address, chosen, of_client);
-            done.ownerless_count += u64::from(owners.is_empty());
+        let handed = replace_owner(act, self.random.as_ref(), gone, owned, chosen).await?;
+        let mut done = HandedOver { handed_over_count: handed.len() as u64, ..HandedOver::default() };
+        for (HandedClient { client, .. }, heirs) in handed {
+            done.ownerless_count += u64::from(client.owners.is_empty());
             let readable =
                 principal.may(Permission::ClientRead, Object::Client(&client.property_id, &client.id));
             if readable && done.clients.len() < MOST_NAMED {
-                let (id, name) = (client.id.clone(), client.name.to_string());
-                done.clients.push(HandedOverClient { id, name, owners: owners.clone(), heirs });
+                let name = client.name.to_string();
+                done.clients.push(HandedOverClient { id: client.id, name, owners: client.owners, heirs });
             }
-            self.change_owners(act, gone, client, (owners, heirs), HandOverCause::AccountDeleted).await?;
         }
         Ok(done)
     }
@@ -109,24 +102,66 @@ impl App {
             return Ok(());
         }
         may_redirect(principal, &owned)?;
+        unless_too_many(owned.len())?;
         confirm_user(user, confirmed)?;
-        for client in owned {
-            let changed = owners::after(&client.owners, address, Some(new), []);
-            self.change_owners(act, user, client, changed, HandOverCause::AddressChanged).await?;
-        }
-        Ok(())
+        let changed = |client: &Client| owners::after(&client.owners, address, Some(new), []);
+        let cause = HandOverCause::AddressChanged;
+        change_owners(act, self.random.as_ref(), user, owned, (cause, changed)).await.map(drop)
     }
+}
 
-    async fn change_owners(
-        &self,
-        act: &mut Act<'_>,
-        user: &User,
-        mut client: Client,
-        (owners, heirs): (Vec<String>, Heirs),
-        cause: HandOverCause,
-    ) -> Result<(), Error> {
+/// Hands over the clients of an account that has ended otherwise than by a person's request: as if it had been deleted
+/// without a new owner.
+pub(crate) async fn hand_over_ended(
+    act: &mut Act<'_>,
+    random: &dyn Random,
+    gone: &User,
+) -> Result<(), Error> {
+    let Some(address) = &gone.email else { return Ok(()) };
+    let owned = act.tx.clients_owned_by(address).await?;
+    if owned.is_empty() {
+        return Ok(());
+    }
+    replace_owner(act, random, gone, owned, None).await.map(drop)
+}
+
+/// Replaces the owner of these clients, whose account was deleted: by `chosen`, or else by the other owners of each client,
+/// or by its managers.
+async fn replace_owner(
+    act: &mut Act<'_>,
+    random: &dyn Random,
+    gone: &User,
+    owned: Vec<Client>,
+    chosen: Option<&str>,
+) -> Result<Vec<(HandedClient, Heirs)>, Error> {
+    let Some(address) = &gone.email else { return Ok(Vec::new()) };
+    act.tx.abandon_deliveries_to(address, act.now).await?;
+    // A grant of the deleted account has ended, and is not among these.
+    let managers = match chosen {
+        None => act.tx.managers(None).await?,
+        Some(_) => Vec::new(),
+    };
+    let changed = |client: &Client| {
+        let of_client = managers_of(&managers, &client.property_id, &client.id);
+        let of_client = of_client.into_iter().map(|manager| manager.email.as_str());
+        owners::after(&client.owners, address, chosen, of_client)
+    };
+    change_owners(act, random, gone, owned, (HandOverCause::AccountDeleted, changed)).await
+}
+
+/// Changes the owners of clients, in a number of statements that does not grow with each of them.
+async fn change_owners(
+    act: &mut Act<'_>,
+    random: &dyn Random,
+    user: &User,
+    owned: Vec<Client>,
+    (cause, changed): (HandOverCause, impl Fn(&Client) -> (Vec<String>, Heirs)),
+) -> Result<Vec<(HandedClient, Heirs)>, Error> {
+    let mut all_heirs = Vec::with_capacity(owned.len());
+    let hand_over = |mut client: Client| {
+        let (owners, heirs) = changed(&client);
+        all_heirs.push(heirs);
         let before = std::mem::replace(&mut client.owners, owners);
-        act.tx.update_client(&client).await?;
         let event = Event::ClientHandedOver {
             user_id: user.id.clone(),
             user_name: user.name.clone(),
@@ -135,15 +170,25 @@ impl App {
             owners_before: before.clone(),
             owners: client.owners.clone(),
         };
-        let about =
-            About { client: Some(&client.id), target: Some(client.id.to_string()), ..About::default() };
-        act.audit(&event, about).await?;
-        // The address that leaves hears of it, also that of a deleted account: it may be the address of a group.
-        let left = before.into_iter().filter(|owner| !client.owners.contains(owner));
-        let left: Vec<String> = left.collect();
-        client.owners.extend(left);
-        act.notify(self.random.as_ref(), &event, &client, None, None).await
+        HandedClient { client, before, event }
+    };
+    let handed: Vec<HandedClient> = owned.into_iter().map(hand_over).collect();
+    act.tx.set_owners(&handed.iter().map(|it| it.client.clone()).collect::<Vec<_>>()).await?;
+    let events: Vec<_> = handed.iter().map(|it| (it.event.clone(), it.client.id.clone())).collect();
+    act.audit_clients(&events).await?;
+    act.tell_of_hand_over(random, &handed).await?;
+    Ok(handed.into_iter().zip(all_heirs).collect())
+}
+
+fn unless_too_many(owned: usize) -> Result<(), Problem> {
+    if owned <= MAX_HANDED_OVER {
+        return Ok(());
     }
+    let text = format!(
+        "This account owns {owned} clients, and one request hands over at most {MAX_HANDED_OVER}. Nothing was changed. Change \
+        the owners of some of these clients first, with PATCH /clients/{{client}} or crossfade client update, then try again."
+    );
+    Err(Problem::new(Code::InUse, text))
 }
 
 /// Refuses a principal who cannot change the owners of each of these clients (rule 24).

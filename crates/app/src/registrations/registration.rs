@@ -286,6 +286,11 @@ impl App {
                 if !principal.may(Permission::SecretRotate, object) {
                     return Err(forbidden_on(Permission::SecretRotate, object));
                 }
+                if site.client.owners.is_empty() {
+                    let what = "must be false for a client without owners, because each self-rotation is reported to them. Set \
+                        the owners of the client first";
+                    return Err(Problem::invalid("self_rotation", what).into());
+                }
             }
             after.self_rotation = body.self_rotation.unwrap_or(after.self_rotation);
             match body.enabled {

@@ -57,6 +57,44 @@ impl App {
         asked: &SelfRotation<'_>,
     ) -> Result<Result<Reply, OauthError>, Error> {
         self.node.unless_quarantined()?;
+        let done = self.try_self_rotation(client, asked).await?;
+        if let Err(refused) = &done {
+            self.audit_refused_self_rotation(client, asked.origin, *refused).await;
+        }
+        Ok(done)
+    }
+
+    /// Records that a client presented a right secret and is refused to rotate it: at most once an hour for each reason,
+    /// because a client can try again and again.
+    pub async fn audit_refused_self_rotation(&self, client: &Client, origin: &Origin, refused: OauthError) {
+        let (id, why) = (client.registration(), refused.description());
+        if !self.refused_self_rotations.admit(&(id.clone(), why), Instant::now()) {
+            return;
+        }
+        let place = match self.read(async |tx| Ok(tx.place_of_registration(id).await?)).await {
+            Ok(place) => place,
+            Err(error) => {
+                tracing::error!(%error, "cannot write a refused self-rotation to the audit trail");
+                return;
+            }
+        };
+        let event = Event::AccessRefused {
+            operation: OPERATION.to_owned(),
+            code: refused.code().to_owned(),
+            field: None,
+            count: 1,
+        };
+        let target = Some(client.secret().to_string());
+        let about = About { target, reason: Some(why), ..About::place(place.as_ref()) };
+        let author = Author::client(place.as_ref()).at(origin);
+        self.write_refusal(author.refusal(self.clock.now(), &event, about)).await;
+    }
+
+    async fn try_self_rotation(
+        &self,
+        client: &Client,
+        asked: &SelfRotation<'_>,
+    ) -> Result<Result<Reply, OauthError>, Error> {
         if !self.self_rotations.admit(client.registration(), Instant::now()) {
             return Ok(Err(OauthError::SlowDown));
         }

@@ -1,6 +1,10 @@
 //! The deliveries of a webhook: listing, testing, and sending one again.
 
-use super::webhook::{Loaded, MANAGE, Subject, WebhookPage, WebhookPath, about, shown};
+use super::{
+    shown::{about, shown},
+    subject::{Loaded, MANAGE, Subject, WebhookPath},
+    webhook::WebhookPage,
+};
 use crate::{
     app::App,
     error::Error,

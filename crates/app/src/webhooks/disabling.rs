@@ -1,6 +1,9 @@
 //! Disabling a webhook whose receiver is gone or has failed for days.
 
-use super::webhook::{MANAGE, SubjectIds, about};
+use super::{
+    shown::about,
+    subject::{MANAGE, SubjectIds},
+};
 use crate::{app::App, error::Error, frame::act::message_id};
 use crossfade_core::{
     DeliveryId, WebhookId,

@@ -1,9 +1,15 @@
-//! Webhooks: `webhook` creates, reads, changes and deletes them, `signing` rotates their signing secrets, and `deliveries`
-//! lists, tests and replays. `disabling` disables one whose receiver is gone, and tells its people. `owners` checks the
-//! webhooks among the owners of a client.
+//! Webhooks: `webhook` reads and deletes them, `create` and `update` make and change them, from what `fields` parses. `subject` is
+//! what one gets messages about and decides who manages it, `shown` how it is shown. `signing` rotates signing secrets, and
+//! `deliveries` lists, tests and replays. `disabling` disables a webhook whose receiver is gone, and tells its people. `owners`
+//! checks the webhooks among the owners of a client.
 
+mod create;
 mod deliveries;
 pub(crate) mod disabling;
+mod fields;
 pub(crate) mod owners;
+mod shown;
 mod signing;
+pub(crate) mod subject;
+mod update;
 pub(crate) mod webhook;

@@ -1,6 +1,9 @@
 //! Rotating the signing secret of a webhook.
 
-use super::webhook::{Loaded, WebhookPath, about, shown};
+use super::{
+    shown::{about, shown},
+    subject::{Loaded, WebhookPath},
+};
 use crate::{
     app::App,
     error::Error,

@@ -202,7 +202,7 @@ pub struct UpdateRegistration {
     #[schemars(range(min = 0))]
     pub acknowledge_locked_out: Option<u64>,
     /// Whether the client can rotate its own secret, with that secret as its credential. `true` requires the permission
-    /// `secret:rotate`.
+    /// `secret:rotate`, and that the client has an owner.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub self_rotation: Option<bool>,
     /// Reason.

@@ -41,7 +41,7 @@ pub struct ClientFacts {
 }
 
 /// The changeable facts of a webhook. A URL can itself be a secret, so only its host is recorded, and its digest.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
 pub struct WebhookFacts {
     /// Name.
     pub name: String,

@@ -68,7 +68,7 @@ pub(crate) struct RegistrationChange {
     /// Allow introspection of every token in the environment, not only its own.
     #[arg(long, value_name = "true|false")]
     pub(crate) may_introspect: Option<bool>,
-    /// Allow the client to rotate its own secret, with that secret as its only credential.
+    /// Allow the client to rotate its own secret, with that secret as its only credential. The client must have an owner.
     #[arg(long, value_name = "true|false")]
     pub(crate) self_rotation: Option<bool>,
     /// Network or address from which the client may call. Replaces the current list. Repeatable or

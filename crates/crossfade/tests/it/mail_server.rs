@@ -1,12 +1,13 @@
 //! A mail server inside a test: it takes every message, or refuses as it is told.
 
+use crate::listener::Listener;
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
 };
 
 /// What the server has taken, and how it answers.
@@ -41,60 +42,49 @@ impl Message {
 
 /// A mail server on a port of its own, until the test ends.
 pub struct MailServer {
-    port: u16,
-    state: Arc<Mutex<State>>,
+    listener: Listener<State>,
 }
 
 impl MailServer {
-    #[expect(clippy::disallowed_methods, reason = "a server of this test")]
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let state = Arc::<Mutex<State>>::default();
-        let shared = state.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                shared.lock().unwrap().connections += 1;
-                tokio::spawn(converse(stream, shared.clone()));
-            }
-        });
-        Self { port, state }
+        Self { listener: Listener::start(converse).await }
     }
 
     /// Returns a mailer that uses it.
     pub fn mailer(&self) -> Arc<crossfade_app::Mailer> {
-        let url = format!("smtp://127.0.0.1:{}", self.port);
+        let url = format!("smtp://127.0.0.1:{}", self.listener.port);
         let server = crossfade_app::MailServer::parse(&url, None, None).unwrap();
         Arc::new(crossfade_app::Mailer::new(server, "Crossfade <crossfade@example.com>").unwrap())
     }
 
     /// Refuses each recipient with this answer from now on.
     pub fn refuse(&self, answer: Option<&'static str>) {
-        self.state.lock().unwrap().refuses = answer;
+        self.listener.with(|state| state.refuses = answer);
     }
 
     /// Hangs up on each connection from now on, or not any more.
     pub fn set_down(&self, is_down: bool) {
-        self.state.lock().unwrap().is_down = is_down;
+        self.listener.with(|state| state.is_down = is_down);
     }
 
     /// Does not answer this recipient from now on, or answers everyone again.
     pub fn hold(&self, recipient: Option<&'static str>) {
-        self.state.lock().unwrap().held = recipient;
+        self.listener.with(|state| state.held = recipient);
     }
 
     /// Returns the number of connections since the start.
     pub fn connections(&self) -> u32 {
-        self.state.lock().unwrap().connections
+        self.listener.with(|state| state.connections)
     }
 
     /// Returns what was taken since the last call.
     pub fn take(&self) -> Vec<Message> {
-        std::mem::take(&mut self.state.lock().unwrap().taken)
+        self.listener.with(|state| std::mem::take(&mut state.taken))
     }
 }
 
 async fn converse(stream: TcpStream, state: Arc<Mutex<State>>) {
+    state.lock().unwrap().connections += 1;
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read);
     let (mut to, mut text, mut is_data, mut line) = (String::new(), String::new(), false, String::new());

@@ -49,6 +49,7 @@ mod keys;
 mod leaks;
 mod limits;
 mod links;
+mod listener;
 mod load;
 mod mail_server;
 mod messages;

@@ -17,6 +17,8 @@ on_both_engines! {
     the_chosen_owner_takes_over_and_is_told_why,
     other_owners_remain_and_managers_inherit_what_has_none,
     handing_over_takes_the_permission_for_the_clients_and_the_name,
+    one_hand_over_of_many_clients_is_one_message_to_each_person,
+    more_clients_than_one_request_hands_over_are_refused,
     an_address_that_changes_takes_its_clients_along_and_the_old_one_is_told,
     a_deleted_account_gets_nothing_that_was_queued,
     an_account_at_the_address_of_a_group_does_not_silence_the_group,
@@ -180,10 +182,8 @@ async fn the_chosen_owner_takes_over_and_is_told_why(mut world: World) {
     assert_eq!(
         to,
         pairs(&[
-            ("alan@example.com", "You take over a client: Billing"),
-            ("alan@example.com", "You take over a client: Ledger"),
-            ("grace@example.com", "You are no owner any more: Billing"),
-            ("grace@example.com", "You are no owner any more: Ledger"),
+            ("alan@example.com", "You take over 2 clients"),
+            ("grace@example.com", "You are no owner any more: 2 clients"),
             ("team@example.com", "An owner has gone: Billing"),
         ])
     );
@@ -220,9 +220,7 @@ async fn other_owners_remain_and_managers_inherit_what_has_none(mut world: World
     assert_eq!(
         sent(&world, &server).await,
         pairs(&[
-            ("grace@example.com", "You are no owner any more: Managed"),
-            ("grace@example.com", "You are no owner any more: Plain"),
-            ("grace@example.com", "You are no owner any more: Shared"),
+            ("grace@example.com", "You are no owner any more: 3 clients"),
             ("heir@example.com", "You take over a client: Managed"),
             (OWNER, "You take over a client: Plain"),
             ("team@example.com", "An owner has gone: Shared"),
@@ -281,6 +279,108 @@ async fn handing_over_takes_the_permission_for_the_clients_and_the_name(world: W
     assert_eq!(owners_of(&world, &client).await, json!(["grace@example.com"]), "nothing was changed");
     owner.delete(&grace, json!({"confirm_user_name": "grace"})).await.ok();
     assert_eq!(owners_of(&world, &client).await, json!([OWNER]));
+}
+
+/// Rows of clients with these owners, beside the one that they are like.
+pub(crate) async fn insert_clients(world: &World, like: &Client, count: u32, owners: &[&str]) {
+    let owners = json!(owners);
+    for n in (0..count).collect::<Vec<_>>().chunks(500) {
+        let row = |n: &u32| format!("SELECT 'cl_{n:022}' AS id, 'Many {n}' AS name, 'many {n}' AS name_key");
+        let rows = n.iter().map(row).collect::<Vec<_>>().join(" UNION ALL ");
+        world
+            .raw(&format!(
+                "INSERT INTO clients (id, property_id, name, name_key, description, owners, created_at, version)
+                 SELECT v.id, c.property_id, v.name, v.name_key, '', '{owners}', c.created_at, 1
+                 FROM clients c CROSS JOIN ({rows}) AS v WHERE c.id = '{}'",
+                like.id
+            ))
+            .await;
+    }
+}
+
+async fn one_hand_over_of_many_clients_is_one_message_to_each_person(mut world: World) {
+    let server = mailing(&mut world).await;
+    let client = world.client("Billing", &["production"]).await;
+    let owner = world.owner().await;
+    let property = owner.get(&format!("/clients/{}", client.id)).await.ok()["property_id"].clone();
+    for (email, grant) in [
+        ("grace@example.com", json!({"role": "viewer"})),
+        ("m@example.com", json!({"role": "application_manager", "property_id": property})),
+    ] {
+        let (user, _) = without_role(&world, email).await;
+        owner.post(&format!("/users/{user}/grants"), grant).await.created();
+    }
+    own_by(&world, &client, &["grace@example.com", "team@example.com"]).await;
+    let hook = json!({"name": "All", "url": "https://hooks.example.com/all", "confirm_name": "platform", "events": ["client.handed_over"]});
+    owner.post("/webhooks", hook).await.created();
+    insert_clients(&world, &client, 998, &["grace@example.com"]).await;
+    let browser = world.signed_in().await;
+    sent(&world, &server).await;
+    let before = world.number("SELECT COUNT(*) FROM notifications").await;
+    let path = format!("/users/{}", id_of(&world, "grace@example.com").await);
+    let page = browser.get(&format!("/console/people/{}", &path[7..])).await.page(200);
+    assert!(page.contains("owns 999 clients") && !page.contains("handed over at once"), "{page}");
+    let reply = owner.delete(&path, json!({"confirm_user_name": "grace"})).await.ok();
+    assert_eq!((&reply["handed_over_count"], &reply["ownerless_count"]), (&json!(999), &json!(0)));
+    assert_eq!(reply["clients"].as_array().unwrap().len(), 200);
+    assert_eq!(owners_of(&world, &client).await, json!(["team@example.com"]));
+    let inherited = "SELECT COUNT(*) FROM clients WHERE owners = '[\"m@example.com\"]' AND version = 2";
+    assert_eq!(world.number(inherited).await, 998);
+    let recorded =
+        "SELECT COUNT(*) FROM audit_events WHERE action = 'client.handed_over' AND outcome = 'done'";
+    assert_eq!(world.number(recorded).await, 999, "one event for each client");
+    // A webhook is for programs, which want one message about each.
+    let queued = world.number("SELECT COUNT(*) FROM notifications").await - before;
+    assert_eq!(queued, 999 + 3);
+    let letters = letters(&world, &server).await;
+    let mut to: Vec<_> = letters.iter().map(about).collect();
+    to.sort();
+    assert_eq!(
+        to,
+        pairs(&[
+            ("grace@example.com", "You are no owner any more: 999 clients"),
+            ("m@example.com", "You take over 998 clients"),
+            ("team@example.com", "An owner has gone: Billing"),
+        ])
+    );
+    let heir = letters.iter().find(|it| it.to == "m@example.com").unwrap();
+    assert_eq!(heir.text.matches("- Many ").count(), 20, "{}", heir.text);
+    assert!(heir.text.contains("and 978 more") && heir.text.contains("Clients that you own now (998)"));
+    assert!(heir.text.contains("The account of grace was deleted."), "{}", heir.text);
+}
+
+async fn more_clients_than_one_request_hands_over_are_refused(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    world.user("grace@example.com", "viewer").await;
+    insert_clients(&world, &client, 1001, &["grace@example.com"]).await;
+    let (owner, id) = (world.owner().await, id_of(&world, "grace@example.com").await);
+    let path = format!("/users/{id}");
+    let moved = json!({"email": "hopper@example.com", "confirm_user_name": "grace"});
+    let chosen = json!({"hand_over_to": "team@example.com", "confirm_user_name": "grace"});
+    for answer in [owner.delete(&path, chosen.clone()).await, owner.patch(&path, moved).await] {
+        let refused = answer.refused(409, "in_use");
+        let said = refused["detail"].as_str().unwrap();
+        assert!(said.contains("owns 1001 clients") && said.contains("Nothing was changed."), "{said}");
+    }
+    assert_eq!(owner.get(&path).await.ok()["email"], "grace@example.com");
+    let browser = world.signed_in().await;
+    let page = browser.get(&format!("/console/people/{id}")).await.page(200);
+    assert!(page.contains("Change the owners of some of them first."), "{page}");
+    let fields = [("hand_over_to", "team@example.com"), ("confirm_user_name", "grace")];
+    let refused = browser.post(&format!("/console/people/{id}/delete"), &fields).await.page(409);
+    assert!(refused.contains("hands over at most 1000"), "{refused}");
+    // One less, and it is possible.
+    let one = "/clients/cl_0000000000000000000007";
+    own_by_path(&world, one, "Many 7").await;
+    let reply = owner.delete(&path, chosen).await.ok();
+    assert_eq!(reply["handed_over_count"], 1000);
+    let left = "SELECT COUNT(*) FROM clients WHERE owners LIKE '%grace@example.com%'";
+    assert_eq!(world.number(left).await, 0);
+}
+
+async fn own_by_path(world: &World, path: &str, name: &str) {
+    let body = json!({"owners": ["team@example.com"], "confirm_client_name": name});
+    world.owner().await.patch(path, body).await.ok();
 }
 
 async fn an_address_that_changes_takes_its_clients_along_and_the_old_one_is_told(mut world: World) {

@@ -21,6 +21,7 @@ use tempfile::TempDir;
 
 mod forks;
 mod journal;
+mod owners;
 mod seals;
 
 on_both_engines! {

@@ -1,5 +1,6 @@
 //! A receiver of webhooks inside a test: it takes every delivery, or answers as it is told.
 
+use crate::listener::Listener;
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex},
@@ -7,7 +8,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
 };
 
 /// What the receiver has taken, and how it answers.
@@ -68,48 +69,38 @@ impl Delivery {
 
 /// A receiver on a port of its own, until the test ends.
 pub struct Receiver {
-    port: u16,
-    state: Arc<Mutex<State>>,
+    listener: Listener<State>,
 }
 
 impl Receiver {
-    #[expect(clippy::disallowed_methods, reason = "a server of this test")]
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let state = Arc::<Mutex<State>>::default();
-        let shared = state.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(receive(stream, shared.clone()));
-            }
-        });
-        Self { port, state }
+        Self { listener: Listener::start(receive).await }
     }
 
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/hook", self.port)
+        format!("http://127.0.0.1:{}/hook", self.listener.port)
     }
 
     /// Returns what was sent since the last call.
     pub fn take(&self) -> Vec<Delivery> {
-        std::mem::take(&mut self.state.lock().unwrap().taken)
+        self.listener.with(|state| std::mem::take(&mut state.taken))
     }
 
     /// Answers the next deliveries with these statuses and headers, such as `503` or `302\r\nlocation: …`.
     pub fn answer(&self, answers: &[&str]) {
-        self.state.lock().unwrap().answers.extend(answers.iter().map(|answer| (*answer).to_owned()));
+        let answers = answers.iter().map(|answer| (*answer).to_owned());
+        self.listener.with(|state| state.answers.extend(answers));
     }
 
     /// Keeps all answers back, or gives them.
     pub fn set_held(&self, is_held: bool) {
-        self.state.lock().unwrap().is_held = is_held;
+        self.listener.with(|state| state.is_held = is_held);
     }
 
     /// Waits until so many deliveries were sent since the last [`Self::take`], for a minute at most.
     pub async fn wait_for(&self, number: usize) {
         let arrived = async {
-            while self.state.lock().unwrap().taken.len() < number {
+            while self.listener.with(|state| state.taken.len()) < number {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -117,7 +108,7 @@ impl Receiver {
     }
 
     pub fn set_silent(&self, is_silent: bool) {
-        self.state.lock().unwrap().is_silent = is_silent;
+        self.listener.with(|state| state.is_silent = is_silent);
     }
 }
 

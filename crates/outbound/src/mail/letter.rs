@@ -66,7 +66,7 @@ pub struct Line {
     pub name: String,
     /// Where that is; empty if it is in no particular place.
     pub place: String,
-    /// What there is to say.
+    /// What there is to say; empty if the title says it all.
     pub said: String,
     /// Where to look.
     pub url: String,
@@ -100,7 +100,8 @@ impl Text<'_> {
     /// Writes a line of a list. Further lines are indented.
     fn line(&self, line: &Line) -> String {
         let place = if line.place.is_empty() { String::new() } else { format!(" in {}", line.place) };
-        wrap(&format!("- {}{place}: {}", line.name, line.said), "  ")
+        let said = if line.said.is_empty() { String::new() } else { format!(": {}", line.said) };
+        wrap(&format!("- {}{place}{said}", line.name), "  ")
     }
 
     /// Writes a fact. Further lines are indented.

@@ -5,6 +5,7 @@ use super::{
     form::{Fields, Form},
     layout::{Layout, Section},
     message::redirect_with,
+    offers::Offers,
     page, page_with,
     session::{Fresh, SignedIn, Submitted},
     sign_in,
@@ -51,6 +52,8 @@ struct AccountPage {
     /// The initial form for signing out everywhere.
     ending: Form,
     token: Form,
+    /// Registrations that a token can be limited to.
+    offers: Offers,
     /// A token that was just created, with its value, shown only this once.
     created: Option<(String, String)>,
 }
@@ -106,6 +109,7 @@ impl AccountPage {
             password: Form::new("password", Fields::default().with(END_TOKENS, "yes")),
             ending: Form::new("sign-out", Fields::default().with(END_TOKENS, "yes")),
             token: Form::new("token", Fields::default().with("expires_days", "90")),
+            offers: Offers::load(signed).await?,
             created: None,
         })
     }
@@ -309,6 +313,11 @@ mod tests {
             password: Form::new("password", Fields::default().with(END_TOKENS, "yes")),
             ending: Form::new("sign-out", Fields::default().with(END_TOKENS, "yes")),
             token: Form::new("token", Fields::default()),
+            offers: Offers {
+                clients: vec![("cl_0000000000000000000001".into(), "<Billing>".into())],
+                has_more: true,
+                environments: vec![("staging".into(), "Staging".into())],
+            },
             created: None,
         }
     }
@@ -324,6 +333,8 @@ mod tests {
             html.contains("?via=tok_0000000000000000000001")
                 && html.contains("?via=ses_0000000000000000000002")
         );
+        let offered = "<option value=\"cl_0000000000000000000001\">&#60;Billing&#62;</option>";
+        assert!(html.contains(offered) && html.contains("the first 200 clients"), "{html}");
         let unread = AccountPage { audits: false, ..sample() }.render().unwrap();
         assert!(!unread.contains("?via="), "no link to a page that would be refused");
         let created = Some(("laptop".into(), "crossfade_api_x".into()));

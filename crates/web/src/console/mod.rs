@@ -24,6 +24,7 @@ mod link;
 mod mail;
 mod message;
 mod moment;
+mod offers;
 mod paths;
 mod people;
 mod properties;

@@ -12,21 +12,27 @@ use crossfade_core::{oauth::OauthError, self_rotation::transition};
 const MIN_KEY_LENGTH: usize = 22;
 
 pub(super) async fn rotate_secret(request: OauthRequest) -> Response {
+    let origin = request.origin();
+    let (form, client) = match request.authenticated() {
+        Ok(authenticated) => authenticated,
+        Err(error) => return OauthRefusal(error).into_response(),
+    };
     let asked = || {
-        let (form, client) = request.authenticated()?;
         let transition = transition(form.get("transition_hours"))?;
         // The credentials are not part of it: a repeated request can come with the other secret. So whoever has stolen the
         // old secret and guesses the key gets the new one.
         let key = request.idempotency_key(format!("transition_hours={}", transition.hours()).as_bytes())?;
         let key = key.filter(|key| key.as_str().len() >= MIN_KEY_LENGTH);
         let text = "Idempotency-Key must be 22 to 255 visible ASCII characters that nobody can guess, such as a UUID.";
-        Ok((client, transition, key.ok_or(OauthError::InvalidRequest(text))?))
+        Ok((transition, key.ok_or(OauthError::InvalidRequest(text))?))
     };
-    let (client, transition, key) = match asked() {
+    let (transition, key) = match asked() {
         Ok(asked) => asked,
-        Err(error) => return OauthRefusal(error).into_response(),
+        Err(error) => {
+            request.web.app.audit_refused_self_rotation(&client, &origin, error).await;
+            return OauthRefusal(error).into_response();
+        }
     };
-    let origin = request.origin();
     let asked = SelfRotation { transition, key: &key, origin: &origin };
     match request.web.app.self_rotate_secret(&client, &asked).await {
         Ok(Ok(reply)) => match serde_json::to_string(&reply) {

@@ -118,6 +118,15 @@ fn own_samples() -> Vec<Notification> {
         let details = json!({"account": account, "source_ip": "192.0.2.1", "user_agent": "Mozilla/5.0 (X11; Linux x86_64)", "new_browser": new_browser});
         own(Action::SessionCreated, details)
     };
+    let clients = |count: u64| {
+        let shown = (0..count.min(20))
+            .map(|n| json!({"id": format!("cl_{n:022}"), "name": format!("Billing API {n}")}));
+        json!({"count": count, "clients": shown.collect::<Vec<_>>()})
+    };
+    let handed_over = |cause: &str, left: u64, taken: u64, kept: u64| {
+        let details = json!({"user_name": "Alan Turing", "cause": cause, "left": clients(left), "taken": clients(taken), "kept": clients(kept)});
+        own(Action::ClientHandedOver, details)
+    };
     let token = |scope: Value, expires_at: Value| {
         let details = json!({"account": account, "name": "laptop", "scope": scope, "expires_at": expires_at});
         own(Action::TokenCreated, details)
@@ -171,6 +180,10 @@ fn own_samples() -> Vec<Notification> {
         webhooks,
         evidence(Value::Null),
         evidence(json!(AT)),
+        handed_over("account_deleted", 1000, 0, 0),
+        handed_over("address_changed", 2, 0, 0),
+        handed_over("account_deleted", 0, 12, 3),
+        handed_over("account_deleted", 0, 0, 2),
     ]
 }
 

@@ -17,6 +17,7 @@ on_both_engines! {
     of_two_who_change_an_account_at_once_the_second_is_told,
     too_many_new_tokens_keep_the_form_and_say_when,
     a_token_is_shown_once_and_ends_when_it_is_deleted,
+    a_token_of_one_registration_is_chosen_from_the_clients_one_can_read,
 }
 
 /// The id in the address of an account's page.
@@ -262,6 +263,39 @@ async fn too_many_new_tokens_keep_the_form_and_say_when(world: World) {
         assert!(page.contains(kept), "{kept} {page}");
     }
     assert_eq!(world.number("SELECT COUNT(*) FROM api_tokens WHERE name = 'night job'").await, made);
+}
+
+async fn a_token_of_one_registration_is_chosen_from_the_clients_one_can_read(world: World) {
+    let (billing, ledger) =
+        (world.client("Billing", &["production"]).await, world.client("Ledger", &["production"]).await);
+    let offered = async |browser: &Browser<'_>| {
+        let page = browser.get("/console/account").await.page(200);
+        let count = page.matches("<option value=\"cl_").count();
+        let offers = |client: &str| page.contains(&format!("<option value=\"{client}\">"));
+        (count, offers(&billing.id), offers(&ledger.id), page)
+    };
+    let owner = world.signed_in().await;
+    let (count, has_billing, has_ledger, page) = offered(&owner).await;
+    assert_eq!((count, has_billing, has_ledger), (2, true, true), "{page}");
+    assert!(
+        page.contains("list=\"token-clients\"") && page.contains("<option value=\"production\">Production")
+    );
+    let fields =
+        [("name", "ci"), ("expires_days", "30"), ("client", &billing.id), ("environment", "production")];
+    let page = owner.post("/console/account/tokens", &fields).await.page(200);
+    assert!(page.contains("crossfade_api_") && page.contains("</a> in production"), "{page}");
+    // Only what one can read, and nothing without a role.
+    let mia = world.person("mia@example.com", "viewer").await;
+    let limit = format!("UPDATE grants SET client_id = '{}' WHERE role = 'viewer'", billing.id);
+    world.raw(&limit).await;
+    assert_eq!(offered(&mia).await.0, 1);
+    assert!(offered(&mia).await.1);
+    world.raw("DELETE FROM grants WHERE role = 'viewer'").await;
+    assert_eq!(offered(&mia).await.0, 0);
+    // However many there are, the page stays short, and any client can be typed.
+    crate::owners::insert_clients(&world, &billing, 1000, &[]).await;
+    let (count, _, _, page) = offered(&owner).await;
+    assert!(count == 200 && page.contains("the first 200 clients") && page.len() < 200_000, "{}", page.len());
 }
 
 async fn a_token_is_shown_once_and_ends_when_it_is_deleted(world: World) {

@@ -28,6 +28,8 @@ on_both_engines! {
     a_secret_that_is_shown_once_is_given_again_to_the_client_alone,
     only_who_may_rotate_turns_self_rotation_on,
     a_client_that_asks_too_often_is_slowed_down,
+    a_refusal_after_a_right_secret_is_recorded_once_with_its_reason,
+    self_rotation_needs_an_owner_who_hears_of_it,
 }
 
 on_both_engines! {
@@ -408,6 +410,102 @@ async fn a_secret_that_is_shown_once_is_given_again_to_the_client_alone(world: W
     assert_eq!(ask(&world, &client, &old, &[], Some("k")).await.ok(), first);
     let reveal = client.path("production", &format!("/secrets/{}/reveal", text(&first["secret_id"])));
     owner.post(&reveal, json!({})).await.refused(409, "secret_not_stored");
+}
+
+/// The recorded refusals of self-rotations: code, reason and whether the client is named.
+async fn refusals(world: &World) -> Vec<(String, String, bool)> {
+    let list = world.owner().await.get("/audit-events?action=access.refused").await.ok();
+    let items = list["items"].as_array().unwrap().iter();
+    let of_it = items.filter(|it| it["details"]["operation"] == "self_rotate_secret");
+    let mut found: Vec<_> = of_it
+        .map(|it| {
+            let is_named =
+                it["actor"]["kind"] == "client" && it["client_id"].is_string() && it["outcome"] == "refused";
+            (text(&it["details"]["code"]).to_owned(), text(&it["reason"]).to_owned(), is_named)
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+async fn a_refusal_after_a_right_secret_is_recorded_once_with_its_reason(world: World) {
+    let off = world.client("Off", &["production"]).await;
+    let on = client(&world).await;
+    let secret = &on.registration("production").secret;
+    let uuid = |n: u32| format!("0b1f7d7e-5f3a-4f0e-9a7c-2f1f6f4b9f{n:02}");
+    for n in 0..4 {
+        is(&rotate(&world, &off, &off.registration("production").secret).await, 400, "unauthorized_client");
+        is(&ask(&world, &on, secret, &[("transition_hours", "1")], None).await, 400, "invalid_request");
+        is(
+            &ask_with(&world, &on, secret, &[], &[("idempotency-key", "short")]).await,
+            400,
+            "invalid_request",
+        );
+        // Wrong secrets are failed authentications, as everywhere.
+        is_the_refusal(&ask(&world, &on, "wrong", &[], None).await, "a wrong secret");
+        assert_eq!(refusals(&world).await.len(), 3, "attempt {n}");
+    }
+    let done = ask_with(&world, &on, secret, &[], &[("idempotency-key", &uuid(1))]).await.ok();
+    for _ in 0..2 {
+        is(&rotate(&world, &on, secret).await, 409, "transition_in_progress");
+        let other = [("transition_hours", "48")];
+        let key = uuid(1);
+        is(
+            &ask_with(&world, &on, secret, &other, &[("idempotency-key", &key)]).await,
+            400,
+            "invalid_request",
+        );
+    }
+    world.advance(MINUTE * 11);
+    is(&ask_with(&world, &on, secret, &[], &[("idempotency-key", &uuid(1))]).await, 409, "rotation_over");
+    let found = refusals(&world).await;
+    let said = |code: &str, part: &str| {
+        let is_it = |it: &&(String, String, bool)| it.0 == code && it.1.contains(part) && it.2;
+        assert_eq!(found.iter().filter(is_it).count(), 1, "{code} {part}: {found:?}");
+    };
+    said("unauthorized_client", "not permitted");
+    said("invalid_request", "transition_hours");
+    said("invalid_request", "Idempotency-Key must be 22");
+    said("invalid_request", "different request");
+    said("transition_in_progress", "still valid");
+    said("rotation_over", "not given again");
+    assert_eq!(found.len(), 6, "{found:?}");
+    let recorded = format!("{found:?}");
+    assert!(!recorded.contains(secret.as_str()) && !recorded.contains(text(&done["client_secret"])));
+}
+
+async fn self_rotation_needs_an_owner_who_hears_of_it(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let (path, owner) = (client.path("production", ""), world.owner().await);
+    let of_client = format!("/clients/{}", client.id);
+    let owned = |list: &[&str]| json!({"owners": list, "confirm_client_name": "Billing"});
+    owner.patch(&of_client, owned(&[])).await.ok();
+    let refused = owner.patch(&path, json!({"self_rotation": true})).await.refused(422, "invalid_body");
+    assert_eq!(refused["field"], "self_rotation");
+    assert!(text(&refused["detail"]).contains("owners of the client first"), "{refused}");
+    let browser = world.signed_in().await;
+    let settings = format!("/console/clients/{}/environments/production/settings", client.id);
+    let page = browser.get(&settings).await.page(200);
+    assert!(page.contains("requires an owner"), "{page}");
+    owner.patch(&of_client, owned(&["ada@example.com", "team@example.com"])).await.ok();
+    owner.patch(&path, json!({"self_rotation": true})).await.ok();
+    // One of two may go, and the last one may not.
+    owner.patch(&of_client, owned(&["team@example.com"])).await.ok();
+    let refused = owner.patch(&of_client, owned(&[])).await.refused(409, "in_use");
+    assert_eq!(refused["field"], "owners");
+    assert!(text(&refused["detail"]).contains("in production"), "{refused}");
+    assert_eq!(
+        owner.get(&of_client).await.ok()["owners"],
+        json!(["team@example.com"]),
+        "nothing was changed"
+    );
+    // Other changes of a client that has no owner since an earlier version go on.
+    world.raw("UPDATE clients SET owners = '[]'").await;
+    owner.patch(&path, json!({"self_rotation": true, "scopes": ["read"]})).await.ok();
+    owner.patch(&of_client, json!({"owners": [], "description": "still none"})).await.ok();
+    owner.patch(&path, json!({"self_rotation": false})).await.ok();
+    owner.patch(&of_client, owned(&["ada@example.com"])).await.ok();
+    owner.patch(&of_client, owned(&[])).await.ok();
 }
 
 async fn only_who_may_rotate_turns_self_rotation_on(world: World) {

@@ -20,6 +20,7 @@ use crossfade_app::{
 use crossfade_core::{
     ClientId, Problem, PropertyId, Timestamp,
     api::{CreateGrant, CreateLink, DeleteUser, Environment, Grant, OneTimeLink, UpdateUser, User, UserKind},
+    owners::MAX_HANDED_OVER,
     roles::{Permission, Role},
 };
 use std::collections::HashMap;
@@ -150,7 +151,13 @@ impl UserPage {
         let more = count.saturating_sub(names.len() as u64);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let clients = if *count == 1 { "1 client".to_owned() } else { format!("{count} clients") };
-        format!("{} owns {clients}: {}{more}.", self.user.name, names.join(", "))
+        let limit = match *count as usize > MAX_HANDED_OVER {
+            false => String::new(),
+            true => format!(
+                " At most {MAX_HANDED_OVER} clients are handed over at once. Change the owners of some of them first."
+            ),
+        };
+        format!("{} owns {clients}: {}{more}.{limit}", self.user.name, names.join(", "))
     }
 
     fn owner_hint(&self) -> String {

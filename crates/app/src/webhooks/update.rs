@@ -1,0 +1,132 @@
+//! Changing, disabling and enabling a webhook.
+
+use super::{
+    fields::{check_routing_key, environments, events, routing_key},
+    shown::{about, facts, shown},
+    subject::{Loaded, WebhookPath},
+};
+use crate::{
+    app::App,
+    error::Error,
+    frame::{
+        principal::Principal,
+        request::{Input, Request},
+        versioned::Versioned,
+    },
+};
+use crossfade_core::{
+    Code, Operation, Problem,
+    api::{self, UpdateWebhook},
+    audit::Event,
+    text::Name,
+    webhook::{DisabledAs, WebhookFormat},
+};
+use tokio::time::Instant;
+
+impl App {
+    /// Changes, disables or enables a webhook.
+    pub async fn update_webhook(
+        &self,
+        request: &Request<'_>,
+        path: WebhookPath<'_>,
+        input: Input<'_, UpdateWebhook>,
+    ) -> Result<Versioned<api::Webhook>, Error> {
+        self.change(Operation::UpdateWebhook, request, path, async |act, principal, loaded: Loaded| {
+            let Loaded { mut webhook, subject } = loaded;
+            act.matches(webhook.version)?;
+            let body = input.read()?;
+            let before = facts(&self.posting.poster, &webhook);
+            let mut is_wider = false;
+            if let Some(name) = &body.name {
+                webhook.name = Name::parse("name", name)?;
+            }
+            let url = body.url.as_deref().map(|url| self.url(url)).transpose()?;
+            let is_moved = url.as_ref().is_some_and(|url| *url != webhook.url);
+            if let Some(list) = &body.environments {
+                let chosen = environments(act.tx, list).await?;
+                subject.permit(principal, &chosen)?;
+                // Its owners' messages are about every environment.
+                if !chosen.is_empty() && act.tx.client_owned_by(&webhook.id).await?.is_some() {
+                    let text = "The webhook is an owner of a client, and an owner gets messages about all environments. \
+                        Nothing was changed. Remove it from the owners first.";
+                    return Err(Problem::new(Code::InUse, text).with_field("environments").into());
+                }
+                is_wider |= widens(&webhook.environments, &chosen);
+                webhook.environments = chosen;
+            }
+            if let Some(list) = &body.events {
+                let chosen = events(list)?;
+                is_wider |= widens(&webhook.events, &chosen);
+                webhook.events = chosen;
+            }
+            let key = body.routing_key.as_deref().map(routing_key).transpose()?;
+            if key.is_some() {
+                check_routing_key(webhook.format, true)?;
+            }
+            let origin = |url: &str| self.posting.poster.destination(url).map(|to| to.origin()).ok();
+            if let Some(url) = &url
+                && webhook.format == WebhookFormat::Pagerduty
+                && key.is_none()
+                && origin(url) != origin(&webhook.url)
+            {
+                // The key can be replaced, but not read, so it is sent to no host that it was not given for.
+                let what = "is required with the URL of another host";
+                return Err(Problem::invalid("routing_key", what).into());
+            }
+            // More messages leave, or they go elsewhere: the name must be typed (rule 24).
+            if is_moved || is_wider || key.is_some() {
+                subject.confirm(body.confirm_name.as_deref())?;
+            }
+            if is_moved || key.is_some() {
+                // What the earlier receiver answered says nothing of this one.
+                webhook.failing = None;
+            }
+            webhook.url = url.unwrap_or(webhook.url);
+            if let Some(key) = &key {
+                webhook.routing_key = Some(self.seal_of_webhook(&webhook.id, "routing", key.as_bytes())?);
+            }
+            let mut abandoned_deliveries = 0;
+            if body.enabled.is_some_and(|enabled| enabled == webhook.disabled.is_some()) {
+                self.unless_many_switches(principal)?;
+            }
+            match (body.enabled, webhook.disabled) {
+                (Some(true), Some(_)) => (webhook.disabled, webhook.failing) = (None, None),
+                (Some(false), None) => {
+                    webhook.disabled = Some((act.now, DisabledAs::Disabled));
+                    abandoned_deliveries = act.tx.abandon_deliveries_of(&webhook.id, act.now).await?;
+                }
+                _ => {}
+            }
+            let after = facts(&self.posting.poster, &webhook);
+            if after == before && !is_moved && key.is_none() {
+                return Ok(shown(&webhook, act.now));
+            }
+            act.tx.update_webhook(&webhook).await?;
+            let event = Event::WebhookUpdated {
+                before,
+                after,
+                routing_key_replaced: key.is_some(),
+                abandoned_deliveries,
+            };
+            act.audit(&event, about(&webhook)).await?;
+            self.posting.end_pause(&webhook.id);
+            webhook.version += 1;
+            Ok(shown(&webhook, act.now))
+        })
+        .await
+    }
+
+    /// Refuses a principal who has enabled and disabled too many webhooks at once.
+    fn unless_many_switches(&self, principal: &Principal) -> Result<(), Problem> {
+        if self.webhook_switches.admit(principal.user(), Instant::now()) {
+            return Ok(());
+        }
+        let text = "Your account enables and disables webhooks too quickly. Nothing was changed. Try again in 30 seconds.";
+        Err(Problem::new(Code::TooManyRequests, text).retry_after(30))
+    }
+}
+
+/// Whether a choice includes more than the one before it. An empty one is everything.
+fn widens<T: PartialEq>(before: &[T], after: &[T]) -> bool {
+    !before.is_empty() && (after.is_empty() || after.iter().any(|one| !before.contains(one)))
+}
