@@ -64,7 +64,8 @@ mod tests {
 
     #[test]
     fn a_move_to_where_it_is_later_makes_a_digest_due() {
-        let [auckland, utc, los_angeles] = ["Pacific/Auckland", "UTC", "America/Los_Angeles"].map(TimeZone::from_stored);
+        let [auckland, utc, los_angeles] =
+            ["Pacific/Auckland", "UTC", "America/Los_Angeles"].map(TimeZone::from_stored);
         // In Auckland it is Monday, 08:00.
         let now = at("2026-11-29T19:00:00Z");
         let second = Duration::from_secs(1);
@@ -94,7 +95,10 @@ mod tests {
             ["2026-W48", "2026-W49", "2026-W49"]
         );
         let sunday = at("2026-12-06T23:59:59Z");
-        assert_eq!(due_digest(sunday, &TimeZone::UTC).unwrap(), DueDigest { week: "2026-W49".into(), due_at: monday });
+        assert_eq!(
+            due_digest(sunday, &TimeZone::UTC).unwrap(),
+            DueDigest { week: "2026-W49".into(), due_at: monday }
+        );
     }
 
     #[test]

@@ -375,7 +375,8 @@ const BOB: &str = "bob@example.com";
 
 async fn a_digest_comes_on_monday_morning_where_its_reader_lives(mut world: World) {
     let (los_angeles, auckland) = (Some("America/Los_Angeles"), Some("Pacific/Auckland"));
-    let server = readers(&mut world, &[(ADA, auckland), (BOB, los_angeles), ("group@example.com", None)]).await;
+    let server =
+        readers(&mut world, &[(ADA, auckland), (BOB, los_angeles), ("group@example.com", None)]).await;
     let mut come = async |text, wanted: &[&str]| come_at(&mut world, &server, text, wanted).await;
     come("2026-11-29T18:59:59Z", &[ADA]).await;
     come("2026-11-30T07:59:59Z", &["group@example.com"]).await;
@@ -431,8 +432,14 @@ async fn failing_webhooks_are_in_the_digest_of_who_manages_them(mut world: World
         owner.post("/webhooks", hook).await.created();
     }
     let now = world.now().as_micros();
-    world.raw(&format!("UPDATE webhooks SET failing_since = {now}, last_failure_at = {now} WHERE name = 'Alerts'")).await;
-    world.raw(&format!("UPDATE webhooks SET disabled_at = {now}, disabled_as = 'gone' WHERE name = 'Chat'")).await;
+    world
+        .raw(&format!(
+            "UPDATE webhooks SET failing_since = {now}, last_failure_at = {now} WHERE name = 'Alerts'"
+        ))
+        .await;
+    world
+        .raw(&format!("UPDATE webhooks SET disabled_at = {now}, disabled_as = 'gone' WHERE name = 'Chat'"))
+        .await;
     go_to(&world, "2026-11-30T08:00:00Z");
     let found = digests(&world, &server).await;
     let [digest] = found.as_slice() else { panic!("{found:?}") };

@@ -14,7 +14,8 @@ const SYSTEM: &str = "SELECT system_identifier FROM pg_control_system()";
 const TIMELINE: &str = "SELECT pg_walfile_name(pg_current_wal_lsn())";
 
 /// Reads since when the server runs, in microseconds.
-pub(super) const STARTED: &str = "SELECT CAST(EXTRACT(EPOCH FROM pg_postmaster_start_time()) * 1000000 AS BIGINT)";
+pub(super) const STARTED: &str =
+    "SELECT CAST(EXTRACT(EPOCH FROM pg_postmaster_start_time()) * 1000000 AS BIGINT)";
 
 /// A PostgreSQL server and its timeline.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -194,7 +194,10 @@ async fn wakes_are_leased_first_and_digests_last(t: TestDb) {
         let rows: Vec<String> = (0..number)
             .map(|n| {
                 let id = format!("{urgency} {n:05}");
-                format!("('{id}', {message}, 'mail', 'eve@example.com', '{id}', {urgency}, 0, {})", 2 - urgency)
+                format!(
+                    "('{id}', {message}, 'mail', 'eve@example.com', '{id}', {urgency}, 0, {})",
+                    2 - urgency
+                )
             })
             .collect();
         let columns = "id, notification_id, channel, recipient, cause, urgency, created_at, next_attempt_at";

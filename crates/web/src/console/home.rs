@@ -161,7 +161,8 @@ fn overdue(it: OverdueSecret, known: &Badges, now: Timestamp) -> Option<Overdue>
 /// Returns that nothing is sent from here, for people who manage environments, as those who can release it do.
 fn held(app: &App, principal: &Principal) -> Option<&'static str> {
     app.sending_held_since()?;
-    let text = "No mail is sent and nothing to webhooks, because the database is in another place than before.";
+    let text =
+        "No mail is sent and nothing to webhooks, because the database is in another place than before.";
     principal.may_somewhere(Permission::EnvironmentManage).then_some(text)
 }
 
