@@ -36,7 +36,7 @@ pub(crate) const DIGEST: &str = "digest";
 /// Subject of digests that became due by a change of a recipient's time zone.
 pub(crate) const DIGEST_MOVED: &str = "digest_moved";
 /// Time zone of recipients who have set none, and of groups.
-const NO_ZONE: &str = "UTC";
+pub(crate) const NO_ZONE: &str = "UTC";
 /// Number of recipients whose time zones are read at a time.
 const ZONES_READ_AT_ONCE: usize = 500;
 /// Number of secrets read at a time.
@@ -114,7 +114,7 @@ fn cause_of(week: &str, recipient: &str) -> String {
 }
 
 /// Returns the cause of all digests in a time zone.
-fn cause_in(week: &str, zone: &str) -> String {
+pub(crate) fn cause_in(week: &str, zone: &str) -> String {
     format!("{DIGEST} {week} in {zone}")
 }
 

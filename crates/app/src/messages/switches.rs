@@ -5,6 +5,7 @@ use crate::{
     clients::client::version,
     error::Error,
     frame::{
+        act::Act,
         entry::About,
         idempotency::Repeatable,
         principal::Principal,
@@ -12,13 +13,13 @@ use crate::{
         targets::{ClientPath, Names, Target, confirm},
         versioned::Versioned,
     },
-    jobs::queue_digests::{DIGEST_MOVED, moved_cause},
+    jobs::queue_digests::{DIGEST, DIGEST_MOVED, NO_ZONE, cause_in, moved_cause},
 };
 use crossfade_core::{
     Code, Operation, Problem, TimeZone,
     api::{ClientMessages, MessageKind, OwnMessages, UpdateClientMessages, UpdateOwnMessages, UserKind},
     audit::{Event, OwnMessagesFacts},
-    messages::{Switch, due_by_move, stops_more},
+    messages::{Switch, due_by_move, due_digest, stops_more},
     operations::Access,
     text::Reason,
 };
@@ -64,6 +65,27 @@ fn zone_of(stored: &Option<String>) -> TimeZone {
     stored.as_deref().map_or(TimeZone::UTC, TimeZone::from_stored)
 }
 
+/// Notes what a change of the time zone means for the weekly digest, so that none is skipped or written twice.
+async fn move_digest(
+    act: &mut Act<'_>,
+    email: &str,
+    before: &TimeZone,
+    after: &TimeZone,
+) -> Result<(), Error> {
+    let (Some(was), Some(due)) = (due_digest(act.now, before), due_digest(act.now, after)) else {
+        return Ok(());
+    };
+    let is_queued = act.tx.is_told(&cause_in(&was.week, before.name())).await?;
+    if let Some(week) = due_by_move(act.now, (&was.week, is_queued), after) {
+        act.tx.tell_again_about(DIGEST_MOVED, &moved_cause(&week, email), act.now).await?;
+    }
+    // Nobody was there on Monday, so there is no digest to catch up on.
+    if after.name() != NO_ZONE && !act.tx.time_zones().await?.iter().any(|zone| zone == after.name()) {
+        act.tx.tell_once_about(DIGEST, &cause_in(&due.week, after.name()), act.now).await?;
+    }
+    Ok(())
+}
+
 fn shown_own(time_zone: Option<String>, off: &[Switch]) -> OwnMessages {
     OwnMessages { time_zone, off: words(off), kinds: MessageKind::all(off) }
 }
@@ -107,9 +129,9 @@ impl App {
             self.unless_many_messages(principal)?;
             let has_switched = before.off != after.off;
             act.tx.set_switches(of, &off, act.now).await?;
-            let moved = due_by_move(act.now, &zone_of(&before.time_zone), &zone_of(&zone));
-            if let (Some(week), Some(email)) = (moved, &user.email) {
-                act.tx.tell_again_about(DIGEST_MOVED, &moved_cause(&week, email), act.now).await?;
+            if let Some(email) = &user.email {
+                let (before, after) = (zone_of(&before.time_zone), zone_of(&zone));
+                move_digest(act, email, &before, &after).await?;
             }
             act.tx.set_time_zone(&user.id, zone.as_deref()).await?;
             let event = Event::OwnMessagesUpdated { before, after };

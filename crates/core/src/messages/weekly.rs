@@ -21,11 +21,12 @@ pub fn due_digest(now: Timestamp, zone: &TimeZone) -> Option<DueDigest> {
     due_digest_in(now, zone.rules())
 }
 
-/// Returns the week whose digest becomes due by a change of the time zone, because it is later there; `None` if there is
-/// none.
-pub fn due_by_move(now: Timestamp, before: &TimeZone, after: &TimeZone) -> Option<String> {
-    let (before, after) = (due_digest(now, before)?, due_digest(now, after)?);
-    (after.week > before.week).then_some(after.week)
+/// Returns the week whose digest becomes due by a change of the time zone at `now`, from one where that of the week `before` was
+/// due: because it is later there, or because that digest is not queued yet. `None` if there is none.
+pub fn due_by_move(now: Timestamp, (before, is_queued): (&str, bool), after: &TimeZone) -> Option<String> {
+    let after = due_digest(now, after)?.week;
+    let is_due = after.as_str() > before || (after == before && !is_queued);
+    is_due.then_some(after)
 }
 
 fn due_digest_in(now: Timestamp, zone: &tz::TimeZone) -> Option<DueDigest> {
@@ -69,12 +70,19 @@ mod tests {
         let now = at("2026-11-29T19:00:00Z");
         let second = Duration::from_secs(1);
         let week = Some("2026-W49".to_owned());
-        assert_eq!(due_by_move(now, &utc, &auckland), week);
-        assert_eq!(due_by_move(now.before(second), &utc, &auckland), None);
-        assert_eq!(due_by_move(now, &auckland, &los_angeles), None, "it was sent");
-        assert_eq!(due_by_move(at("2026-11-30T08:00:00Z"), &utc, &auckland), None, "it is due in both");
-        assert_eq!(due_by_move(at("2026-11-30T15:59:59Z"), &los_angeles, &utc), week);
-        assert_eq!(due_by_move(at("2026-11-30T16:00:00Z"), &los_angeles, &utc), None);
+        let due = |now, before: &TimeZone, is_queued, after: &TimeZone| {
+            due_by_move(now, (&due_digest(now, before).unwrap().week, is_queued), after)
+        };
+        assert_eq!(due(now, &utc, true, &auckland), week);
+        assert_eq!(due(now.before(second), &utc, true, &auckland), None);
+        for is_queued in [true, false] {
+            assert_eq!(due(now, &auckland, is_queued, &los_angeles), None, "it comes later");
+        }
+        let in_both = at("2026-11-30T08:00:00Z");
+        assert_eq!(due(in_both, &utc, true, &auckland), None, "it was sent");
+        assert_eq!(due(in_both, &utc, false, &auckland), week, "it is not queued yet");
+        assert_eq!(due(at("2026-11-30T15:59:59Z"), &los_angeles, true, &utc), week);
+        assert_eq!(due(at("2026-11-30T16:00:00Z"), &los_angeles, true, &utc), None);
     }
 
     #[test]

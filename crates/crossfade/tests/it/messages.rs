@@ -291,13 +291,8 @@ async fn a_wake_is_sent_before_what_was_queued_earlier(mut world: World) {
     let urgency = |n| format!("SELECT COUNT(*) FROM deliveries WHERE urgency = {n}");
     // The owner, and the manager, because nobody has seen it.
     assert_eq!((world.number(&urgency(0)).await, world.number(&urgency(1)).await), (2, 1));
-    let digests: Vec<_> = (0..300)
-        .map(|n| {
-            format!(
-                "('d{n}', (SELECT MIN(id) FROM notifications), 'mail', 'eve@example.com', 'd{n}', 2, 1, 1)"
-            )
-        })
-        .collect();
+    let digests: Vec<_> =
+        (0..300).map(|n| format!("('d{n}', (SELECT id FROM notifications WHERE event = 'secret.rotated'), 'mail', 'eve@example.com', 'd{n}', 2, 1, 1)")).collect();
     let columns = "id, notification_id, channel, recipient, cause, urgency, created_at, next_attempt_at";
     world.raw(&format!("INSERT INTO deliveries ({columns}) VALUES {}", digests.join(", "))).await;
     send_all(&world).await;

@@ -416,6 +416,11 @@ async fn a_move_to_another_time_zone_neither_doubles_nor_skips_a_digest(mut worl
     lives_in(&world, ADA, "UTC").await;
     come_at(&mut world, &server, "2026-12-07T07:59:59Z", &[ADA]).await;
     come_at(&mut world, &server, "2026-12-07T15:59:59Z", &[BOB]).await;
+    // Nor does one who moves when the digest is due and not queued yet go without.
+    go_to(&world, "2026-12-14T08:00:00Z");
+    lives_in(&world, ADA, "Europe/Berlin").await;
+    assert_eq!(readers_of_digests(&world, &server).await, [ADA]);
+    come_at(&mut world, &server, "2026-12-14T15:59:59Z", &[BOB]).await;
 }
 
 async fn failing_webhooks_are_in_the_digest_of_who_manages_them(mut world: World) {

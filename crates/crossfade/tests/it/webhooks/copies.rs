@@ -41,8 +41,7 @@ async fn a_copy_of_the_database_sends_nothing_to_webhooks(mut world: World) {
     rotate(&world, &client, "production").await;
     assert_eq!(sent(&world, &receiver).await.len(), 1);
     rotate(&world, &client, "production").await;
-    let elsewhere =
-        "UPDATE sending_place SET place = REPLACE(place, '\"database\":\"', '\"database\":\"/elsewhere')";
+    let elsewhere = "UPDATE sending_place SET place = REPLACE(place, '\"number\":\"', '\"number\":\"1')";
     world.raw(elsewhere).await;
     world.advance(HOUR);
     let here = Poster::new(vec!["127.0.0.1/32".parse().unwrap()], None).unwrap();
