@@ -21,6 +21,7 @@ use tracing::{
 
 on_both_engines! {
     a_list_reads_as_many_statements_of_thirty_rows_as_of_three,
+    a_hand_over_takes_few_statements_for_many_clients,
 }
 
 /// Names of executed statements, each with its number.
@@ -239,4 +240,22 @@ async fn a_list_reads_as_many_statements_of_thirty_rows_as_of_three(world: World
         }
     }
     assert!(grown.is_empty(), "{grown}");
+}
+
+async fn a_hand_over_takes_few_statements_for_many_clients(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let (owner, grace) = (world.owner().await, json!({"email": "grace@example.com"}));
+    let grace = owner.post("/users", grace).await.created()["id"].clone();
+    crate::owners::insert_clients(&world, &client, 640, &["grace@example.com"]).await;
+    let counter = Counter::default();
+    let counting = tracing::subscriber::set_default(counter.clone());
+    let path = format!("/users/{}", grace.as_str().unwrap());
+    owner.delete(&path, json!({"confirm_user_name": "grace"})).await.ok();
+    drop(counting);
+    let counts = counter.taken();
+    // 64 rows in one.
+    let of = |name: &str| counts.get(name).copied().unwrap_or_default();
+    assert_eq!((of("clients/SET_OWNERS"), of("clients/UPDATE")), (10, 0), "{counts:?}");
+    let all: usize = counts.values().sum();
+    assert!(all < 100, "{all}: {counts:?}");
 }
