@@ -16,22 +16,27 @@ MOST_SECONDS_OF_TOKENS = 20
 
 
 class Away(Run):
+    def choose(self):
+        return "database"
+
     def strike(self, _):
         """Stops the database for a minute, and looks at what the server answers."""
         ledger = self.ledgers[0][0]
         self.cluster.stop("immediate")
         begun = time.monotonic()
         self.tokens, self.readiness, self.changes = [], [], collections.Counter()
-        changes = threading.Thread(target=self.change, daemon=True)
-        changes.start()
+        self.changing = threading.Thread(target=self.change, daemon=True)
+        self.changing.start()
         while time.monotonic() < begun + AWAY_SECONDS:
             since = time.monotonic() - begun
             answer = ledger.ask(self.server, "token", ledger.state.current, {"grant_type": "client_credentials"})
             self.tokens.append((since, answer.status_code, "Retry-After" in answer.headers))
             self.readiness.append((since, requests.get(f"{self.server.url}/readyz", timeout=30).status_code))
             time.sleep(0.5)
+
+    def revive(self, _):
         self.cluster.start_again()
-        changes.join(60)
+        self.changing.join(60)
 
     def change(self):
         for number in range(3):

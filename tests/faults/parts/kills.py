@@ -118,7 +118,7 @@ class Run:
 
     def kill(self, name):
         self.fill()
-        what = self.chance.choice(ON_POSTGRES) if self.cluster else "server"
+        what = self.choose()
         over = threading.Event()
         with concurrent.futures.ThreadPoolExecutor() as pool:
             threads = [pool.submit(self.load, number, over) for number in range(THREADS)]
@@ -147,6 +147,9 @@ class Run:
         for ledger in self.all():
             ledger.check_trail(self.trail.counts[ledger.id])
             ledger.check_endpoints(self.server)
+
+    def choose(self):
+        return self.chance.choice(ON_POSTGRES) if self.cluster else "server"
 
     def strike(self, what):
         if what in WITHOUT_SERVER:
