@@ -141,7 +141,7 @@ mod tests {
             "https://%31%32%37.0.0.1/",
         ] {
             let refused = parse(url).unwrap_err();
-            assert!(refused.contains("not sent to"), "{url}: {refused}");
+            assert!(refused.contains("public address"), "{url}: {refused}");
         }
     }
 

@@ -42,7 +42,6 @@ fn samples() -> Vec<Notification> {
         ..message(Action::SecretRotated, rotated(24, false))
     };
     let near = json!({"expires_at": AT, "hours_before": 4, "callers_left": 2, "last_used_at": AT, "new_first_used_at": null});
-    let imminent = json!({"expires_at": AT, "hours_before": 1, "callers_left": 0, "last_used_at": AT, "new_first_used_at": null});
     let scheduled = json!({"starts_at": AT, "ends_at": AT, "length_seconds": 300, "repeat": 3});
     let caller = json!({"source_ip": "192.0.2.1", "user_agent": "billing/1.4", "instance": "blue"});
     let others = json!({"source_ip": null, "user_agent": null, "instance": null});
@@ -89,7 +88,6 @@ fn samples() -> Vec<Notification> {
             Action::EndedSecretPresented,
             json!({"ended_at": AT, "tries": 20, "within_seconds": 900, "compromised": false}),
         ),
-        message(Action::DeadlineNear, imminent),
     ]
 }
 
@@ -265,7 +263,9 @@ fn the_letters_that_are_sent_over_starttls_are_these() {
             })
         })
     };
-    let all = [samples(), own_samples(), edges()].concat();
+    let imminent = json!({"expires_at": AT, "hours_before": 1, "callers_left": 0, "last_used_at": AT, "new_first_used_at": null});
+    let imminent = vec![message(Action::DeadlineNear, imminent)];
+    let all = [samples(), imminent, own_samples(), edges()].concat();
     let rows: Vec<_> = all.iter().filter_map(row).collect();
     let text = format!("{}\n", serde_json::to_string_pretty(&rows).unwrap());
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/faults/letters.json");
