@@ -22,9 +22,12 @@ use crossfade_core::{
     text::Reason,
 };
 use crossfade_store::{SendingPlaceRow, Tx};
-use std::sync::PoisonError;
+use std::{convert::Infallible, sync::PoisonError, time::Duration};
 
 impl Repeatable for MailReleased {}
+
+/// Pause before the place is stored again, if it could not be.
+const RETRIED_EVERY: Duration = Duration::from_secs(1);
 
 /// Reason in the trail of a hold that ends without anybody.
 const BACK: &str = "The database is where it was before.";
@@ -90,6 +93,18 @@ impl App {
         }
         self.change_as(Actor::machine("serve"), async |act| self.may_send_from_here(act).await).await?;
         Ok(())
+    }
+
+    /// Stores the place whenever a lost lock was taken again: a server that was restarted or failed over while this process
+    /// followed it is the same place, also if it then gets another address.
+    pub(crate) async fn follow_sending_place(&self) -> Infallible {
+        loop {
+            self.node.lock_taken_again().await;
+            while let Err(error) = self.settle_sending_place().await {
+                tracing::warn!(%error, "cannot save where messages are sent from");
+                tokio::time::sleep(RETRIED_EVERY).await;
+            }
+        }
     }
 
     /// Whether nothing is sent from here. Without a look at the database, unless this process knows of a hold, which a
