@@ -32,8 +32,8 @@ const LEASE: Duration = Duration::from_secs(1800);
 const MARGIN: Duration = Duration::from_secs(1500);
 /// Maximum pause while the mail server cannot be used.
 const MAX_PAUSE: Duration = Duration::from_secs(300);
-/// How long the end of a process waits for messages that are under way: longer than a request to a webhook takes.
-const ENDS_WITHIN: Duration = Duration::from_secs(18);
+/// How long the end of a process waits for messages that are under way, while it still serves.
+const ENDS_WITHIN: Duration = Duration::from_secs(8);
 
 /// What this process knows of its mail.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -266,7 +266,11 @@ impl App {
                 any = true;
                 while let Err(error) = self.store_results(&group).await {
                     self.log_or_fail(error, waits)?;
-                    tokio::time::sleep(LOOK_EVERY).await;
+                    // At the end nothing waits for the database: the next process sends these messages again.
+                    if self.sending_ends() {
+                        break;
+                    }
+                    self.pause_sending(LOOK_EVERY).await;
                 }
                 group.clear();
             }
