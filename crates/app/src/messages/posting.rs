@@ -350,7 +350,7 @@ impl App {
             return (Outcome::Abandoned(AbandonedAs::Late, None), None);
         }
         // A change of the webhook, a quarantine and the end of the process reach a lane that has begun.
-        if lane.is_over(now) || self.sending_ends() || !self.is_as_leased(leased_as).await {
+        if lane.is_over(now) || !self.may_begin() || !self.is_as_leased(leased_as).await {
             return (Outcome::Left, None);
         }
         let unreadable =

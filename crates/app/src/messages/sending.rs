@@ -223,6 +223,12 @@ impl App {
         *self.ends_sending.borrow()
     }
 
+    /// Whether a leased message may begin: not at the end of the process, in a quarantine or while another server may have
+    /// the lock, because that one sends it.
+    pub(super) fn may_begin(&self) -> bool {
+        !self.sending_ends() && self.node.quarantine().is_none() && self.node.holds_lock()
+    }
+
     /// Waits, at most until the process ends. Returns whether it goes on.
     pub(super) async fn pause_sending(&self, pause: Duration) -> bool {
         let mut ends = self.ends_sending.subscribe();
@@ -367,7 +373,7 @@ impl App {
             return Outcome::Abandoned(AbandonedAs::Late, None);
         }
         let rests = self.sending.rests(self.clock.elapsed());
-        if now >= until.before(MARGIN) || rests || self.sending_ends() {
+        if now >= until.before(MARGIN) || rests || !self.may_begin() {
             return Outcome::Left;
         }
         let pause = retry_after(delivery.attempts);

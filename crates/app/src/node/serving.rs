@@ -150,6 +150,11 @@ impl Node {
         self.hold.may_decide() && !self.is_held.load(Ordering::SeqCst)
     }
 
+    /// Whether this process holds the lock on the database, so that no other server sends its messages.
+    pub(crate) fn holds_lock(&self) -> bool {
+        self.hold.may_change().is_ok()
+    }
+
     /// Waits until a lost lock is held again, also if it was before the call.
     pub(crate) async fn lock_taken_again(&self) {
         self.hold.taken_again.notified().await;
