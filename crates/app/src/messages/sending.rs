@@ -71,6 +71,8 @@ struct Server {
     failures: i64,
     /// Time of the clock until which it is not tried.
     rests_until: Duration,
+    /// Number of failures since the start. What was begun before the last one says nothing of the server since then.
+    generation: u64,
 }
 
 /// A leased message.
@@ -151,19 +153,21 @@ impl Sending {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).held_since.is_some()
     }
 
-    /// Notes whether the mail server can be used, and logs a change.
-    fn note_server(&self, failing: Option<&str>, now: Duration) {
-        match (&mut *self.server(), failing) {
-            (server, None) => *server = Server { works: true, ..Server::default() },
-            (server, Some(_)) => {
-                // What was begun at the same time has failed with it.
-                if server.works || now >= server.rests_until {
-                    server.failures += 1;
-                }
-                server.works = false;
-                server.rests_until = now + retry_after(server.failures).min(MAX_PAUSE);
+    /// Notes whether the mail server could be used by an attempt that was begun in this generation, and logs a change.
+    fn note_server(&self, failing: Option<&str>, now: Duration, generation: u64) {
+        let mut server = self.server();
+        if server.generation != generation {
+            return;
+        }
+        match failing {
+            None => *server = Server { works: true, generation, ..Server::default() },
+            Some(_) => {
+                let failures = server.failures + 1;
+                let rests_until = now + retry_after(failures).min(MAX_PAUSE);
+                *server = Server { works: false, failures, rests_until, generation: generation + 1 };
             }
         }
+        drop(server);
         self.note(|state| match (&state.failing, failing) {
             (None, Some(error)) => {
                 tracing::error!(error, "cannot send mail; the messages wait in the database");
@@ -365,8 +369,15 @@ impl App {
     async fn try_delivery(&self, mailer: &Mailer, leased: &Leased) -> Outcome {
         let Leased { delivery, zone, until, .. } = leased;
         let mut trial = Some(self.sending.trial.lock().await);
-        if self.sending.server().works {
+        let (works, generation) = {
+            let server = self.sending.server();
+            (server.works, server.generation)
+        };
+        if works {
             trial = None;
+        } else {
+            // A kept connection would not find out whether the password is still accepted.
+            mailer.close().await;
         }
         let now = self.clock.now();
         if !is_in_time(delivery.not_after, now) {
@@ -397,16 +408,17 @@ impl App {
             Mail { id: &delivery.id, to: &delivery.recipient, at: message.created_at, letter: &letter };
         // From then on only the recipient is slow, and the others begin.
         let admitted = || {
-            self.sending.server().works = true;
-            trial = None;
+            if trial.take().is_some() {
+                self.sending.server().works = true;
+            }
         };
         match mailer.send(&mail, admitted).await {
             Ok(()) => {
-                self.sending.note_server(None, self.clock.elapsed());
+                self.sending.note_server(None, self.clock.elapsed(), generation);
                 Outcome::Sent
             }
             Err(Failure::Server(said)) => {
-                self.sending.note_server(Some(&said), self.clock.elapsed());
+                self.sending.note_server(Some(&said), self.clock.elapsed(), generation);
                 Outcome::Again(pause.min(MAX_PAUSE), said)
             }
             Err(Failure::Deferred(said)) => Outcome::Again(pause, said),
