@@ -96,15 +96,20 @@ impl App {
     }
 
     /// Stores the place whenever a lost lock was taken again: a server that was restarted or failed over while this process
-    /// followed it is the same place, also if it then gets another address.
+    /// followed it is the same place, also if it then gets another address. Ends the leases of a server that served meanwhile.
     pub(crate) async fn follow_sending_place(&self) -> Infallible {
         loop {
             self.node.lock_taken_again().await;
-            while let Err(error) = self.settle_sending_place().await {
+            while let Err(error) = self.settle_after_lock().await {
                 tracing::warn!(%error, "cannot save where messages are sent from");
                 tokio::time::sleep(RETRIED_EVERY).await;
             }
         }
+    }
+
+    async fn settle_after_lock(&self) -> Result<(), Error> {
+        self.settle_sending_place().await?;
+        self.release_leases_of_others().await
     }
 
     /// Whether nothing is sent from here. Without a look at the database, unless this process knows of a hold, which a

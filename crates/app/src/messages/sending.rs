@@ -59,6 +59,10 @@ pub(crate) struct Sending {
     turn: tokio::sync::Mutex<()>,
     /// Held by the one message that finds out whether the server works.
     trial: tokio::sync::Mutex<()>,
+    /// Beginning of the leases of this process, also of those to webhooks.
+    process: String,
+    /// Leases whose commit is unconfirmed, so that messages may wait under them although nobody sends them.
+    doubtful: Mutex<Vec<Arc<str>>>,
 }
 
 /// What the last attempts said of the mail server.
@@ -102,9 +106,14 @@ struct Done {
 }
 
 impl Sending {
-    pub(crate) fn new(mailer: Option<Arc<Mailer>>) -> Self {
-        let (state, server, turn, trial) = Default::default();
-        Self { mailer, state, server, turn, trial }
+    /// `process` tells this process from others.
+    pub(crate) fn new(mailer: Option<Arc<Mailer>>, process: String) -> Self {
+        let (state, server, turn, trial, doubtful) = Default::default();
+        Self { mailer, state, server, turn, trial, process, doubtful }
+    }
+
+    fn doubtful(&self) -> MutexGuard<'_, Vec<Arc<str>>> {
+        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns what is known, also if mail is not set up.
@@ -199,7 +208,7 @@ impl App {
     /// sent again after the next start, which takes over its lease.
     pub(crate) async fn send_messages(&self) {
         let sent = async {
-            while let Err(error) = self.release_leases().await {
+            while let Err(error) = self.release_leases_of_others().await {
                 tracing::warn!(%error, "cannot take over the messages of the last process");
                 if !self.pause_sending(LOOK_EVERY).await {
                     return;
@@ -244,9 +253,38 @@ impl App {
         let _ = self.send_leased(true).await;
     }
 
-    /// Ends the leases of the last process. There is none beside this one, because it holds the lock of the database.
-    pub async fn release_leases(&self) -> Result<(), Error> {
-        self.node.transact(async |tx, _| Ok(tx.release_leases().await?)).await
+    /// Ends the leases of other processes. There is none beside this one, because it holds the lock of the database.
+    pub async fn release_leases_of_others(&self) -> Result<(), Error> {
+        let process = &self.sending.process;
+        self.node.transact(async |tx, _| Ok(tx.release_leases_of_others(process).await?)).await
+    }
+
+    /// Returns the name of a new lease.
+    pub(super) fn new_lease(&self) -> Arc<str> {
+        format!("{}-{}", self.sending.process, message_id(self.random.as_ref())).into()
+    }
+
+    /// Remembers a lease whose transaction failed, because its commit may have been stored all the same.
+    pub(super) fn note_doubtful<T>(&self, lease: &Arc<str>, leased: Result<T, Error>) -> Result<T, Error> {
+        leased.inspect_err(|_| self.sending.doubtful().push(lease.clone()))
+    }
+
+    /// Releases leases whose commit is unconfirmed, before the next ones.
+    pub(super) async fn release_doubtful_leases(&self) -> Result<(), Error> {
+        let doubtful = self.sending.doubtful().clone();
+        if doubtful.is_empty() {
+            return Ok(());
+        }
+        self.node
+            .transact(async |tx, _| {
+                for lease in &doubtful {
+                    tx.release_lease(lease).await?;
+                }
+                Ok(())
+            })
+            .await?;
+        self.sending.doubtful().retain(|lease| !doubtful.contains(lease));
+        Ok(())
     }
 
     /// Sends every message that is due. Returns whether there were any. A database in quarantine sends nothing.
@@ -328,15 +366,16 @@ impl App {
         if self.node.quarantine().is_some() || self.sending.rests(self.clock.elapsed()) {
             return Ok(none);
         }
+        self.release_doubtful_leases().await?;
         // Usually none is due, and then the lock is not needed.
         let now = self.clock.now();
         if self.is_held_here().await? || !self.node.read(async |tx| Ok(tx.has_due_mail(now).await?)).await? {
             return Ok(none);
         }
         let limit = if self.sending.server().works { LEASED_AT_ONCE } else { 1 };
-        let lease: Arc<str> = message_id(self.random.as_ref()).into();
+        let lease = self.new_lease();
         let _turn = self.node.background_turn().await;
-        self.change_as(Actor::machine("serve"), async |act| {
+        let leased = self.change_as(Actor::machine("serve"), async |act| {
             if act.tx.quarantine().await?.is_some() || !self.may_send_from_here(act).await? {
                 return Ok(none);
             }
@@ -350,8 +389,9 @@ impl App {
                 Leased { delivery, zone, lease: lease.clone(), until }
             });
             Ok(with_zone.collect())
-        })
-        .await
+        });
+        let leased = leased.await;
+        self.note_doubtful(&lease, leased)
     }
 
     /// Sends a message, and counts what becomes of it.

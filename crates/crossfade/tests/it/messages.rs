@@ -312,7 +312,7 @@ async fn the_messages_of_a_lost_process_wait_for_no_lease(mut world: World) {
         .await;
     world.restart_with_mailer(Some(server.mailer())).await;
     assert_eq!(sent(&world, &server).await.len(), 0);
-    world.app.release_leases().await.unwrap();
+    world.app.release_leases_of_others().await.unwrap();
     assert_eq!(sent(&world, &server).await.len(), 1);
 }
 
