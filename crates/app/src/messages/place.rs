@@ -71,11 +71,13 @@ impl App {
                 None
             }
             Some(SendingPlaceRow { held: Some((held, since)), .. }) if held.is_same(&own) => Some(since),
-            Some(SendingPlaceRow { place, .. }) => {
-                act.tx.hold_sending(&own, act.now).await?;
+            Some(SendingPlaceRow { place, held }) => {
+                // From a second copy as from the first: what was queued since then was sent nowhere.
+                let since = held.map_or(act.now, |(_, since)| since);
+                act.tx.hold_sending(&own, since).await?;
                 let event = Event::MailHeld { place_before: place.to_string(), place: own.to_string() };
                 act.audit(&event, About::default()).await?;
-                Some(act.now)
+                Some(since)
             }
         };
         self.sending.note_held(held);

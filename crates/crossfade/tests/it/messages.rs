@@ -28,6 +28,7 @@ on_both_engines! {
     a_restored_database_sends_no_message_of_the_backup,
     a_database_in_another_place_sends_nothing_until_it_is_released,
     a_database_that_is_back_in_its_place_sends_again,
+    a_second_move_keeps_what_was_queued_since_the_first,
     what_waits_before_the_first_place_is_known_is_not_sent,
     each_part_of_the_place_holds_mail,
     a_hold_is_shown_without_mail_where_webhooks_wait,
@@ -416,6 +417,21 @@ async fn a_database_that_is_back_in_its_place_sends_again(mut world: World) {
     assert_eq!((mail(&world).held_since, sent(&world, &server).await.len()), (None, 1));
     let ended = "SELECT COUNT(*) FROM audit_events WHERE action = 'mail.released' AND actor_kind = 'machine' AND reason LIKE '%where it was before%'";
     assert_eq!(world.number(ended).await, 1, "the end of a hold is in the trail, also without a person");
+}
+
+async fn a_second_move_keeps_what_was_queued_since_the_first(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    let elsewhere = ["https://one.example.com", "https://two.example.com"];
+    world.restart_with_mailer_under(Some(server.mailer()), elsewhere[0]).await;
+    let first = world.now();
+    world.advance(HOUR);
+    rotate(&world, &client, 168).await;
+    world.advance(HOUR);
+    world.restart_with_mailer_under(Some(server.mailer()), elsewhere[1]).await;
+    assert_eq!(mail(&world).held_since, Some(first));
+    let release = crossfade_core::api::ReleaseMail { reason: Some("moved twice".into()) };
+    assert_eq!(world.app.release_mail_here(&release).await.unwrap().abandoned, 0);
+    assert_eq!(sent(&world, &server).await.len(), 1);
 }
 
 /// A copy that is the first to be started with a program that knows places adopts its own.
