@@ -158,14 +158,16 @@ impl App {
 }
 
 async fn shown(tx: &mut Tx) -> Result<Mail, Error> {
-    let (row, queue) = (tx.sending_place().await?, tx.delivery_queue(Channel::Mail).await?);
+    let row = tx.sending_place().await?;
+    // A release abandons both.
+    let (mail, webhooks) = (tx.delivery_queue(Channel::Mail).await?, tx.delivery_queue(Channel::Webhook).await?);
     let (held_place, held_since) = row.as_ref().and_then(|row| row.held.clone()).unzip();
     Ok(Mail {
         sends_from: row.map(|row| row.place.to_string()),
         held_place: held_place.map(|place| place.to_string()),
         held_since,
-        queued: queue.queued,
-        oldest_queued_at: queue.oldest,
+        queued: mail.queued + webhooks.queued,
+        oldest_queued_at: mail.oldest.into_iter().chain(webhooks.oldest).min(),
     })
 }
 
