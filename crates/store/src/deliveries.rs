@@ -12,6 +12,7 @@ use crossfade_core::{
     environment::Slug,
     messages::{AbandonedAs, Channel, Class},
 };
+use std::ops::RangeInclusive;
 
 /// Deliveries of one message to write.
 #[derive(Clone, Debug)]
@@ -133,9 +134,9 @@ macro_rules! logged {
 statements! {
     INSERT = "INSERT INTO deliveries (id, notification_id, channel, recipient, cause, urgency, created_at, not_after, next_attempt_at)
               VALUES {rows:9} ON CONFLICT (channel, recipient, cause) DO NOTHING";
-    DUE = concat!("SELECT id FROM deliveries WHERE channel = $2 AND ", due!("$1"), " LIMIT 1");
+    DUE = concat!("SELECT id FROM deliveries WHERE channel = $2 AND urgency BETWEEN $3 AND $4 AND ", due!("$1"), " LIMIT 1");
     LEASE = concat!("UPDATE deliveries SET leased_by = $2, leased_until = $3, attempts = attempts + 1
-             WHERE id IN (SELECT id FROM deliveries WHERE channel = $5 AND ", due!("$1"), " ORDER BY urgency, next_attempt_at, id LIMIT $4)");
+             WHERE id IN (SELECT id FROM deliveries WHERE channel = $5 AND urgency BETWEEN $6 AND $7 AND ", due!("$1"), " ORDER BY urgency, next_attempt_at, id LIMIT $4)");
     LEASE_OF = concat!("UPDATE deliveries SET leased_by = $2, leased_until = $3, attempts = attempts + 1
              WHERE id IN (SELECT id FROM deliveries WHERE channel = $5 AND recipient = $6 AND ", due!("$1"), " ORDER BY next_attempt_at, id LIMIT $4)");
     LEASED = concat!("SELECT d.id AS delivery, d.recipient, d.not_after, d.attempts, ", columns!(),
@@ -221,22 +222,41 @@ impl Tx {
         self.many(INSERT, &rows).await.map(drop)
     }
 
-    /// Whether any mail is due and not leased.
-    pub async fn has_due_mail(&mut self, now: Timestamp) -> Result<bool, StoreError> {
-        Ok(self.optional(DUE, vec![now.into(), Channel::Mail.as_str().into()]).await?.is_some())
+    /// Whether any mail of these classes is due and not leased.
+    pub async fn has_due_mail(
+        &mut self,
+        now: Timestamp,
+        classes: RangeInclusive<Class>,
+    ) -> Result<bool, StoreError> {
+        let args = vec![
+            now.into(),
+            Channel::Mail.as_str().into(),
+            (*classes.start() as i64).into(),
+            (*classes.end() as i64).into(),
+        ];
+        Ok(self.optional(DUE, args).await?.is_some())
     }
 
-    /// Leases mail that is due until `until`, the most urgent and the longest due first, at most `limit`. `lease` must be new: only
-    /// its holder can say what became of them.
+    /// Leases mail of these classes that is due until `until`, the most urgent and the longest due first, at most `limit`. `lease`
+    /// must be new: only its holder can say what became of them.
     pub async fn lease_mail(
         &mut self,
         lease: &str,
         (now, until): (Timestamp, Timestamp),
+        classes: RangeInclusive<Class>,
         limit: i64,
     ) -> Result<Vec<Delivery>, StoreError> {
         let channel = Channel::Mail.as_str();
-        self.execute(LEASE, vec![now.into(), lease.into(), until.into(), limit.into(), channel.into()])
-            .await?;
+        let args = vec![
+            now.into(),
+            lease.into(),
+            until.into(),
+            limit.into(),
+            channel.into(),
+            (*classes.start() as i64).into(),
+            (*classes.end() as i64).into(),
+        ];
+        self.execute(LEASE, args).await?;
         let args = vec![now.into(), lease.into(), channel.into()];
         self.rows(LEASED, args).await?.iter().map(delivery).collect()
     }

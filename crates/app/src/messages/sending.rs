@@ -6,13 +6,14 @@ use crate::{app::App, error::Error, frame::act::message_id};
 use crossfade_core::{
     TimeZone, Timestamp,
     audit::Actor,
-    messages::{AbandonedAs, is_in_time, retry_after},
+    messages::{AbandonedAs, Class, is_in_time, retry_after},
 };
 use crossfade_outbound::{Failure, Mail, Mailer};
-use crossfade_store::Delivery;
+use crossfade_store::{Delivery, Tx};
 use futures_util::{TryStreamExt, stream};
 use std::{
     collections::{BTreeSet, VecDeque},
+    ops::RangeInclusive,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -20,9 +21,7 @@ use tokio::sync::mpsc;
 
 /// Pause between two looks for messages that are due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Number of messages sent at the same time: each has a place, however long its recipient takes.
-const PLACES: usize = 8;
-/// Number of messages leased at a time. Few, because whatever is queued meanwhile waits for them.
+/// Number of messages leased at a time. Few, because whatever is queued meanwhile in the same lane waits for them.
 const LEASED_AT_ONCE: i64 = 32;
 /// Maximum number of results stored at a time.
 const STORED_AT_ONCE: usize = 50;
@@ -50,13 +49,37 @@ pub struct MailState {
     pub held_since: Option<Timestamp>,
 }
 
+/// Messages with places of their own, so that no digest and no slow recipient of other mail delays a wake.
+#[derive(Clone, Copy)]
+enum Lane {
+    Wakes,
+    Others,
+}
+
+impl Lane {
+    fn classes(self) -> RangeInclusive<Class> {
+        match self {
+            Self::Wakes => Class::Wake..=Class::Wake,
+            Self::Others => Class::Today..=Class::Digest,
+        }
+    }
+
+    /// Returns the number of messages sent at the same time: each has a place, however long its recipient takes.
+    fn places(self) -> usize {
+        match self {
+            Self::Wakes => 3,
+            Self::Others => 5,
+        }
+    }
+}
+
 /// The mail of this process.
 pub(crate) struct Sending {
     pub(crate) mailer: Option<Arc<Mailer>>,
     state: Mutex<MailState>,
     server: Mutex<Server>,
-    /// Held while a test or the worker sends what is due.
-    turn: tokio::sync::Mutex<()>,
+    /// Held while a test or the worker sends what is due: one for each lane.
+    turns: [tokio::sync::Mutex<()>; 2],
     /// Held by the one message that finds out whether the server works.
     trial: tokio::sync::Mutex<()>,
     /// Beginning of the leases of this process, also of those to webhooks.
@@ -108,8 +131,8 @@ struct Done {
 impl Sending {
     /// `process` tells this process from others.
     pub(crate) fn new(mailer: Option<Arc<Mailer>>, process: String) -> Self {
-        let (state, server, turn, trial, doubtful) = Default::default();
-        Self { mailer, state, server, turn, trial, process, doubtful }
+        let (state, server, turns, trial, doubtful) = Default::default();
+        Self { mailer, state, server, turns, trial, process, doubtful }
     }
 
     fn doubtful(&self) -> MutexGuard<'_, Vec<Arc<str>>> {
@@ -292,15 +315,24 @@ impl App {
         self.send_leased(false).await
     }
 
-    /// Sends what is due, each message in a place of its own, and stores what becomes of it. `waits` for more until the
-    /// process ends, also after errors.
+    /// Sends what is due in both lanes. Returns whether there was anything.
     async fn send_leased(&self, waits: bool) -> Result<bool, Error> {
         let Some(mailer) = &self.sending.mailer else { return Ok(false) };
-        let _turn = self.sending.turn.lock().await;
+        let (wakes, others) = tokio::join!(
+            self.send_mail_lane(mailer, Lane::Wakes, waits),
+            self.send_mail_lane(mailer, Lane::Others, waits)
+        );
+        Ok(wakes? | others?)
+    }
+
+    /// Sends what is due, each message in a place of its own, and stores what becomes of it. `waits` for more until the
+    /// process ends, also after errors.
+    async fn send_mail_lane(&self, mailer: &Mailer, lane: Lane, waits: bool) -> Result<bool, Error> {
+        let _turn = self.sending.turns[lane as usize].lock().await;
         let (done, mut results) = mpsc::unbounded_channel();
         let attempts = async move {
-            let due = stream::try_unfold(VecDeque::new(), |leased| self.next_due(leased, waits));
-            due.try_for_each_concurrent(PLACES, async |leased| {
+            let due = stream::try_unfold(VecDeque::new(), |leased| self.next_due(leased, lane, waits));
+            due.try_for_each_concurrent(lane.places(), async |leased| {
                 let outcome = self.attempt(mailer, &leased).await;
                 let _ = done.send(Done { id: leased.delivery.id, lease: leased.lease, outcome });
                 Ok(())
@@ -332,6 +364,7 @@ impl App {
     async fn next_due(
         &self,
         mut leased: VecDeque<Leased>,
+        lane: Lane,
         waits: bool,
     ) -> Result<Option<(Leased, VecDeque<Leased>)>, Error> {
         loop {
@@ -341,7 +374,7 @@ impl App {
             if self.sending_ends() {
                 return Ok(None);
             }
-            leased = match self.lease_due().await {
+            leased = match self.lease_due(lane).await {
                 Err(error) => self.log_or_fail(error, waits).map(|()| VecDeque::new())?,
                 Ok(due) if due.is_empty() && !waits => return Ok(None),
                 Ok(due) => due,
@@ -361,7 +394,7 @@ impl App {
     }
 
     /// Leases messages that are due: one, if the server is not known to work.
-    async fn lease_due(&self) -> Result<VecDeque<Leased>, Error> {
+    async fn lease_due(&self, lane: Lane) -> Result<VecDeque<Leased>, Error> {
         let none = VecDeque::new();
         if self.node.quarantine().is_some() || self.sending.rests(self.clock.elapsed()) {
             return Ok(none);
@@ -369,7 +402,8 @@ impl App {
         self.release_doubtful_leases().await?;
         // Usually none is due, and then the lock is not needed.
         let now = self.clock.now();
-        if self.is_held_here().await? || !self.node.read(async |tx| Ok(tx.has_due_mail(now).await?)).await? {
+        let has_due = async |tx: &mut Tx| Ok(tx.has_due_mail(now, lane.classes()).await?);
+        if self.is_held_here().await? || !self.node.read(has_due).await? {
             return Ok(none);
         }
         let limit = if self.sending.server().works { LEASED_AT_ONCE } else { 1 };
@@ -380,7 +414,7 @@ impl App {
                 return Ok(none);
             }
             let until = act.now.after(LEASE);
-            let leased = act.tx.lease_mail(&lease, (act.now, until), limit).await?;
+            let leased = act.tx.lease_mail(&lease, (act.now, until), lane.classes(), limit).await?;
             let recipients: BTreeSet<&str> = leased.iter().map(|it| it.recipient.as_str()).collect();
             let zones = act.tx.time_zones_at(&recipients.into_iter().collect::<Vec<_>>()).await?;
             let with_zone = leased.into_iter().map(|delivery| {

@@ -23,6 +23,7 @@ on_both_engines! {
     a_server_that_refuses_everything_is_tried_with_one_message,
     a_slow_recipient_takes_one_place_and_holds_up_nobody,
     a_wake_is_sent_before_what_was_queued_earlier,
+    a_wake_that_is_queued_beside_slow_messages_does_not_wait_for_them,
     the_messages_of_a_lost_process_wait_for_no_lease,
     a_quarantine_sends_nothing_of_before_and_nothing_until_its_release,
     a_restored_database_sends_no_message_of_the_backup,
@@ -302,6 +303,49 @@ async fn a_wake_is_sent_before_what_was_queued_earlier(mut world: World) {
     // Several are under way at a time, so they need not end in this order.
     let last_wake = subjects.iter().rposition(|subject| subject.contains("is still needed"));
     assert!(last_wake.is_some_and(|last| last < 16), "{last_wake:?}");
+}
+
+/// All places of other messages are taken, and more are leased ahead.
+async fn a_wake_that_is_queued_beside_slow_messages_does_not_wait_for_them(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    rotate(&world, &client, 168).await;
+    send_all(&world).await;
+    server.take();
+    server.hold(Some("eve@example.com"));
+    let message = "(SELECT id FROM notifications WHERE event = 'secret.rotated')";
+    let columns = "id, notification_id, channel, recipient, cause, urgency, created_at, next_attempt_at";
+    let row = |id: &str, to: &str, urgency: i64| format!("('{id}', {message}, 'mail', '{to}', '{id}', {urgency}, 1, 1)");
+    let digests: Vec<_> = (0..100).map(|n| row(&format!("d{n}"), "eve@example.com", 2)).collect();
+    world.raw(&format!("INSERT INTO deliveries ({columns}) VALUES {}", digests.join(", "))).await;
+    let wake_arrives = async {
+        let leased = "SELECT COUNT(*) FROM deliveries WHERE leased_by IS NOT NULL";
+        for _ in 0..1000 {
+            if world.number(leased).await > 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let wake = row("wake", "ada@example.com", 0);
+        world.raw(&format!("INSERT INTO deliveries ({columns}) VALUES {wake}")).await;
+        // It has its own lane, while the other one waits.
+        let wakes = world.app.send_due_messages();
+        let arrived = async {
+            for _ in 0..1000 {
+                if let [wake] = &server.take()[..] {
+                    assert_eq!(wake.to, "ada@example.com");
+                    server.hold(None);
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            panic!("the wake waits for digests");
+        };
+        tokio::join!(wakes, arrived).0.unwrap();
+    };
+    let (all, ()) = tokio::join!(world.app.send_due_messages(), wake_arrives);
+    assert!(all.unwrap());
+    send_all(&world).await;
+    assert_eq!(open(&world).await, 0);
 }
 
 async fn the_messages_of_a_lost_process_wait_for_no_lease(mut world: World) {
