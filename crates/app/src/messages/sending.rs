@@ -8,7 +8,7 @@ use crossfade_core::{
     audit::Actor,
     messages::{AbandonedAs, Class, is_in_time, retry_after},
 };
-use crossfade_outbound::{Failure, Mail, Mailer};
+use crossfade_outbound::{Failure, LONGEST_ATTEMPT, Mail, Mailer};
 use crossfade_store::{Delivery, Tx};
 use futures_util::{TryStreamExt, stream};
 use std::{
@@ -26,9 +26,9 @@ const LEASED_AT_ONCE: i64 = 32;
 /// Maximum number of results stored at a time.
 const STORED_AT_ONCE: usize = 50;
 /// How long a message is leased. Afterwards it is sent again if its result is not stored.
-const LEASE: Duration = Duration::from_secs(1800);
-/// How long before the end of the lease no attempt begins: longer than any attempt takes.
-const MARGIN: Duration = Duration::from_secs(1500);
+const LEASE: Duration = Duration::from_secs(MARGIN.as_secs() + 600);
+/// How long before the end of the lease no attempt begins: longer than any attempt takes, with the storing of its result.
+const MARGIN: Duration = Duration::from_secs(LONGEST_ATTEMPT.as_secs() + 60);
 /// Maximum pause while the mail server cannot be used.
 const MAX_PAUSE: Duration = Duration::from_secs(300);
 /// How long the end of a process waits for messages that are under way, while it still serves.

@@ -3,7 +3,7 @@
 mod before_tls;
 pub(crate) mod failure;
 pub(crate) mod letter;
-mod link;
+pub(crate) mod link;
 pub(crate) mod server;
 #[cfg(test)]
 mod tests;
