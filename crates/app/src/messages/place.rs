@@ -160,7 +160,8 @@ impl App {
 async fn shown(tx: &mut Tx) -> Result<Mail, Error> {
     let row = tx.sending_place().await?;
     // A release abandons both.
-    let (mail, webhooks) = (tx.delivery_queue(Channel::Mail).await?, tx.delivery_queue(Channel::Webhook).await?);
+    let (mail, webhooks) =
+        (tx.delivery_queue(Channel::Mail).await?, tx.delivery_queue(Channel::Webhook).await?);
     let (held_place, held_since) = row.as_ref().and_then(|row| row.held.clone()).unzip();
     Ok(Mail {
         sends_from: row.map(|row| row.place.to_string()),

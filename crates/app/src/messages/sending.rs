@@ -525,3 +525,26 @@ impl App {
             .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_from_before_a_failure_ends_no_rest() {
+        let sending = Sending::new(None, String::new());
+        let at = Duration::from_secs;
+        sending.note_server(None, at(0), 0);
+        // Three were begun at the same time: one fails, one fails with it, and one is taken.
+        sending.note_server(Some("refused"), at(1), 0);
+        sending.note_server(Some("refused"), at(2), 0);
+        sending.note_server(None, at(3), 0);
+        assert!(sending.rests(at(60)) && !sending.rests(at(61)));
+        assert_eq!(sending.state().failing.as_deref(), Some("refused"));
+        // The next trial fails, too, and the rest after it is longer.
+        sending.note_server(Some("refused"), at(61), 1);
+        assert!(sending.rests(at(180)) && !sending.rests(at(181)));
+        sending.note_server(None, at(181), 2);
+        assert!(sending.server().works && sending.state().failing.is_none());
+    }
+}

@@ -314,7 +314,9 @@ async fn a_wake_that_is_queued_beside_slow_messages_does_not_wait_for_them(mut w
     server.hold(Some("eve@example.com"));
     let message = "(SELECT id FROM notifications WHERE event = 'secret.rotated')";
     let columns = "id, notification_id, channel, recipient, cause, urgency, created_at, next_attempt_at";
-    let row = |id: &str, to: &str, urgency: i64| format!("('{id}', {message}, 'mail', '{to}', '{id}', {urgency}, 1, 1)");
+    let row = |id: &str, to: &str, urgency: i64| {
+        format!("('{id}', {message}, 'mail', '{to}', '{id}', {urgency}, 1, 1)")
+    };
     let digests: Vec<_> = (0..100).map(|n| row(&format!("d{n}"), "eve@example.com", 2)).collect();
     world.raw(&format!("INSERT INTO deliveries ({columns}) VALUES {}", digests.join(", "))).await;
     let wake_arrives = async {

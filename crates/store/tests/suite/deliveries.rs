@@ -222,7 +222,8 @@ async fn wakes_are_leased_first_and_digests_last(t: TestDb) {
     let wakes = Class::Wake..=Class::Wake;
     let others = Class::Today..=Class::Digest;
     t.write(async |tx| {
-        let due = (tx.has_due_mail(at(9), wakes.clone()).await?, tx.has_due_mail(at(9), others.clone()).await?);
+        let due =
+            (tx.has_due_mail(at(9), wakes.clone()).await?, tx.has_due_mail(at(9), others.clone()).await?);
         assert_eq!(due, (true, true));
         let lease = tx.lease_mail("others", (at(9), at(9).after(MINUTE)), others.clone(), 1).await?;
         assert_eq!(lease.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["1 to ada@example.com"]);
