@@ -29,6 +29,7 @@ on_both_engines! {
     a_restored_database_sends_no_message_of_the_backup,
     a_database_in_another_place_sends_nothing_until_it_is_released,
     a_database_that_is_back_in_its_place_sends_again,
+    a_promoted_copy_at_another_address_sends_nothing,
     a_second_move_keeps_what_was_queued_since_the_first,
     what_waits_before_the_first_place_is_known_is_not_sent,
     each_part_of_the_place_holds_mail,
@@ -463,6 +464,22 @@ async fn a_database_that_is_back_in_its_place_sends_again(mut world: World) {
     assert_eq!((mail(&world).held_since, sent(&world, &server).await.len()), (None, 1));
     let ended = "SELECT COUNT(*) FROM audit_events WHERE action = 'mail.released' AND actor_kind = 'machine' AND reason LIKE '%where it was before%'";
     assert_eq!(world.number(ended).await, 1, "the end of a hold is in the trail, also without a person");
+}
+
+/// Such as a standby, or a recovery to a point in time: the same system on a later timeline.
+async fn a_promoted_copy_at_another_address_sends_nothing(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    rotate(&world, &client, 168).await;
+    let changed = [
+        ("\"database\":\"", "\"database\":\"elsewhere-"),
+        ("\"started\":", "\"started\":1"),
+        ("\"timeline\":1", "\"timeline\":0"),
+    ];
+    for (from, to) in changed {
+        world.raw(&format!("UPDATE sending_place SET place = REPLACE(place, '{from}', '{to}')")).await;
+    }
+    world.restart_with_mailer(Some(server.mailer())).await;
+    assert_eq!((mail(&world).held_since, sent(&world, &server).await.len()), (Some(world.now()), 0));
 }
 
 async fn a_second_move_keeps_what_was_queued_since_the_first(mut world: World) {
