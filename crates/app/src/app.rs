@@ -394,10 +394,7 @@ impl App {
 
     /// Keeps the lock on the database. Returns when this process must stop.
     pub async fn keep_serving(&self) -> Stopped {
-        tokio::select! {
-            stopped = self.node.keep_serving() => stopped,
-            never = self.follow_sending_place() => match never {},
-        }
+        self.node.keep_serving().await
     }
 
     /// Notes ends that are stored and not in the journal yet.

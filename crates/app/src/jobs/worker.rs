@@ -45,6 +45,7 @@ impl Worker {
                 () = beats(&app) => {}
                 () = watch_clock(&app) => {}
                 () = app.ship_trail() => {}
+                never = app.follow_sending_place() => match never {},
                 () = work(&app, stopped, ended) => {}
             }
         });
