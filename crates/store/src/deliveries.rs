@@ -136,15 +136,15 @@ statements! {
               VALUES {rows:9} ON CONFLICT (channel, recipient, cause) DO NOTHING";
     DUE = concat!("SELECT id FROM deliveries WHERE channel = $2 AND urgency BETWEEN $3 AND $4 AND ", due!("$1"), " LIMIT 1");
     LEASE = concat!("UPDATE deliveries SET leased_by = $2, leased_until = $3, attempts = attempts + 1
-             WHERE id IN (SELECT id FROM deliveries WHERE channel = $5 AND urgency BETWEEN $6 AND $7 AND ", due!("$1"), " ORDER BY urgency, next_attempt_at, id LIMIT $4)");
+             WHERE id IN (SELECT id FROM deliveries WHERE channel = $5 AND urgency BETWEEN $6 AND $7 AND ", due!("$1"), " ORDER BY urgency, next_attempt_at, id LIMIT $4) RETURNING id");
     LEASE_OF = concat!("UPDATE deliveries SET leased_by = $2, leased_until = $3, attempts = attempts + 1
-             WHERE id IN (SELECT id FROM deliveries WHERE channel = $5 AND recipient = $6 AND ", due!("$1"), " ORDER BY next_attempt_at, id LIMIT $4)");
+             WHERE id IN (SELECT id FROM deliveries WHERE channel = $5 AND recipient = $6 AND ", due!("$1"), " ORDER BY next_attempt_at, id LIMIT $4) RETURNING id");
     LEASED = concat!("SELECT d.id AS delivery, d.recipient, d.not_after, d.attempts, ", columns!(),
              " FROM deliveries d JOIN notifications n ON n.id = d.notification_id
-             WHERE d.channel = $3 AND ", open!("d."), " AND d.next_attempt_at <= $1 AND d.leased_by = $2 ORDER BY d.urgency, d.next_attempt_at, d.id");
+             JOIN (VALUES {rows:1}) AS v ON d.id = v.column1 ORDER BY d.urgency, d.next_attempt_at, d.id");
     LEASED_OF = concat!("SELECT d.id AS delivery, d.recipient, d.not_after, d.attempts, ", columns!(),
              " FROM deliveries d JOIN notifications n ON n.id = d.notification_id
-             WHERE d.channel = $3 AND d.recipient = $4 AND ", open!("d."), " AND d.next_attempt_at <= $1 AND d.leased_by = $2 ORDER BY d.next_attempt_at, d.id");
+             JOIN (VALUES {rows:1}) AS v ON d.id = v.column1 ORDER BY d.next_attempt_at, d.id");
     SENT = concat!("UPDATE deliveries SET sent_at = $3, leased_by = NULL, leased_until = NULL, last_error = NULL WHERE ", leased!());
     FAILED = concat!("UPDATE deliveries SET next_attempt_at = $3, last_error = $4, leased_by = NULL, leased_until = NULL WHERE ", leased!());
     ABANDON = concat!("UPDATE deliveries SET abandoned_at = $3, abandoned_as = $4, last_error = $5, leased_by = NULL, leased_until = NULL WHERE ", leased!());
@@ -167,6 +167,11 @@ statements! {
             WHERE d.id = $1 AND d.channel = $2 AND d.recipient = $3");
     REPLAY = "UPDATE deliveries SET replayed_at = $2, next_attempt_at = $2, attempts = 0, not_after = NULL, sent_at = NULL, abandoned_at = NULL,
              abandoned_as = NULL, last_error = NULL, leased_by = NULL, leased_until = NULL WHERE id = $1";
+}
+
+/// Returns the ids of leased rows, to look them up: a search for the lease would read the whole queue.
+fn keys(leased: &[Row]) -> Result<Vec<Vec<Value>>, StoreError> {
+    leased.iter().map(|row| Ok(vec![row.text("id")?.into()])).collect()
 }
 
 fn delivery(row: &Row) -> Result<Delivery, StoreError> {
@@ -256,9 +261,8 @@ impl Tx {
             (*classes.start() as i64).into(),
             (*classes.end() as i64).into(),
         ];
-        self.execute(LEASE, args).await?;
-        let args = vec![now.into(), lease.into(), channel.into()];
-        self.rows(LEASED, args).await?.iter().map(delivery).collect()
+        let leased = keys(&self.rows(LEASE, args).await?)?;
+        self.look_up(LEASED, &leased).await?.iter().map(delivery).collect()
     }
 
     /// Leases deliveries of a webhook that are due, as [`Tx::lease_mail`] does, the longest due first: receivers ignore a
@@ -279,9 +283,8 @@ impl Tx {
             channel.into(),
             webhook.as_str().into(),
         ];
-        self.execute(LEASE_OF, args).await?;
-        let args = vec![now.into(), lease.into(), channel.into(), webhook.as_str().into()];
-        self.rows(LEASED_OF, args).await?.iter().map(delivery).collect()
+        let leased = keys(&self.rows(LEASE_OF, args).await?)?;
+        self.look_up(LEASED_OF, &leased).await?.iter().map(delivery).collect()
     }
 
     /// Ends the leases of other processes: those that do not begin with `process`.

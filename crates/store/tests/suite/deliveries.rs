@@ -275,8 +275,6 @@ async fn what_is_open_is_found_among_many_that_are_not(t: TestDb) {
         ("DUE", "deliveries_open", vec![now, text, "0", "0"]),
         ("LEASE", "deliveries_open", vec![now, text, now, "50", text, "1", "2"]),
         ("LEASE_OF", "deliveries_due", vec![now, text, now, "50", text, "'to 1'"]),
-        ("LEASED", "deliveries_open", vec![now, text, text]),
-        ("LEASED_OF", "deliveries_due", vec![now, text, text, "'to 1'"]),
         ("ABANDON_OLD", "deliveries_open", vec![now, now, text, text, text]),
         ("QUEUE", "deliveries_open", vec![text]),
         ("LAST_ERROR", "deliveries_open", vec![text]),
