@@ -4,6 +4,7 @@ use crate::{
     environments::environment::new_environment,
     error::{Error, cannot_start},
     frame::{
+        act::message_id,
         cursor::Cursors,
         pace::{Paces, Rate},
         principal::Principal,
@@ -185,6 +186,8 @@ impl App {
             journal,
             beside,
         };
+        // Tells the leases of this process from those of others.
+        let process = message_id(options.random.as_ref());
         let node = Node::new(parts, Addresses::new(options.evidence_addresses, &root), &options);
         let app = Arc::new_cyclic(|this| Self {
             this: this.clone(),
@@ -204,7 +207,7 @@ impl App {
             cursors: Cursors::new(&root),
             audit_retention_days: options.audit_retention_days,
             shipping: Shipping::new(options.audit_sinks),
-            sending: Sending::new(options.mailer),
+            sending: Sending::new(options.mailer, process),
             posting: Posting::new(options.poster),
             ends_sending: watch::Sender::new(false),
             webhook_tests: Paces::new(RATE_OF_WEBHOOK_TESTS),

@@ -45,16 +45,15 @@ impl SendingPlace {
         self.public_url == now.public_url && is_same_database
     }
 
-    /// Whether a PostgreSQL database has only another address: the same running server, or a standby that was promoted
-    /// since. A copy of the data directory has the same system identifier, but is started at another time.
+    /// Whether a PostgreSQL database has only another address: it is on the same running server. A copy of the data
+    /// directory, a standby and a recovery to a point in time have its system identifier, but another time of the start.
     fn is_renamed_to(&self, now: &Self) -> bool {
         fn name(place: &SendingPlace) -> Option<&str> {
             place.database.rsplit_once('/').map(|(_, name)| name)
         }
         let is_same_run = self.started.is_some() && self.started == now.started;
-        let is_promoted = self.timeline.is_some() && self.timeline < now.timeline;
         let is_same_system = self.number.is_some() && self.number == now.number;
-        is_same_system && name(self) == name(now) && (is_same_run || is_promoted)
+        is_same_run && is_same_system && name(self) == name(now)
     }
 }
 
@@ -128,18 +127,18 @@ mod tests {
         let before = on_postgres();
         let renamed = SendingPlace { database: "192.0.2.1:5432/crossfade".into(), ..before.clone() };
         assert!(before.is_same(&renamed));
-        let promoted = SendingPlace { timeline: Some(2), started: Some(9), ..renamed.clone() };
-        assert!(before.is_same(&promoted) && !promoted.is_same(&before), "an earlier timeline is a copy");
-        let restarted = SendingPlace { started: Some(9), ..before.clone() };
-        assert!(before.is_same(&restarted), "at the same address");
+        let promoted = SendingPlace { timeline: Some(2), started: Some(9), ..before.clone() };
+        assert!(before.is_same(&promoted), "a restart or a failover at the same address");
     }
 
     #[test]
     fn a_copy_of_a_server_at_another_address_is_another_place() {
         let before = on_postgres();
         let renamed = SendingPlace { database: "192.0.2.1:5432/crossfade".into(), ..before.clone() };
-        let changed: [fn(&mut SendingPlace); 6] = [
+        let changed: [fn(&mut SendingPlace); 7] = [
             |it| it.started = Some(9),
+            // A standby that was promoted, or a recovery to a point in time.
+            |it| (it.timeline, it.started) = (Some(2), Some(9)),
             |it| it.started = None,
             |it| it.number = Some("13".into()),
             |it| it.number = None,

@@ -60,7 +60,10 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
         output::note(&format!("Serving the Console and the API at {} on {}.", admin.url, admin.listen));
     }
     tokio::select! {
-        () = stop.asked() => server.stop().await,
+        () = stop.asked() => {
+            server.finish_messages().await;
+            server.stop().await
+        }
         never = ignored.log(|| tls.iter().for_each(|tls| tls.look())) => match never {},
         never = watch(tls.as_deref()) => match never {},
         () = pace.tell() => Ok(()),
@@ -239,9 +242,18 @@ impl Server {
         }))
     }
 
-    /// Lets running requests and messages under way finish, flushes and closes.
-    pub(crate) async fn stop(self) -> Result<(), Failure> {
+    /// Lets messages under way finish, while requests are still served: a slow mail server delays no token. Ends early if
+    /// this process must stop.
+    async fn finish_messages(&self) {
         self.worker.end_sending();
+        tokio::select! {
+            () = self.worker.messages_end() => {}
+            _ = self.must_stop() => {}
+        }
+    }
+
+    /// Lets running requests finish, flushes and closes.
+    pub(crate) async fn stop(self) -> Result<(), Failure> {
         // All at the same time: each waits for its running requests.
         let ended = futures_util::future::try_join_all(self.serving.into_iter().map(Serving::stop)).await;
         self.worker.stop().await;

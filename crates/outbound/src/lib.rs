@@ -7,6 +7,7 @@ pub use mail::{
     Mailer,
     failure::Failure,
     letter::{Group, Letter, Line, Mail},
+    link::LONGEST_ATTEMPT,
     server::MailServer,
 };
 pub use webhook::{Answer, Destination, Post, PostFailure, Poster, Resolve, SigningSecret};

@@ -12,6 +12,7 @@ use crossfade_core::{
     environment::Slug,
     messages::{AbandonedAs, Channel, Class},
 };
+use std::ops::RangeInclusive;
 
 /// Deliveries of one message to write.
 #[derive(Clone, Debug)]
@@ -133,17 +134,17 @@ macro_rules! logged {
 statements! {
     INSERT = "INSERT INTO deliveries (id, notification_id, channel, recipient, cause, urgency, created_at, not_after, next_attempt_at)
               VALUES {rows:9} ON CONFLICT (channel, recipient, cause) DO NOTHING";
-    DUE = concat!("SELECT id FROM deliveries WHERE channel = $2 AND ", due!("$1"), " LIMIT 1");
+    DUE = concat!("SELECT id FROM deliveries WHERE channel = $2 AND urgency BETWEEN $3 AND $4 AND ", due!("$1"), " LIMIT 1");
     LEASE = concat!("UPDATE deliveries SET leased_by = $2, leased_until = $3, attempts = attempts + 1
-             WHERE id IN (SELECT id FROM deliveries WHERE channel = $5 AND ", due!("$1"), " ORDER BY urgency, next_attempt_at, id LIMIT $4)");
+             WHERE id IN (SELECT id FROM deliveries WHERE channel = $5 AND urgency BETWEEN $6 AND $7 AND ", due!("$1"), " ORDER BY urgency, next_attempt_at, id LIMIT $4) RETURNING id");
     LEASE_OF = concat!("UPDATE deliveries SET leased_by = $2, leased_until = $3, attempts = attempts + 1
-             WHERE id IN (SELECT id FROM deliveries WHERE channel = $5 AND recipient = $6 AND ", due!("$1"), " ORDER BY next_attempt_at, id LIMIT $4)");
+             WHERE id IN (SELECT id FROM deliveries WHERE channel = $5 AND recipient = $6 AND ", due!("$1"), " ORDER BY next_attempt_at, id LIMIT $4) RETURNING id");
     LEASED = concat!("SELECT d.id AS delivery, d.recipient, d.not_after, d.attempts, ", columns!(),
              " FROM deliveries d JOIN notifications n ON n.id = d.notification_id
-             WHERE d.channel = $3 AND ", open!("d."), " AND d.next_attempt_at <= $1 AND d.leased_by = $2 ORDER BY d.urgency, d.next_attempt_at, d.id");
+             JOIN (VALUES {rows:1}) AS v ON d.id = v.column1 ORDER BY d.urgency, d.next_attempt_at, d.id");
     LEASED_OF = concat!("SELECT d.id AS delivery, d.recipient, d.not_after, d.attempts, ", columns!(),
              " FROM deliveries d JOIN notifications n ON n.id = d.notification_id
-             WHERE d.channel = $3 AND d.recipient = $4 AND ", open!("d."), " AND d.next_attempt_at <= $1 AND d.leased_by = $2 ORDER BY d.next_attempt_at, d.id");
+             JOIN (VALUES {rows:1}) AS v ON d.id = v.column1 ORDER BY d.next_attempt_at, d.id");
     SENT = concat!("UPDATE deliveries SET sent_at = $3, leased_by = NULL, leased_until = NULL, last_error = NULL WHERE ", leased!());
     FAILED = concat!("UPDATE deliveries SET next_attempt_at = $3, last_error = $4, leased_by = NULL, leased_until = NULL WHERE ", leased!());
     ABANDON = concat!("UPDATE deliveries SET abandoned_at = $3, abandoned_as = $4, last_error = $5, leased_by = NULL, leased_until = NULL WHERE ", leased!());
@@ -154,7 +155,8 @@ statements! {
     ABANDON_BEFORE = concat!("UPDATE deliveries SET abandoned_at = $1, abandoned_as = $2, leased_by = NULL, leased_until = NULL WHERE created_at <= $3 AND ", open!(""));
     ABANDON_ALL = concat!("UPDATE deliveries SET abandoned_at = $1, abandoned_as = $2, leased_by = NULL, leased_until = NULL WHERE ", open!(""));
     ABANDON_TO = concat!("UPDATE deliveries SET abandoned_at = $2, abandoned_as = $3, leased_by = NULL, leased_until = NULL WHERE channel = 'mail' AND recipient = $1 AND ", open!(""));
-    RELEASE_ALL = concat!("UPDATE deliveries SET leased_by = NULL, leased_until = NULL WHERE leased_by IS NOT NULL AND ", open!(""));
+    RELEASE_LEASE = concat!("UPDATE deliveries SET attempts = attempts - 1, leased_by = NULL, leased_until = NULL WHERE leased_by = $1 AND ", open!(""));
+    RELEASE_OTHERS = concat!("UPDATE deliveries SET leased_by = NULL, leased_until = NULL WHERE leased_by IS NOT NULL AND leased_by NOT LIKE $1 AND ", open!(""));
     QUEUE = concat!("SELECT CAST(COUNT(*) AS BIGINT) AS queued, CAST(MIN(created_at) AS BIGINT) AS oldest FROM deliveries WHERE channel = $1 AND ", open!(""));
     LAST_ERROR = concat!("SELECT last_error FROM deliveries WHERE channel = $1 AND ", open!(""), " AND last_error IS NOT NULL ORDER BY next_attempt_at, id LIMIT 1");
     LOST = "SELECT CAST(COUNT(*) AS BIGINT) AS lost FROM deliveries WHERE channel = $4 AND abandoned_at >= $1 AND abandoned_as IN ($2, $3, $5)";
@@ -165,6 +167,11 @@ statements! {
             WHERE d.id = $1 AND d.channel = $2 AND d.recipient = $3");
     REPLAY = "UPDATE deliveries SET replayed_at = $2, next_attempt_at = $2, attempts = 0, not_after = NULL, sent_at = NULL, abandoned_at = NULL,
              abandoned_as = NULL, last_error = NULL, leased_by = NULL, leased_until = NULL WHERE id = $1";
+}
+
+/// Returns the ids of leased rows, to look them up: a search for the lease would read the whole queue.
+fn keys(leased: &[Row]) -> Result<Vec<Vec<Value>>, StoreError> {
+    leased.iter().map(|row| Ok(vec![row.text("id")?.into()])).collect()
 }
 
 fn delivery(row: &Row) -> Result<Delivery, StoreError> {
@@ -220,24 +227,42 @@ impl Tx {
         self.many(INSERT, &rows).await.map(drop)
     }
 
-    /// Whether any mail is due and not leased.
-    pub async fn has_due_mail(&mut self, now: Timestamp) -> Result<bool, StoreError> {
-        Ok(self.optional(DUE, vec![now.into(), Channel::Mail.as_str().into()]).await?.is_some())
+    /// Whether any mail of these classes is due and not leased.
+    pub async fn has_due_mail(
+        &mut self,
+        now: Timestamp,
+        classes: RangeInclusive<Class>,
+    ) -> Result<bool, StoreError> {
+        let args = vec![
+            now.into(),
+            Channel::Mail.as_str().into(),
+            (*classes.start() as i64).into(),
+            (*classes.end() as i64).into(),
+        ];
+        Ok(self.optional(DUE, args).await?.is_some())
     }
 
-    /// Leases mail that is due until `until`, the most urgent and the longest due first, at most `limit`. `lease` must be new: only
-    /// its holder can say what became of them.
+    /// Leases mail of these classes that is due until `until`, the most urgent and the longest due first, at most `limit`. `lease`
+    /// must be new: only its holder can say what became of them.
     pub async fn lease_mail(
         &mut self,
         lease: &str,
         (now, until): (Timestamp, Timestamp),
+        classes: RangeInclusive<Class>,
         limit: i64,
     ) -> Result<Vec<Delivery>, StoreError> {
         let channel = Channel::Mail.as_str();
-        self.execute(LEASE, vec![now.into(), lease.into(), until.into(), limit.into(), channel.into()])
-            .await?;
-        let args = vec![now.into(), lease.into(), channel.into()];
-        self.rows(LEASED, args).await?.iter().map(delivery).collect()
+        let args = vec![
+            now.into(),
+            lease.into(),
+            until.into(),
+            limit.into(),
+            channel.into(),
+            (*classes.start() as i64).into(),
+            (*classes.end() as i64).into(),
+        ];
+        let leased = keys(&self.rows(LEASE, args).await?)?;
+        self.look_up(LEASED, &leased).await?.iter().map(delivery).collect()
     }
 
     /// Leases deliveries of a webhook that are due, as [`Tx::lease_mail`] does, the longest due first: receivers ignore a
@@ -258,14 +283,18 @@ impl Tx {
             channel.into(),
             webhook.as_str().into(),
         ];
-        self.execute(LEASE_OF, args).await?;
-        let args = vec![now.into(), lease.into(), channel.into(), webhook.as_str().into()];
-        self.rows(LEASED_OF, args).await?.iter().map(delivery).collect()
+        let leased = keys(&self.rows(LEASE_OF, args).await?)?;
+        self.look_up(LEASED_OF, &leased).await?.iter().map(delivery).collect()
     }
 
-    /// Ends all leases.
-    pub async fn release_leases(&mut self) -> Result<(), StoreError> {
-        self.execute(RELEASE_ALL, vec![]).await.map(drop)
+    /// Ends the leases of other processes: those that do not begin with `process`.
+    pub async fn release_leases_of_others(&mut self, process: &str) -> Result<(), StoreError> {
+        self.execute(RELEASE_OTHERS, vec![format!("{process}%").into()]).await.map(drop)
+    }
+
+    /// Ends a lease under which nothing was tried.
+    pub async fn release_lease(&mut self, lease: &str) -> Result<(), StoreError> {
+        self.execute(RELEASE_LEASE, vec![lease.into()]).await.map(drop)
     }
 
     /// Records that a leased delivery was sent. Returns whether the lease was still held.

@@ -192,6 +192,12 @@ def _stopped(checks, server, mailbox):
     own(server, "slow-stop@example.com")
     _begins(server, mailbox, checks, "slow-stop@example.com")
     begun = time.monotonic()
+    server.process.terminate()
+    served = []
+    while time.monotonic() - begun < SLOW_SECONDS / 3:
+        served.append(requests.get(f"{server.url}/readyz", timeout=5).status_code)
+        time.sleep(0.1)
+    holds(checks, set(served) == {200}, "requests are served while the end waits for a message", str(served))
     server.stop()
     took = time.monotonic() - begun
     holds(checks, took < 2 * SLOW_SECONDS, "a stop waits for the dialog, and for no more", f"{took:.1f} s")

@@ -28,6 +28,8 @@ const SHIP_WITHIN: Duration = Duration::from_secs(2);
 pub struct Worker {
     app: Arc<App>,
     stop: watch::Sender<bool>,
+    /// Whether no message is under way, and no further one begins.
+    messages_ended: watch::Receiver<bool>,
     task: JoinHandle<()>,
 }
 
@@ -35,6 +37,7 @@ impl Worker {
     /// Starts the worker.
     pub fn start(app: Arc<App>) -> Self {
         let (stop, stopped) = watch::channel(false);
+        let (ended, messages_ended) = watch::channel(false);
         let working = app.clone();
         #[expect(clippy::disallowed_methods, reason = "this is the worker")]
         let task = tokio::spawn(async move {
@@ -42,15 +45,22 @@ impl Worker {
                 () = beats(&app) => {}
                 () = watch_clock(&app) => {}
                 () = app.ship_trail() => {}
-                () = work(&app, stopped) => {}
+                never = app.follow_sending_place() => match never {},
+                () = work(&app, stopped, ended) => {}
             }
         });
-        Self { app: working, stop, task }
+        Self { app: working, stop, messages_ended, task }
     }
 
-    /// Lets no further message be sent. Those under way can end while running requests do.
+    /// Lets no further message be sent.
     pub fn end_sending(&self) {
         self.app.end_sending();
+    }
+
+    /// Waits for the messages that are under way when sending ends: a few seconds at most.
+    pub async fn messages_end(&self) {
+        // An error: the worker has ended.
+        let _ = self.messages_ended.clone().wait_for(|ended| *ended).await;
     }
 
     /// Stops the worker after one last flush, and after the messages that are under way.
@@ -80,9 +90,21 @@ async fn watch_clock(app: &App) {
     }
 }
 
-/// Works until it is stopped, and writes what is left then.
-async fn work(app: &Arc<App>, stopped: watch::Receiver<bool>) {
-    tokio::join!(app.send_messages(), run(app, stopped));
+/// Works until it is stopped, and writes what is left then, beside messages that are still under way.
+async fn work(app: &Arc<App>, stopped: watch::Receiver<bool>, messages_ended: watch::Sender<bool>) {
+    let messages = async {
+        app.send_messages().await;
+        messages_ended.send_replace(true);
+    };
+    tokio::join!(messages, async {
+        run(app, stopped).await;
+        write_last(app).await;
+    });
+    app.sending.close().await;
+}
+
+/// Writes what is left at the end.
+async fn write_last(app: &Arc<App>) {
     if let Err(error) = app.write_grouped_refusals(true).await {
         tracing::error!(%error, "cannot write grouped refusals to the audit trail");
     }
@@ -94,7 +116,6 @@ async fn work(app: &Arc<App>, stopped: watch::Receiver<bool>) {
     }
     // What is not shipped now is shipped after the next start.
     let _ = tokio::time::timeout(SHIP_WITHIN, app.ship_trail_once()).await;
-    app.sending.close().await;
 }
 
 /// Runs jobs until the worker is stopped, with a last flush then.

@@ -22,9 +22,12 @@ use crossfade_core::{
     text::Reason,
 };
 use crossfade_store::{SendingPlaceRow, Tx};
-use std::sync::PoisonError;
+use std::{convert::Infallible, sync::PoisonError, time::Duration};
 
 impl Repeatable for MailReleased {}
+
+/// Pause before the place is stored again, if it could not be.
+const RETRIED_EVERY: Duration = Duration::from_secs(1);
 
 /// Reason in the trail of a hold that ends without anybody.
 const BACK: &str = "The database is where it was before.";
@@ -68,11 +71,13 @@ impl App {
                 None
             }
             Some(SendingPlaceRow { held: Some((held, since)), .. }) if held.is_same(&own) => Some(since),
-            Some(SendingPlaceRow { place, .. }) => {
-                act.tx.hold_sending(&own, act.now).await?;
+            Some(SendingPlaceRow { place, held }) => {
+                // From a second copy as from the first: what was queued since then was sent nowhere.
+                let since = held.map_or(act.now, |(_, since)| since);
+                act.tx.hold_sending(&own, since).await?;
                 let event = Event::MailHeld { place_before: place.to_string(), place: own.to_string() };
                 act.audit(&event, About::default()).await?;
-                Some(act.now)
+                Some(since)
             }
         };
         self.sending.note_held(held);
@@ -90,6 +95,23 @@ impl App {
         }
         self.change_as(Actor::machine("serve"), async |act| self.may_send_from_here(act).await).await?;
         Ok(())
+    }
+
+    /// Stores the place whenever a lost lock was taken again: a server that was restarted or failed over while this process
+    /// followed it is the same place, also if it then gets another address. Ends the leases of a server that served meanwhile.
+    pub(crate) async fn follow_sending_place(&self) -> Infallible {
+        loop {
+            self.node.lock_taken_again().await;
+            while let Err(error) = self.settle_after_lock().await {
+                tracing::warn!(%error, "cannot save where messages are sent from");
+                tokio::time::sleep(RETRIED_EVERY).await;
+            }
+        }
+    }
+
+    async fn settle_after_lock(&self) -> Result<(), Error> {
+        self.settle_sending_place().await?;
+        self.release_leases_of_others().await
     }
 
     /// Whether nothing is sent from here. Without a look at the database, unless this process knows of a hold, which a
@@ -136,14 +158,17 @@ impl App {
 }
 
 async fn shown(tx: &mut Tx) -> Result<Mail, Error> {
-    let (row, queue) = (tx.sending_place().await?, tx.delivery_queue(Channel::Mail).await?);
+    let row = tx.sending_place().await?;
+    // A release abandons both.
+    let (mail, webhooks) =
+        (tx.delivery_queue(Channel::Mail).await?, tx.delivery_queue(Channel::Webhook).await?);
     let (held_place, held_since) = row.as_ref().and_then(|row| row.held.clone()).unzip();
     Ok(Mail {
         sends_from: row.map(|row| row.place.to_string()),
         held_place: held_place.map(|place| place.to_string()),
         held_since,
-        queued: queue.queued,
-        oldest_queued_at: queue.oldest,
+        queued: mail.queued + webhooks.queued,
+        oldest_queued_at: mail.oldest.into_iter().chain(webhooks.oldest).min(),
     })
 }
 

@@ -2,7 +2,7 @@
 //! that is slow or dead holds up no other, and the number of lanes and of requests in a lane is bounded.
 
 use super::body::body;
-use crate::{app::App, error::Error, frame::act::message_id, keys::place::SealPlace};
+use crate::{app::App, error::Error, keys::place::SealPlace};
 use crossfade_core::{
     PropertyId, SecretId, Timestamp, WebhookId,
     audit::{Action, Actor},
@@ -226,6 +226,7 @@ impl App {
         if self.node.quarantine().is_some() || self.is_held_here().await? {
             return Ok(Vec::new());
         }
+        self.release_doubtful_leases().await?;
         let now = self.clock.now();
         let mut due = self.node.read(async |tx| Ok(tx.due_webhooks(now).await?)).await?;
         due.retain(|due| !self.posting.is_paused(&due.id, now));
@@ -234,9 +235,10 @@ impl App {
 
     /// Sends a batch of deliveries of one webhook.
     async fn send_lane(&self, id: &WebhookId) -> Result<(), Error> {
-        let lease = message_id(self.random.as_ref());
-        let Some((until, webhook, leased)) = self.lease_of(id, &lease).await? else { return Ok(()) };
-        let leased_as = (id, webhook.version, lease.as_str());
+        let lease = self.new_lease();
+        let leased = self.lease_of(id, &lease).await;
+        let Some((until, webhook, leased)) = self.note_doubtful(&lease, leased)? else { return Ok(()) };
+        let leased_as = (id, webhook.version, &*lease);
         // The end of an incident is sent after its beginning.
         let in_lane = if webhook.format == WebhookFormat::Pagerduty { 1 } else { MAX_IN_LANE };
         let receiver = self.open_receiver(webhook);
@@ -350,7 +352,7 @@ impl App {
             return (Outcome::Abandoned(AbandonedAs::Late, None), None);
         }
         // A change of the webhook, a quarantine and the end of the process reach a lane that has begun.
-        if lane.is_over(now) || self.sending_ends() || !self.is_as_leased(leased_as).await {
+        if lane.is_over(now) || !self.may_begin() || !self.is_as_leased(leased_as).await {
             return (Outcome::Left, None);
         }
         let unreadable =

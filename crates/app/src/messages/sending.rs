@@ -6,13 +6,14 @@ use crate::{app::App, error::Error, frame::act::message_id};
 use crossfade_core::{
     TimeZone, Timestamp,
     audit::Actor,
-    messages::{AbandonedAs, is_in_time, retry_after},
+    messages::{AbandonedAs, Class, is_in_time, retry_after},
 };
-use crossfade_outbound::{Failure, Mail, Mailer};
-use crossfade_store::Delivery;
+use crossfade_outbound::{Failure, LONGEST_ATTEMPT, Mail, Mailer};
+use crossfade_store::{Delivery, Tx};
 use futures_util::{TryStreamExt, stream};
 use std::{
     collections::{BTreeSet, VecDeque},
+    ops::RangeInclusive,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -20,20 +21,18 @@ use tokio::sync::mpsc;
 
 /// Pause between two looks for messages that are due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Number of messages sent at the same time: each has a place, however long its recipient takes.
-const PLACES: usize = 8;
-/// Number of messages leased at a time. Few, because whatever is queued meanwhile waits for them.
+/// Number of messages leased at a time. Few, because whatever is queued meanwhile in the same lane waits for them.
 const LEASED_AT_ONCE: i64 = 32;
 /// Maximum number of results stored at a time.
 const STORED_AT_ONCE: usize = 50;
 /// How long a message is leased. Afterwards it is sent again if its result is not stored.
-const LEASE: Duration = Duration::from_secs(1800);
-/// How long before the end of the lease no attempt begins: longer than any attempt takes.
-const MARGIN: Duration = Duration::from_secs(1500);
+const LEASE: Duration = Duration::from_secs(MARGIN.as_secs() + 600);
+/// How long before the end of the lease no attempt begins: longer than any attempt takes, with the storing of its result.
+const MARGIN: Duration = Duration::from_secs(LONGEST_ATTEMPT.as_secs() + 60);
 /// Maximum pause while the mail server cannot be used.
 const MAX_PAUSE: Duration = Duration::from_secs(300);
-/// How long the end of a process waits for messages that are under way: longer than a request to a webhook takes.
-const ENDS_WITHIN: Duration = Duration::from_secs(18);
+/// How long the end of a process waits for messages that are under way, while it still serves.
+const ENDS_WITHIN: Duration = Duration::from_secs(8);
 
 /// What this process knows of its mail.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -50,15 +49,43 @@ pub struct MailState {
     pub held_since: Option<Timestamp>,
 }
 
+/// Messages with places of their own, so that no digest and no slow recipient of other mail delays a wake.
+#[derive(Clone, Copy)]
+enum Lane {
+    Wakes,
+    Others,
+}
+
+impl Lane {
+    fn classes(self) -> RangeInclusive<Class> {
+        match self {
+            Self::Wakes => Class::Wake..=Class::Wake,
+            Self::Others => Class::Today..=Class::Digest,
+        }
+    }
+
+    /// Returns the number of messages sent at the same time: each has a place, however long its recipient takes.
+    fn places(self) -> usize {
+        match self {
+            Self::Wakes => 3,
+            Self::Others => 5,
+        }
+    }
+}
+
 /// The mail of this process.
 pub(crate) struct Sending {
     pub(crate) mailer: Option<Arc<Mailer>>,
     state: Mutex<MailState>,
     server: Mutex<Server>,
-    /// Held while a test or the worker sends what is due.
-    turn: tokio::sync::Mutex<()>,
+    /// Held while a test or the worker sends what is due: one for each lane.
+    turns: [tokio::sync::Mutex<()>; 2],
     /// Held by the one message that finds out whether the server works.
     trial: tokio::sync::Mutex<()>,
+    /// Beginning of the leases of this process, also of those to webhooks.
+    process: String,
+    /// Leases whose commit is unconfirmed, so that messages may wait under them although nobody sends them.
+    doubtful: Mutex<Vec<Arc<str>>>,
 }
 
 /// What the last attempts said of the mail server.
@@ -71,6 +98,8 @@ struct Server {
     failures: i64,
     /// Time of the clock until which it is not tried.
     rests_until: Duration,
+    /// Number of failures since the start. What was begun before the last one says nothing of the server since then.
+    generation: u64,
 }
 
 /// A leased message.
@@ -100,9 +129,14 @@ struct Done {
 }
 
 impl Sending {
-    pub(crate) fn new(mailer: Option<Arc<Mailer>>) -> Self {
-        let (state, server, turn, trial) = Default::default();
-        Self { mailer, state, server, turn, trial }
+    /// `process` tells this process from others.
+    pub(crate) fn new(mailer: Option<Arc<Mailer>>, process: String) -> Self {
+        let (state, server, turns, trial, doubtful) = Default::default();
+        Self { mailer, state, server, turns, trial, process, doubtful }
+    }
+
+    fn doubtful(&self) -> MutexGuard<'_, Vec<Arc<str>>> {
+        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns what is known, also if mail is not set up.
@@ -151,19 +185,21 @@ impl Sending {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).held_since.is_some()
     }
 
-    /// Notes whether the mail server can be used, and logs a change.
-    fn note_server(&self, failing: Option<&str>, now: Duration) {
-        match (&mut *self.server(), failing) {
-            (server, None) => *server = Server { works: true, ..Server::default() },
-            (server, Some(_)) => {
-                // What was begun at the same time has failed with it.
-                if server.works || now >= server.rests_until {
-                    server.failures += 1;
-                }
-                server.works = false;
-                server.rests_until = now + retry_after(server.failures).min(MAX_PAUSE);
+    /// Notes whether the mail server could be used by an attempt that was begun in this generation, and logs a change.
+    fn note_server(&self, failing: Option<&str>, now: Duration, generation: u64) {
+        let mut server = self.server();
+        if server.generation != generation {
+            return;
+        }
+        match failing {
+            None => *server = Server { works: true, generation, ..Server::default() },
+            Some(_) => {
+                let failures = server.failures + 1;
+                let rests_until = now + retry_after(failures).min(MAX_PAUSE);
+                *server = Server { works: false, failures, rests_until, generation: generation + 1 };
             }
         }
+        drop(server);
         self.note(|state| match (&state.failing, failing) {
             (None, Some(error)) => {
                 tracing::error!(error, "cannot send mail; the messages wait in the database");
@@ -195,7 +231,7 @@ impl App {
     /// sent again after the next start, which takes over its lease.
     pub(crate) async fn send_messages(&self) {
         let sent = async {
-            while let Err(error) = self.release_leases().await {
+            while let Err(error) = self.release_leases_of_others().await {
                 tracing::warn!(%error, "cannot take over the messages of the last process");
                 if !self.pause_sending(LOOK_EVERY).await {
                     return;
@@ -223,6 +259,12 @@ impl App {
         *self.ends_sending.borrow()
     }
 
+    /// Whether a leased message may begin: not at the end of the process, in a quarantine or while another server may have
+    /// the lock, because that one sends it.
+    pub(super) fn may_begin(&self) -> bool {
+        !self.sending_ends() && self.node.quarantine().is_none() && self.node.holds_lock()
+    }
+
     /// Waits, at most until the process ends. Returns whether it goes on.
     pub(super) async fn pause_sending(&self, pause: Duration) -> bool {
         let mut ends = self.ends_sending.subscribe();
@@ -234,9 +276,38 @@ impl App {
         let _ = self.send_leased(true).await;
     }
 
-    /// Ends the leases of the last process. There is none beside this one, because it holds the lock of the database.
-    pub async fn release_leases(&self) -> Result<(), Error> {
-        self.node.transact(async |tx, _| Ok(tx.release_leases().await?)).await
+    /// Ends the leases of other processes. There is none beside this one, because it holds the lock of the database.
+    pub async fn release_leases_of_others(&self) -> Result<(), Error> {
+        let process = &self.sending.process;
+        self.node.transact(async |tx, _| Ok(tx.release_leases_of_others(process).await?)).await
+    }
+
+    /// Returns the name of a new lease.
+    pub(super) fn new_lease(&self) -> Arc<str> {
+        format!("{}-{}", self.sending.process, message_id(self.random.as_ref())).into()
+    }
+
+    /// Remembers a lease whose transaction failed, because its commit may have been stored all the same.
+    pub(super) fn note_doubtful<T>(&self, lease: &Arc<str>, leased: Result<T, Error>) -> Result<T, Error> {
+        leased.inspect_err(|_| self.sending.doubtful().push(lease.clone()))
+    }
+
+    /// Releases leases whose commit is unconfirmed, before the next ones.
+    pub(super) async fn release_doubtful_leases(&self) -> Result<(), Error> {
+        let doubtful = self.sending.doubtful().clone();
+        if doubtful.is_empty() {
+            return Ok(());
+        }
+        self.node
+            .transact(async |tx, _| {
+                for lease in &doubtful {
+                    tx.release_lease(lease).await?;
+                }
+                Ok(())
+            })
+            .await?;
+        self.sending.doubtful().retain(|lease| !doubtful.contains(lease));
+        Ok(())
     }
 
     /// Sends every message that is due. Returns whether there were any. A database in quarantine sends nothing.
@@ -244,15 +315,24 @@ impl App {
         self.send_leased(false).await
     }
 
-    /// Sends what is due, each message in a place of its own, and stores what becomes of it. `waits` for more until the
-    /// process ends, also after errors.
+    /// Sends what is due in both lanes. Returns whether there was anything.
     async fn send_leased(&self, waits: bool) -> Result<bool, Error> {
         let Some(mailer) = &self.sending.mailer else { return Ok(false) };
-        let _turn = self.sending.turn.lock().await;
+        let (wakes, others) = tokio::join!(
+            self.send_mail_lane(mailer, Lane::Wakes, waits),
+            self.send_mail_lane(mailer, Lane::Others, waits)
+        );
+        Ok(wakes? | others?)
+    }
+
+    /// Sends what is due, each message in a place of its own, and stores what becomes of it. `waits` for more until the
+    /// process ends, also after errors.
+    async fn send_mail_lane(&self, mailer: &Mailer, lane: Lane, waits: bool) -> Result<bool, Error> {
+        let _turn = self.sending.turns[lane as usize].lock().await;
         let (done, mut results) = mpsc::unbounded_channel();
         let attempts = async move {
-            let due = stream::try_unfold(VecDeque::new(), |leased| self.next_due(leased, waits));
-            due.try_for_each_concurrent(PLACES, async |leased| {
+            let due = stream::try_unfold(VecDeque::new(), |leased| self.next_due(leased, lane, waits));
+            due.try_for_each_concurrent(lane.places(), async |leased| {
                 let outcome = self.attempt(mailer, &leased).await;
                 let _ = done.send(Done { id: leased.delivery.id, lease: leased.lease, outcome });
                 Ok(())
@@ -266,7 +346,11 @@ impl App {
                 any = true;
                 while let Err(error) = self.store_results(&group).await {
                     self.log_or_fail(error, waits)?;
-                    tokio::time::sleep(LOOK_EVERY).await;
+                    // At the end nothing waits for the database: the next process sends these messages again.
+                    if self.sending_ends() {
+                        break;
+                    }
+                    self.pause_sending(LOOK_EVERY).await;
                 }
                 group.clear();
             }
@@ -280,6 +364,7 @@ impl App {
     async fn next_due(
         &self,
         mut leased: VecDeque<Leased>,
+        lane: Lane,
         waits: bool,
     ) -> Result<Option<(Leased, VecDeque<Leased>)>, Error> {
         loop {
@@ -289,7 +374,7 @@ impl App {
             if self.sending_ends() {
                 return Ok(None);
             }
-            leased = match self.lease_due().await {
+            leased = match self.lease_due(lane).await {
                 Err(error) => self.log_or_fail(error, waits).map(|()| VecDeque::new())?,
                 Ok(due) if due.is_empty() && !waits => return Ok(None),
                 Ok(due) => due,
@@ -309,25 +394,27 @@ impl App {
     }
 
     /// Leases messages that are due: one, if the server is not known to work.
-    async fn lease_due(&self) -> Result<VecDeque<Leased>, Error> {
+    async fn lease_due(&self, lane: Lane) -> Result<VecDeque<Leased>, Error> {
         let none = VecDeque::new();
         if self.node.quarantine().is_some() || self.sending.rests(self.clock.elapsed()) {
             return Ok(none);
         }
+        self.release_doubtful_leases().await?;
         // Usually none is due, and then the lock is not needed.
         let now = self.clock.now();
-        if self.is_held_here().await? || !self.node.read(async |tx| Ok(tx.has_due_mail(now).await?)).await? {
+        let has_due = async |tx: &mut Tx| Ok(tx.has_due_mail(now, lane.classes()).await?);
+        if self.is_held_here().await? || !self.node.read(has_due).await? {
             return Ok(none);
         }
         let limit = if self.sending.server().works { LEASED_AT_ONCE } else { 1 };
-        let lease: Arc<str> = message_id(self.random.as_ref()).into();
+        let lease = self.new_lease();
         let _turn = self.node.background_turn().await;
-        self.change_as(Actor::machine("serve"), async |act| {
+        let leased = self.change_as(Actor::machine("serve"), async |act| {
             if act.tx.quarantine().await?.is_some() || !self.may_send_from_here(act).await? {
                 return Ok(none);
             }
             let until = act.now.after(LEASE);
-            let leased = act.tx.lease_mail(&lease, (act.now, until), limit).await?;
+            let leased = act.tx.lease_mail(&lease, (act.now, until), lane.classes(), limit).await?;
             let recipients: BTreeSet<&str> = leased.iter().map(|it| it.recipient.as_str()).collect();
             let zones = act.tx.time_zones_at(&recipients.into_iter().collect::<Vec<_>>()).await?;
             let with_zone = leased.into_iter().map(|delivery| {
@@ -336,8 +423,9 @@ impl App {
                 Leased { delivery, zone, lease: lease.clone(), until }
             });
             Ok(with_zone.collect())
-        })
-        .await
+        });
+        let leased = leased.await;
+        self.note_doubtful(&lease, leased)
     }
 
     /// Sends a message, and counts what becomes of it.
@@ -355,15 +443,22 @@ impl App {
     async fn try_delivery(&self, mailer: &Mailer, leased: &Leased) -> Outcome {
         let Leased { delivery, zone, until, .. } = leased;
         let mut trial = Some(self.sending.trial.lock().await);
-        if self.sending.server().works {
+        let (works, generation) = {
+            let server = self.sending.server();
+            (server.works, server.generation)
+        };
+        if works {
             trial = None;
+        } else {
+            // A kept connection would not find out whether the password is still accepted.
+            mailer.close().await;
         }
         let now = self.clock.now();
         if !is_in_time(delivery.not_after, now) {
             return Outcome::Abandoned(AbandonedAs::Late, None);
         }
         let rests = self.sending.rests(self.clock.elapsed());
-        if now >= until.before(MARGIN) || rests || self.sending_ends() {
+        if now >= until.before(MARGIN) || rests || !self.may_begin() {
             return Outcome::Left;
         }
         let pause = retry_after(delivery.attempts);
@@ -387,16 +482,17 @@ impl App {
             Mail { id: &delivery.id, to: &delivery.recipient, at: message.created_at, letter: &letter };
         // From then on only the recipient is slow, and the others begin.
         let admitted = || {
-            self.sending.server().works = true;
-            trial = None;
+            if trial.take().is_some() {
+                self.sending.server().works = true;
+            }
         };
         match mailer.send(&mail, admitted).await {
             Ok(()) => {
-                self.sending.note_server(None, self.clock.elapsed());
+                self.sending.note_server(None, self.clock.elapsed(), generation);
                 Outcome::Sent
             }
             Err(Failure::Server(said)) => {
-                self.sending.note_server(Some(&said), self.clock.elapsed());
+                self.sending.note_server(Some(&said), self.clock.elapsed(), generation);
                 Outcome::Again(pause.min(MAX_PAUSE), said)
             }
             Err(Failure::Deferred(said)) => Outcome::Again(pause, said),
@@ -427,5 +523,28 @@ impl App {
                 Ok(())
             })
             .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_from_before_a_failure_ends_no_rest() {
+        let sending = Sending::new(None, String::new());
+        let at = Duration::from_secs;
+        sending.note_server(None, at(0), 0);
+        // Three were begun at the same time: one fails, one fails with it, and one is taken.
+        sending.note_server(Some("refused"), at(1), 0);
+        sending.note_server(Some("refused"), at(2), 0);
+        sending.note_server(None, at(3), 0);
+        assert!(sending.rests(at(60)) && !sending.rests(at(61)));
+        assert_eq!(sending.state().failing.as_deref(), Some("refused"));
+        // The next trial fails, too, and the rest after it is longer.
+        sending.note_server(Some("refused"), at(61), 1);
+        assert!(sending.rests(at(180)) && !sending.rests(at(181)));
+        sending.note_server(None, at(181), 2);
+        assert!(sending.server().works && sending.state().failing.is_none());
     }
 }

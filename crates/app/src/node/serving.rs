@@ -47,6 +47,8 @@ pub(crate) struct Hold {
     watched: AtomicBool,
     /// Triggers an immediate check of the lock.
     doubted: Notify,
+    /// Notified when a lost lock is held again.
+    taken_again: Notify,
 }
 
 const FOR_EVER: u64 = u64::MAX;
@@ -69,6 +71,7 @@ impl Hold {
             must_load: AtomicBool::new(false),
             watched: AtomicBool::new(false),
             doubted: Notify::new(),
+            taken_again: Notify::new(),
         }
     }
 
@@ -145,6 +148,16 @@ impl Node {
     /// and the instance is not in quarantine.
     pub(crate) fn may_decide(&self) -> bool {
         self.hold.may_decide() && !self.is_held.load(Ordering::SeqCst)
+    }
+
+    /// Whether this process holds the lock on the database, so that no other server sends its messages.
+    pub(crate) fn holds_lock(&self) -> bool {
+        self.hold.may_change().is_ok()
+    }
+
+    /// Waits until a lost lock is held again, also if it was before the call.
+    pub(crate) async fn lock_taken_again(&self) {
+        self.hold.taken_again.notified().await;
     }
 
     /// Keeps the lock on the database: checks it, takes it again when it was lost, and then updates the tables before
@@ -257,6 +270,7 @@ impl Node {
             Ok(()) => {
                 self.hold.held(again, asked_at);
                 self.db.let_reads_go_on().await;
+                self.hold.taken_again.notify_one();
             }
             Err(error) => {
                 tracing::error!(%error, "cannot follow the database; retrying");

@@ -23,11 +23,14 @@ on_both_engines! {
     a_server_that_refuses_everything_is_tried_with_one_message,
     a_slow_recipient_takes_one_place_and_holds_up_nobody,
     a_wake_is_sent_before_what_was_queued_earlier,
+    a_wake_that_is_queued_beside_slow_messages_does_not_wait_for_them,
     the_messages_of_a_lost_process_wait_for_no_lease,
     a_quarantine_sends_nothing_of_before_and_nothing_until_its_release,
     a_restored_database_sends_no_message_of_the_backup,
     a_database_in_another_place_sends_nothing_until_it_is_released,
     a_database_that_is_back_in_its_place_sends_again,
+    a_promoted_copy_at_another_address_sends_nothing,
+    a_second_move_keeps_what_was_queued_since_the_first,
     what_waits_before_the_first_place_is_known_is_not_sent,
     each_part_of_the_place_holds_mail,
     a_hold_is_shown_without_mail_where_webhooks_wait,
@@ -303,6 +306,51 @@ async fn a_wake_is_sent_before_what_was_queued_earlier(mut world: World) {
     assert!(last_wake.is_some_and(|last| last < 16), "{last_wake:?}");
 }
 
+/// All places of other messages are taken, and more are leased ahead.
+async fn a_wake_that_is_queued_beside_slow_messages_does_not_wait_for_them(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    rotate(&world, &client, 168).await;
+    send_all(&world).await;
+    server.take();
+    server.hold(Some("eve@example.com"));
+    let message = "(SELECT id FROM notifications WHERE event = 'secret.rotated')";
+    let columns = "id, notification_id, channel, recipient, cause, urgency, created_at, next_attempt_at";
+    let row = |id: &str, to: &str, urgency: i64| {
+        format!("('{id}', {message}, 'mail', '{to}', '{id}', {urgency}, 1, 1)")
+    };
+    let digests: Vec<_> = (0..100).map(|n| row(&format!("d{n}"), "eve@example.com", 2)).collect();
+    world.raw(&format!("INSERT INTO deliveries ({columns}) VALUES {}", digests.join(", "))).await;
+    let wake_arrives = async {
+        let leased = "SELECT COUNT(*) FROM deliveries WHERE leased_by IS NOT NULL";
+        for _ in 0..1000 {
+            if world.number(leased).await > 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let wake = row("wake", "ada@example.com", 0);
+        world.raw(&format!("INSERT INTO deliveries ({columns}) VALUES {wake}")).await;
+        // It has its own lane, while the other one waits.
+        let wakes = world.app.send_due_messages();
+        let arrived = async {
+            for _ in 0..1000 {
+                if let [wake] = &server.take()[..] {
+                    assert_eq!(wake.to, "ada@example.com");
+                    server.hold(None);
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            panic!("the wake waits for digests");
+        };
+        tokio::join!(wakes, arrived).0.unwrap();
+    };
+    let (all, ()) = tokio::join!(world.app.send_due_messages(), wake_arrives);
+    assert!(all.unwrap());
+    send_all(&world).await;
+    assert_eq!(open(&world).await, 0);
+}
+
 async fn the_messages_of_a_lost_process_wait_for_no_lease(mut world: World) {
     let (server, client) = mailing(&mut world).await;
     rotate(&world, &client, 24).await;
@@ -312,7 +360,7 @@ async fn the_messages_of_a_lost_process_wait_for_no_lease(mut world: World) {
         .await;
     world.restart_with_mailer(Some(server.mailer())).await;
     assert_eq!(sent(&world, &server).await.len(), 0);
-    world.app.release_leases().await.unwrap();
+    world.app.release_leases_of_others().await.unwrap();
     assert_eq!(sent(&world, &server).await.len(), 1);
 }
 
@@ -416,6 +464,37 @@ async fn a_database_that_is_back_in_its_place_sends_again(mut world: World) {
     assert_eq!((mail(&world).held_since, sent(&world, &server).await.len()), (None, 1));
     let ended = "SELECT COUNT(*) FROM audit_events WHERE action = 'mail.released' AND actor_kind = 'machine' AND reason LIKE '%where it was before%'";
     assert_eq!(world.number(ended).await, 1, "the end of a hold is in the trail, also without a person");
+}
+
+/// Such as a standby, or a recovery to a point in time: the same system on a later timeline.
+async fn a_promoted_copy_at_another_address_sends_nothing(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    rotate(&world, &client, 168).await;
+    let changed = [
+        ("\"database\":\"", "\"database\":\"elsewhere-"),
+        ("\"started\":", "\"started\":1"),
+        ("\"timeline\":1", "\"timeline\":0"),
+    ];
+    for (from, to) in changed {
+        world.raw(&format!("UPDATE sending_place SET place = REPLACE(place, '{from}', '{to}')")).await;
+    }
+    world.restart_with_mailer(Some(server.mailer())).await;
+    assert_eq!((mail(&world).held_since, sent(&world, &server).await.len()), (Some(world.now()), 0));
+}
+
+async fn a_second_move_keeps_what_was_queued_since_the_first(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    let elsewhere = ["https://one.example.com", "https://two.example.com"];
+    world.restart_with_mailer_under(Some(server.mailer()), elsewhere[0]).await;
+    let first = world.now();
+    world.advance(HOUR);
+    rotate(&world, &client, 168).await;
+    world.advance(HOUR);
+    world.restart_with_mailer_under(Some(server.mailer()), elsewhere[1]).await;
+    assert_eq!(mail(&world).held_since, Some(first));
+    let release = crossfade_core::api::ReleaseMail { reason: Some("moved twice".into()) };
+    assert_eq!(world.app.release_mail_here(&release).await.unwrap().abandoned, 0);
+    assert_eq!(sent(&world, &server).await.len(), 1);
 }
 
 /// A copy that is the first to be started with a program that knows places adopts its own.

@@ -32,6 +32,13 @@ const TAKES_WITHIN: Duration = Duration::from_secs(600);
 /// Limit of the farewell.
 const CLOSES_WITHIN: Duration = Duration::from_secs(2);
 
+/// The longest time that sending a message takes: on a connection that turns out to be closed, then on a new one.
+pub const LONGEST_ATTEMPT: Duration = {
+    let opens = CONNECTS_WITHIN.as_secs() + 2 * ANSWERS_WITHIN.as_secs();
+    let sends = 2 * NAMES_WITHIN.as_secs() + BEGINS_WITHIN.as_secs() + TAKES_WITHIN.as_secs();
+    Duration::from_secs(NAMES_WITHIN.as_secs() + opens + sends + 2 * CLOSES_WITHIN.as_secs())
+};
+
 /// A connection that is ready for a message.
 pub(super) struct Link {
     connection: AsyncSmtpConnection,

@@ -3,12 +3,13 @@
 mod before_tls;
 pub(crate) mod failure;
 pub(crate) mod letter;
-mod link;
+pub(crate) mod link;
 pub(crate) mod server;
 #[cfg(test)]
 mod tests;
 
 use self::{failure::Failure, letter::Mail, link::Link, server::MailServer};
+use futures_util::future::join_all;
 use lettre::{
     Address, Message,
     address::Envelope,
@@ -89,12 +90,10 @@ impl Mailer {
         Ok(())
     }
 
-    /// Closes the unused connections.
+    /// Closes the unused connections, all at the same time.
     pub async fn close(&self) {
         let kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
-        for link in kept {
-            link.close().await;
-        }
+        join_all(kept.into_iter().map(Link::close)).await;
     }
 
     fn take(&self) -> Option<Link> {

@@ -10,11 +10,12 @@ use crossfade_core::{
 };
 use crossfade_store::{Location, NewDelivery, Notification, QuarantineRow, Statement, StoreError, Tx};
 use serde_json::json;
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 on_both_engines! {
     in parallel:
     a_recipient_gets_one_message_for_one_cause,
+    a_lease_can_be_released_and_those_of_other_processes_too,
     a_lease_that_has_ended_is_given_again_and_its_holder_changes_nothing,
     a_failed_delivery_waits_for_its_next_attempt,
     what_is_late_or_was_tried_for_long_is_abandoned,
@@ -68,10 +69,11 @@ async fn queue(
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
+const ALL: RangeInclusive<Class> = Class::Wake..=Class::Digest;
 
 async fn lease(t: &TestDb, lease: &str, now: Timestamp) -> Vec<String> {
     t.write(async |tx| {
-        let leased = tx.lease_mail(lease, (now, now.after(MINUTE)), 2).await?;
+        let leased = tx.lease_mail(lease, (now, now.after(MINUTE)), ALL, 2).await?;
         Ok(leased.into_iter().map(|it| format!("{} #{}", it.id, it.attempts)).collect())
     })
     .await
@@ -94,6 +96,18 @@ async fn a_recipient_gets_one_message_for_one_cause(t: TestDb) {
     assert_eq!(ids, ["1 to ada@example.com #1", "1 to bob@example.com #1"]);
     assert_eq!(lease(&t, "b", at(9)).await, ["2 to eve@example.com #1", "3 to ada@example.com #1"]);
     assert_eq!(lease(&t, "c", at(9)).await, [""; 0]);
+}
+
+async fn a_lease_can_be_released_and_those_of_other_processes_too(t: TestDb) {
+    t.write(async |tx| queue(tx, 1, &["ada@example.com", "bob@example.com"], "1", None).await).await;
+    assert_eq!(lease(&t, "this-1", at(9)).await.len(), 2);
+    t.write(async |tx| tx.release_leases_of_others("this-").await).await;
+    assert_eq!(lease(&t, "this-2", at(9)).await, [""; 0], "those of this process are held");
+    t.write(async |tx| tx.release_lease("this-1").await).await;
+    let again = ["1 to ada@example.com #1", "1 to bob@example.com #1"];
+    assert_eq!(lease(&t, "this-2", at(9)).await, again, "no attempt was made");
+    t.write(async |tx| tx.release_leases_of_others("other-").await).await;
+    assert_eq!(lease(&t, "other-1", at(9)).await.len(), 2);
 }
 
 async fn a_lease_that_has_ended_is_given_again_and_its_holder_changes_nothing(t: TestDb) {
@@ -126,7 +140,7 @@ async fn a_failed_delivery_waits_for_its_next_attempt(t: TestDb) {
         Ok(())
     })
     .await;
-    let due = async |now| t.read(async |tx| tx.has_due_mail(now).await).await;
+    let due = async |now| t.read(async |tx| tx.has_due_mail(now, ALL).await).await;
     assert_eq!((due(again.before(Duration::from_micros(1))).await, due(again).await), (false, true));
     let queue = t.read(async |tx| tx.delivery_queue(Channel::Mail).await).await;
     assert_eq!((queue.queued, queue.oldest, queue.last_error), (1, Some(at(1)), Some("451 later".into())));
@@ -205,7 +219,20 @@ async fn wakes_are_leased_first_and_digests_last(t: TestDb) {
             t.place.raw(&format!("INSERT INTO deliveries ({columns}) VALUES {}", rows.join(", "))).await;
         }
     }
+    let wakes = Class::Wake..=Class::Wake;
+    let others = Class::Today..=Class::Digest;
+    t.write(async |tx| {
+        let due =
+            (tx.has_due_mail(at(9), wakes.clone()).await?, tx.has_due_mail(at(9), others.clone()).await?);
+        assert_eq!(due, (true, true));
+        let lease = tx.lease_mail("others", (at(9), at(9).after(MINUTE)), others.clone(), 1).await?;
+        assert_eq!(lease.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["1 to ada@example.com"]);
+        assert!(tx.release_delivery("1 to ada@example.com", "others").await?);
+        Ok(())
+    })
+    .await;
     assert_eq!(lease(&t, "a", at(9)).await, ["0 00000 #1", "0 00001 #1"]);
+    assert!(!t.read(async |tx| tx.has_due_mail(at(9), wakes).await).await);
     assert_eq!(lease(&t, "b", at(9)).await, ["1 to ada@example.com #1", "2 00000 #1"]);
 }
 
@@ -245,11 +272,9 @@ async fn what_is_open_is_found_among_many_that_are_not(t: TestDb) {
     }
     let (now, text) = ("4000", "'webhook'");
     for (name, index, args) in [
-        ("DUE", "deliveries_open", vec![now, text]),
-        ("LEASE", "deliveries_open", vec![now, text, now, "50", text]),
+        ("DUE", "deliveries_open", vec![now, text, "0", "0"]),
+        ("LEASE", "deliveries_open", vec![now, text, now, "50", text, "1", "2"]),
         ("LEASE_OF", "deliveries_due", vec![now, text, now, "50", text, "'to 1'"]),
-        ("LEASED", "deliveries_open", vec![now, text, text]),
-        ("LEASED_OF", "deliveries_due", vec![now, text, text, "'to 1'"]),
         ("ABANDON_OLD", "deliveries_open", vec![now, now, text, text, text]),
         ("QUEUE", "deliveries_open", vec![text]),
         ("LAST_ERROR", "deliveries_open", vec![text]),
