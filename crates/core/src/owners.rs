@@ -39,7 +39,16 @@ impl OwnerKind {
 
 /// Reads an owner: an email address, or the ID of a webhook.
 pub fn parse(field: &'static str, owner: &str) -> Result<String, Problem> {
-    WebhookId::parse(owner.trim()).map_or_else(|_| text::email(field, owner), |webhook| Ok(webhook.into()))
+    if let Ok(webhook) = WebhookId::parse(owner.trim()) {
+        return Ok(webhook.into());
+    }
+    text::email(field, owner).map_err(|problem| match problem.detail.contains(text::NOT_AN_EMAIL) {
+        true => Problem::invalid(
+            field,
+            "must be an email address such as ada@example.com, or the ID of a webhook (wh_…)",
+        ),
+        false => problem,
+    })
 }
 
 /// Reads a list of owners. Each is kept once, in the order of the list.
@@ -167,6 +176,14 @@ mod tests {
 
     fn names(found: Vec<&Manager>) -> Vec<&str> {
         found.into_iter().map(|it| it.email.as_str()).collect()
+    }
+
+    #[test]
+    fn a_text_that_is_no_owner_is_refused_with_both_kinds() {
+        let refused = parse("owners", "wh_short").unwrap_err();
+        assert!(refused.detail.contains("email address") && refused.detail.contains("wh_…"), "{refused:?}");
+        let webhook = "wh_0123456789abcdefghijkl";
+        assert_eq!(parse("owners", webhook).unwrap(), webhook);
     }
 
     #[test]

@@ -137,6 +137,9 @@ pub fn password(text: &str) -> zeroize::Zeroizing<String> {
     zeroize::Zeroizing::new(text.nfc().collect())
 }
 
+/// What is wrong with a text that is no email address.
+pub(crate) const NOT_AN_EMAIL: &str = "must be an email address such as ada@example.com";
+
 /// Returns an email address, lower-cased, checked only as far as a person's typing slips go: something, one `@`, a
 /// domain; no spaces.
 pub fn email(field: &'static str, text: &str) -> Result<String, Problem> {
@@ -145,7 +148,7 @@ pub fn email(field: &'static str, text: &str) -> Result<String, Problem> {
         .split_once('@')
         .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'));
     if !valid || text.chars().any(char::is_whitespace) {
-        return Err(Problem::invalid(field, "must be an email address such as ada@example.com"));
+        return Err(Problem::invalid(field, NOT_AN_EMAIL));
     }
     Ok(text)
 }

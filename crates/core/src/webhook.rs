@@ -27,6 +27,9 @@ pub const PAGERDUTY_URL: &str = "https://events.pagerduty.com/v2/enqueue";
 pub const TRIED_FOR: Duration = Duration::from_secs(5 * 86_400);
 /// How long every attempt must have failed until the webhook is disabled.
 pub const DISABLED_AFTER: Duration = Duration::from_secs(5 * 86_400);
+
+/// How long a webhook fails before people are told on the Overview.
+pub const TOLD_AFTER: Duration = Duration::from_secs(15 * 60);
 /// Maximum time that a receiver can ask to wait.
 const MAX_ASKED: Duration = Duration::from_secs(86_400);
 /// Seconds from each failed attempt to the next.
@@ -241,6 +244,11 @@ impl Failing {
     /// Returns the failures after one more at `now`.
     pub fn after(before: Option<Self>, now: Timestamp) -> Self {
         Self { since: before.map_or(now, |before| before.since), last: now }
+    }
+
+    /// Whether they have gone on for so long that people are told.
+    pub fn is_lasting(self, now: Timestamp) -> bool {
+        self.since.after(TOLD_AFTER) <= now
     }
 
     /// Whether they have gone on for so long that the webhook is disabled.

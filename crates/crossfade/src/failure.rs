@@ -82,6 +82,11 @@ impl Failure {
         Self::new(9, sentence)
     }
 
+    /// Returns the result of an identification that found a valid secret, for a command with `--exit-code`.
+    pub(crate) fn found(sentence: impl Into<String>) -> Self {
+        Self::new(10, sentence)
+    }
+
     /// Returns the same failure with a stable code.
     pub(crate) fn with_code(self, code: Code) -> Self {
         Self { code: Some(code.as_str().into()), ..self }
@@ -262,6 +267,13 @@ const FLAGS: &[(&str, &str)] = &[
     ("self_rotation", "self-rotation"),
     ("Idempotency-Key", "idempotency-key"),
     ("acknowledge_locked_out", "acknowledge-locked-out"),
+    // A flag that every command has is the address of the server.
+    ("url", "to"),
+    ("routing_key", "routing-key-file"),
+    ("overlap_hours", "overlap"),
+    ("end_running_overlap", "end-running-overlap"),
+    ("confirm_name", "confirm"),
+    ("events", "event"),
 ];
 
 fn flag_of(member: &str, flags: &[String]) -> Option<String> {
@@ -309,6 +321,11 @@ mod tests {
         assert_eq!(wrong(Some("transition_hours")), "--transition: It is wrong.");
         assert_eq!(wrong(Some("wipe_after_days")), "--wipe-after-days: It is wrong.");
         assert_eq!(wrong(Some("owners[1]")), "--owner: It is wrong.");
+        let of_webhooks = ["url", "to", "routing-key-file", "overlap"];
+        let said_of = |sentence, member| said(sentence, Some(member), &of_webhooks);
+        assert_eq!(said_of("url must start with https://.", "url"), "--to must start with https://.");
+        assert_eq!(said_of("routing_key is required.", "routing_key"), "--routing-key-file is required.");
+        assert_eq!(said_of("overlap_hours must be 0.", "overlap_hours"), "--overlap must be 0.");
         assert_eq!(wrong(Some("name")), "It is wrong.", "here it is no flag");
         assert_eq!(wrong(None), "It is wrong.");
     }

@@ -13,6 +13,7 @@ use crossfade_core::{
     environment::{Slug, age_days, retention_days, signing_key_days},
     guard::{extension_hours, out_of_range},
     limits::MAX_AUDIENCES,
+    owners,
     registration::{Scopes, audience},
     rotation::{Refusal, RotationRequest},
     text::{Name, REASON_CHARACTERS, Reason, email, line},
@@ -98,12 +99,12 @@ fn client(command: &Client) -> Result<(), Problem> {
     match command {
         Client::Create(args) => {
             Name::parse("name", &args.name)?;
-            each(&args.owner, |text| email("owners", text).map(drop))?;
+            each(&args.owner, |text| owners::parse("owners", text).map(drop))?;
             optional_description(args.description.as_deref())
         }
         Client::Update(args) => {
             optional_name(args.change.name.as_deref())?;
-            each(&args.change.owner, |text| email("owners", text).map(drop))?;
+            each(&args.change.owner, |text| owners::parse("owners", text).map(drop))?;
             optional_description(args.change.description.as_deref())
         }
         Client::Delete { reason, .. } => Reason::required(Some(reason)).map(drop),
@@ -301,6 +302,8 @@ mod tests {
             "secret rotate X --env staging --show --transition 0 --compromised --revoke-tokens",
             "grant create a@example.com --role viewer --client C --env staging",
             "audit list --action secret.rotated",
+            "client update X --owner wh_0123456789abcdefghijkl",
+            "client create X --property P --env staging --show --owner a@b.example,wh_0123456789abcdefghijkl",
         ] {
             assert_eq!(judged(line, &[]), None, "{line}");
         }

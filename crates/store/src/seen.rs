@@ -11,13 +11,15 @@ pub struct SeenRow {
     pub user_id: UserId,
     /// Display name, even of a deleted account.
     pub name: String,
+    /// Email address of the account; `None` if it has none or was deleted.
+    pub email: Option<String>,
     /// When they said so.
     pub seen_at: Timestamp,
 }
 
 statements! {
     INSERT = "INSERT INTO seen (rotation_id, user_id, seen_at) VALUES ($1, $2, $3) ON CONFLICT (rotation_id, user_id) DO NOTHING";
-    OF = "SELECT s.rotation_id, s.user_id, u.name, s.seen_at FROM seen s
+    OF = "SELECT s.rotation_id, s.user_id, u.name, CASE WHEN u.deleted_at IS NULL THEN u.email END AS email, s.seen_at FROM seen s
           JOIN (VALUES {rows:1}) AS v ON s.rotation_id = v.column1 JOIN users u ON u.id = s.user_id ORDER BY s.seen_at, s.user_id";
     // A deleted account no longer looks after the transition.
     BY = "SELECT u.email FROM seen s JOIN users u ON u.id = s.user_id AND u.deleted_at IS NULL WHERE s.rotation_id = $1 AND u.email IS NOT NULL";
@@ -70,6 +72,7 @@ fn seen_row(row: &Row) -> Result<SeenRow, StoreError> {
     Ok(SeenRow {
         user_id: row.parsed("user_id", |text| UserId::parse(text).ok())?,
         name: row.text("name")?,
+        email: row.opt_text("email")?,
         seen_at: row.time("seen_at")?,
     })
 }

@@ -97,6 +97,8 @@ statements! {
     COUNT = "SELECT CAST(COUNT(*) AS BIGINT) AS webhooks FROM webhooks
              WHERE COALESCE(property_id, '') = COALESCE(CAST($1 AS TEXT), '') AND COALESCE(client_id, '') = COALESCE(CAST($2 AS TEXT), '')";
     DISABLED = "SELECT CAST(COUNT(*) AS BIGINT) AS webhooks FROM webhooks WHERE disabled_as IN ($1, $2)";
+    FAILING = "SELECT CAST(COUNT(*) AS BIGINT) AS webhooks, CAST(MIN(failing_since) AS BIGINT) AS since FROM webhooks
+             WHERE failing_since IS NOT NULL AND disabled_at IS NULL";
     UPDATE = "UPDATE webhooks SET name = $2, url = $3, environments = $4, events = $5, routing_key = $6, disabled_at = $7, disabled_as = $8,
               failing_since = $9, last_failure_at = $10, version = version + 1 WHERE id = $1";
     SET_SECRETS = "UPDATE webhooks SET signing_secret = $2, previous_secret = $3, previous_until = $4, version = version + 1 WHERE id = $1";
@@ -225,6 +227,12 @@ impl Tx {
         self.one(DISABLED, args).await?.int("webhooks")
     }
 
+    /// Returns the number of enabled webhooks that fail, and since when the first of them does.
+    pub async fn failing_webhooks(&mut self) -> Result<(i64, Option<Timestamp>), StoreError> {
+        let row = self.one(FAILING, vec![]).await?;
+        Ok((row.int("webhooks")?, row.opt_time("since")?))
+    }
+
     /// Stores the changeable properties of a webhook, with a new version.
     pub async fn update_webhook(&mut self, changed: &Webhook) -> Result<(), StoreError> {
         let (disabled_at, disabled_as) = changed.disabled.unzip();
@@ -254,9 +262,9 @@ impl Tx {
         self.execute(SET_SECRETS, args).await.map(drop)
     }
 
-    /// Records that a delivery of a webhook succeeded.
-    pub async fn webhook_works(&mut self, id: &WebhookId) -> Result<(), StoreError> {
-        self.execute(WORKS, vec![id.as_str().into()]).await.map(drop)
+    /// Records that a delivery of a webhook succeeded. Returns whether the ones before failed.
+    pub async fn webhook_works(&mut self, id: &WebhookId) -> Result<bool, StoreError> {
+        Ok(self.execute(WORKS, vec![id.as_str().into()]).await? == 1)
     }
 
     /// Records the failures of a webhook.

@@ -171,6 +171,11 @@ impl Metrics {
                     stored.webhooks_disabled,
                 ),
                 (
+                    "crossfade_webhooks_failing",
+                    "Enabled webhooks whose attempts have failed since the last success.",
+                    stored.webhooks_failing,
+                ),
+                (
                     "crossfade_changes_behind",
                     "Stored changes not yet applied on this node.",
                     stored.changes_behind,
@@ -258,7 +263,7 @@ impl Metrics {
             ),
             (
                 "crossfade_webhooks_lost_total",
-                "Deliveries that were given up after the last attempt.",
+                "Deliveries that were given up, refused with 410, or not made before their deadline.",
                 gauges.webhooks.lost,
             ),
             (

@@ -36,7 +36,7 @@ export default async function walk(server) {
   const security = `${server.url}/console/clients/${billing.id}/environments/production/security`;
   await page.goto(security);
   const rotation = region(page, "Secret rotation");
-  await rotation.getByText("Nobody has marked this transition as seen.").waitFor();
+  await rotation.getByText("No owner has marked this transition as seen.").waitFor();
   await look(page, "security-unseen");
   await button(rotation, "Mark as seen").click();
   await page.getByText("Recorded that you know of this transition.").waitFor();

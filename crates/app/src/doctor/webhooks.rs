@@ -1,4 +1,4 @@
-//! Check of webhooks: whether any was disabled because of its receiver, and whether deliveries wait or were given up.
+//! Check of webhooks: whether any fails or was disabled because of its receiver, and whether deliveries wait or were given up.
 
 use super::{Check, count, shown};
 use crossfade_core::{Timestamp, messages::Channel};
@@ -12,16 +12,29 @@ const SENT_WITHIN: Duration = Duration::from_secs(3600);
 const LOOKED_BACK: Duration = Duration::from_secs(7 * 86_400);
 const MEND: &str = "Look at the deliveries with crossfade webhook list and crossfade webhook deliveries WEBHOOK, and correct \
     the URL or the receiver.";
+const MEND_DISABLED: &str = "Look at the deliveries with crossfade webhook list and crossfade webhook deliveries WEBHOOK, correct \
+    the URL or the receiver, and enable the webhook with crossfade webhook update WEBHOOK --enable.";
 
-/// Looks for webhooks that were disabled, and for deliveries that wait or were not taken.
+/// Looks for webhooks that fail or were disabled, and for deliveries that wait or were not taken.
 pub(super) async fn webhooks(tx: &mut Tx, now: Timestamp) -> Result<Check, StoreError> {
     let disabled = tx.count_disabled_webhooks().await?;
     if disabled > 0 {
         let disabled = count(disabled.unsigned_abs(), "webhook");
         let sentence = format!("{disabled} disabled because the receiver was gone or failed for days.");
-        return Ok(Check::warn(NAME, sentence, MEND));
+        return Ok(Check::warn(NAME, sentence, MEND_DISABLED));
     }
     let queue = tx.delivery_queue(Channel::Webhook).await?;
+    if let (failing, Some(since)) = tx.failing_webhooks().await? {
+        let why = queue.last_error.map(|said| format!(" The last failure: {said}.")).unwrap_or_default();
+        let since = shown(since);
+        let sentence = match failing {
+            1 => format!("1 webhook has taken no delivery since its first failure at {since}.{why}"),
+            failing => {
+                format!("{failing} webhooks take no deliveries, the first since its failure at {since}.{why}")
+            }
+        };
+        return Ok(Check::warn(NAME, sentence, MEND));
+    }
     if let Some(oldest) = queue.oldest.filter(|oldest| *oldest < now.before(SENT_WITHIN)) {
         let waiting = count(queue.queued.unsigned_abs(), "delivery");
         let why = queue.last_error.map(|said| format!(" The last failure: {said}.")).unwrap_or_default();

@@ -9,7 +9,7 @@ use crate::{
 };
 use crossfade_core::{
     ClientId, Code, DeliveryId, Problem, Random, RegistrationId, SecretId, Timestamp, WebhookId,
-    audit::Event,
+    audit::{Actor, Event},
     base62,
     environment::Slug,
     messages::{Channel, Class, Kind, OffFor, cause, is_off, not_after},
@@ -330,7 +330,8 @@ impl Act<'_> {
         Ok(recipients.into_iter().filter(is_wanted).collect())
     }
 
-    /// Removes the recipients who do not get messages of this kind: all, if they are switched off for the client.
+    /// Removes the recipients who do not get messages of this kind: all, if they are switched off for the client. A
+    /// rotation by the client itself is always told: if a stolen secret did it, the message is the only sign.
     async fn keep_wanted(
         &mut self,
         event: &Event,
@@ -340,6 +341,9 @@ impl Act<'_> {
         let Some(kind) = Kind::of(event).filter(|kind| kind.off_for() == OffFor::PersonOrClient) else {
             return Ok(());
         };
+        if kind == Kind::SecretRotated && matches!(self.by.actor, Actor::Client { .. }) {
+            return Ok(());
+        }
         if is_off(kind, &self.tx.switches(SwitchedFor::Client(&client.id)).await?) {
             recipients.clear();
         }

@@ -157,7 +157,7 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
             }
             _ if is_manager(message, to) => {
                 format!(
-                    "You receive this message because you manage {short}, and nobody has marked the transition as seen."
+                    "You receive this message because you manage {short}, and no owner has marked the transition as seen."
                 )
             }
             true => format!("You receive this message because you are an owner of {short}."),
@@ -325,7 +325,8 @@ fn leak(facts: &Facts<'_>) -> Option<Said> {
 fn presented(facts: &Facts<'_>, zone: &TimeZone) -> Option<Said> {
     let next = match facts.flag("compromised") {
         false => {
-            "Find the callers under the change-over, and change them to the current secret. They are refused now."
+            "Find the callers under the change-over, or with crossfade audit failures if a newer transition runs, and change \
+            them to the current secret. They are refused now."
         }
         true => {
             "The secret had leaked, so these can be attempts to misuse it. If they are callers of yours, change them to the \
@@ -366,13 +367,16 @@ fn near(facts: &Facts<'_>, zone: &TimeZone) -> Option<Said> {
 
 fn drill_scheduled(facts: &Facts<'_>, zone: &TimeZone) -> Option<Said> {
     let (starts, ends) = (facts.time("starts_at")?, facts.time("ends_at")?);
-    let minutes = facts.number("length_seconds")? / 60;
+    let length = match facts.number("length_seconds")? {
+        seconds if seconds % 60 == 0 => format!("{} min", seconds / 60),
+        seconds => format!("{seconds} s"),
+    };
     let next = "The old secret is refused in each window. Stop the drill if that causes an outage.";
     Some(
         Said::new("Drill scheduled", "A drill was scheduled for the old secret", next)
             .fact("First window begins", zone.at(starts))
             .fact("Last window ends", zone.at(ends))
-            .fact("Windows", format!("{} of {minutes} min", facts.number("repeat")?))
+            .fact("Windows", format!("{} of {length}", facts.number("repeat")?))
             .button("View the drill"),
     )
 }

@@ -205,6 +205,7 @@ impl App {
         event: &Event,
         user: &User,
         grant: &GrantFacts,
+        closes: bool,
     ) -> Result<(), Error> {
         if !act.mails {
             return Ok(());
@@ -217,7 +218,8 @@ impl App {
             Some(id) => act.tx.client(id).await?.map(|client| client.name.to_string()),
             None => None,
         };
-        let facts = json!({"account": user.email, "property": property, "client": client});
+        let facts =
+            json!({"account": user.email, "property": property, "client": client, "closes_account": closes});
         act.tell_person(self.random.as_ref(), event, user.email.as_deref(), (facts, None)).await.map(drop)
     }
 }

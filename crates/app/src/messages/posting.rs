@@ -55,7 +55,7 @@ pub struct WebhookState {
     pub sent: u64,
     /// Attempts since the start that failed.
     pub failed: u64,
-    /// Deliveries since the start that were given up.
+    /// Deliveries since the start that were given up, refused for good, or late.
     pub lost: u64,
 }
 
@@ -416,7 +416,11 @@ impl App {
                         state.failed += 1;
                         state.lost += u64::from(again.is_none());
                     }
-                    Outcome::Gone => state.failed += 1,
+                    Outcome::Gone => {
+                        state.failed += 1;
+                        state.lost += 1;
+                    }
+                    Outcome::Abandoned(AbandonedAs::Late, _) => state.lost += 1,
                     Outcome::Abandoned(..) | Outcome::Left => {}
                 }
             }
@@ -435,11 +439,19 @@ impl App {
                 Ok(Some(judge(tx, id, done, now).await?))
             })
             .await?;
-        let Some(disabled) = judged else { return Ok(()) };
+        let Some(judged) = judged else { return Ok(()) };
         self.posting.note_batch(id, done, self.clock.now());
-        match disabled {
-            Some((reason, said)) => self.disable_webhook(id, version, reason, &said).await,
-            None => Ok(()),
+        match judged {
+            Judged::Same => Ok(()),
+            Judged::Fails(said) => {
+                tracing::warn!(webhook = %id, error = %said, "a webhook fails; its deliveries are repeated");
+                Ok(())
+            }
+            Judged::Works => {
+                tracing::info!(webhook = %id, "a webhook that failed takes deliveries again");
+                Ok(())
+            }
+            Judged::Disabled(reason, said) => self.disable_webhook(id, version, reason, &said).await,
         }
     }
 }
@@ -511,30 +523,40 @@ async fn store_post(tx: &mut Tx, lease: &str, done: &Done, now: Timestamp) -> Re
 
 const GONE: &str = "status 410, the receiver is gone";
 
-/// Records whether a webhook works. Returns why it must be disabled, and the last failure.
-async fn judge(
-    tx: &mut Tx,
-    id: &WebhookId,
-    done: &[Done],
-    now: Timestamp,
-) -> Result<Option<(DisabledAs, String)>, Error> {
+/// What a batch of deliveries says about a webhook.
+enum Judged {
+    /// Nothing new.
+    Same,
+    /// It has begun to fail.
+    Fails(String),
+    /// It works again.
+    Works,
+    /// It must be disabled, with the last failure.
+    Disabled(DisabledAs, String),
+}
+
+/// Records whether a webhook works.
+async fn judge(tx: &mut Tx, id: &WebhookId, done: &[Done], now: Timestamp) -> Result<Judged, Error> {
     let said = done.iter().rev().find_map(|done| match &done.outcome {
         Outcome::Failed { said, .. } => Some(said.clone()),
         _ => None,
     });
     if done.iter().any(|done| matches!(done.outcome, Outcome::Gone)) {
-        return Ok(Some((DisabledAs::Gone, GONE.to_owned())));
+        return Ok(Judged::Disabled(DisabledAs::Gone, GONE.to_owned()));
     }
     if done.iter().any(|done| matches!(done.outcome, Outcome::Sent)) {
-        tx.webhook_works(id).await?;
-        return Ok(None);
+        return Ok(if tx.webhook_works(id).await? { Judged::Works } else { Judged::Same });
     }
-    let Some(said) = said else { return Ok(None) };
-    let Some(webhook) = tx.webhook(id).await? else { return Ok(None) };
+    let Some(said) = said else { return Ok(Judged::Same) };
+    let Some(webhook) = tx.webhook(id).await? else { return Ok(Judged::Same) };
     let failing = Failing::after(webhook.failing, now);
     tx.webhook_fails(id, failing).await?;
     let gave_up = done.iter().any(|done| matches!(done.outcome, Outcome::Failed { again: None, .. }));
-    Ok((gave_up && failing.is_too_long()).then_some((DisabledAs::Failing, said)))
+    Ok(match webhook.failing {
+        _ if gave_up && failing.is_too_long() => Judged::Disabled(DisabledAs::Failing, said),
+        None => Judged::Fails(said),
+        Some(_) => Judged::Same,
+    })
 }
 
 /// Begins lanes: adds to the busy webhooks those that get one, and returns them. `due` is in the order of their turn, and

@@ -83,6 +83,8 @@ pub struct StoredGauges {
     pub webhooks_oldest_seconds: i64,
     /// Webhooks that were disabled because of their receivers.
     pub webhooks_disabled: i64,
+    /// Enabled webhooks whose last attempts failed.
+    pub webhooks_failing: i64,
 }
 
 /// Space on a disk, in bytes.
@@ -154,7 +156,7 @@ impl Node {
         let now = self.clock.now();
         let known = *self.counted.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = known.filter(|(at, _)| now < at.after(COUNTED_EVERY)).map(|(_, counts)| counts);
-        let (stored, running, counts, mail, (webhooks, disabled)) = self
+        let (stored, running, counts, mail, (webhooks, disabled, failing)) = self
             .read(async |tx| {
                 let counts = match known {
                     Some(counts) => counts,
@@ -170,7 +172,11 @@ impl Node {
                     tx.count_retiring(now).await?,
                     counts,
                     tx.delivery_queue(Channel::Mail).await?,
-                    (tx.delivery_queue(Channel::Webhook).await?, tx.count_disabled_webhooks().await?),
+                    (
+                        tx.delivery_queue(Channel::Webhook).await?,
+                        tx.count_disabled_webhooks().await?,
+                        tx.failing_webhooks().await?.0,
+                    ),
                 ))
             })
             .await?;
@@ -192,6 +198,7 @@ impl Node {
             webhooks_queued: webhooks.queued,
             webhooks_oldest_seconds: age(&webhooks),
             webhooks_disabled: disabled,
+            webhooks_failing: failing,
         })
     }
 }

@@ -116,8 +116,9 @@ impl App {
             let facts: GrantFacts = shown.clone().into();
             let event = Event::GrantCreated { user_id: account.user.id.clone(), grant: facts.clone() };
             act.audit(&event, About::target(&account.user.id)).await?;
-            self.tell_of_grant(act, &event, &account.user, &facts).await?;
-            if closes_account(act.tx, &account.user, &account.grants, &row.grant).await? {
+            let closes = closes_account(act.tx, &account.user, &account.grants, &row.grant).await?;
+            self.tell_of_grant(act, &event, &account.user, &facts, closes).await?;
+            if closes {
                 shown.activation_link = self.deactivate(act, principal, &account.user).await?;
             }
             Ok(shown)
@@ -147,7 +148,7 @@ impl App {
             let facts: GrantFacts = shown_grant(row).into();
             let event = Event::GrantDeleted { user_id: account.user.id.clone(), grant: facts.clone() };
             act.audit(&event, About::target(&account.user.id)).await?;
-            self.tell_of_grant(act, &event, &account.user, &facts).await
+            self.tell_of_grant(act, &event, &account.user, &facts, false).await
         })
         .await
     }

@@ -15,7 +15,7 @@ use crate::{
     registrations::registration::{shown_registration, tokens_end},
     secrets::{
         list::RotationLine,
-        seen::{may_see, shown_seen},
+        seen::{is_seen_by_owner, may_see, shown_seen},
     },
 };
 use crossfade_core::{
@@ -62,6 +62,8 @@ pub struct Security {
     pub change_over: Option<ChangeOver>,
     /// When the last token that can have been issued by now expires, for a resource server that validates offline.
     pub last_token_ends_at: Timestamp,
+    /// Whether an owner of the client has marked the latest transition as seen.
+    pub seen_by_owner: bool,
 }
 
 impl App {
@@ -90,10 +92,11 @@ impl App {
             // Never an older one, because the person who has just said so sees the page next.
             let latest = tx.latest_rotations(&[&site.registration.id]).await?;
             let seen = tx.seen_by(&latest.iter().map(|rotation| &rotation.id).collect::<Vec<_>>()).await?;
+            let owners = site.client.owners.clone();
             let key = (site.registration.id, site.registration.version, versions);
-            Ok((key, seen, principal.clone(), may))
+            Ok((key, (seen, owners), principal.clone(), may))
         };
-        let ((registration, version, versions), mut seen, principal, may) =
+        let ((registration, version, versions), (mut seen, owners), principal, may) =
             self.view(Operation::ReadChangeOver, principal, path, access).await?;
         let principal = &principal;
         let compute = async || {
@@ -117,6 +120,7 @@ impl App {
         let mut read = self.securities.get(key, || self.clock.now(), compute).await?;
         if let Some(latest) = &mut read.latest {
             let rows = seen.remove(&latest.rotation.id).unwrap_or_default();
+            read.seen_by_owner = is_seen_by_owner(&rows, &owners);
             latest.rotation.seen = rows.into_iter().map(shown_seen).collect();
         }
         Ok((read.frame.shown(self, principal), read, may))
@@ -146,6 +150,8 @@ impl App {
             usage: self.usage(tx, site, None, callers, now).await?,
             change_over: self.change_over(tx, site, None, None, before).await?,
             last_token_ends_at: tokens_end(&site.registration, now),
+            // Read with the permissions of each reader, so that a mark is shown on the next page.
+            seen_by_owner: false,
             history,
             latest,
         })

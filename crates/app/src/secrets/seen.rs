@@ -58,6 +58,11 @@ pub(crate) async fn may_see(tx: &mut Tx, principal: &Principal, site: &Site) -> 
     Ok(email.is_some_and(|email| site.client.owners.contains(&email)))
 }
 
+/// Whether one of these people is an owner of the client. Only then the managers are not warned in addition.
+pub(crate) fn is_seen_by_owner(rows: &[SeenRow], owners: &[String]) -> bool {
+    rows.iter().any(|row| row.email.as_ref().is_some_and(|email| owners.contains(email)))
+}
+
 /// Returns a person who knows of a transition as the API shows them.
 pub(crate) fn shown_seen(row: SeenRow) -> api::Seen {
     api::Seen { user_id: row.user_id, name: row.name, seen_at: row.seen_at }
@@ -101,7 +106,9 @@ impl App {
                 act.audit(&Event::TransitionSeen { rotation_id: id.clone() }, about).await?;
             }
             let seen = act.tx.seen_by(&[&id]).await?.remove(&id).unwrap_or_default();
-            Ok(api::TransitionSeen { rotation_id: id, seen: seen.into_iter().map(shown_seen).collect() })
+            let seen_by_owner = is_seen_by_owner(&seen, &site.client.owners);
+            let seen = seen.into_iter().map(shown_seen).collect();
+            Ok(api::TransitionSeen { rotation_id: id, seen, seen_by_owner })
         })
         .await
     }

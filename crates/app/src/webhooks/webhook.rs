@@ -56,18 +56,26 @@ impl App {
         .await
     }
 
-    /// Returns the number of webhooks that the principal can manage and that were disabled because of their receivers.
-    pub async fn count_broken_webhooks(&self, principal: &Principal) -> Result<usize, Error> {
+    /// Returns the number of webhooks that the principal can manage and that were disabled because of their receivers, and
+    /// of those that have failed for a while.
+    pub async fn count_broken_webhooks(&self, principal: &Principal) -> Result<(usize, usize), Error> {
         if !principal.may_somewhere(MANAGE) {
-            return Ok(0);
+            return Ok((0, 0));
         }
         self.read(async |tx| {
-            let principal = &principal.refreshed(tx, self.clock.now()).await?;
+            let now = self.clock.now();
+            let principal = &principal.refreshed(tx, now).await?;
             let webhooks = tx.all_webhooks().await?.into_iter().flatten();
             let is_broken = |webhook: &Webhook| {
                 webhook.disabled.is_some_and(|(_, reason)| reason != DisabledAs::Disabled)
             };
-            Ok(manageable(tx, principal, webhooks.filter(is_broken).collect()).await?.len())
+            let is_failing = |webhook: &Webhook| {
+                webhook.disabled.is_none() && webhook.failing.is_some_and(|failing| failing.is_lasting(now))
+            };
+            let told = webhooks.filter(|webhook| is_broken(webhook) || is_failing(webhook)).collect();
+            let told = manageable(tx, principal, told).await?;
+            let failing = told.iter().filter(|webhook| is_failing(webhook)).count();
+            Ok((told.len() - failing, failing))
         })
         .await
     }

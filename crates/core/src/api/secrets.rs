@@ -247,6 +247,9 @@ pub struct TransitionSeen {
     pub rotation_id: RotationId,
     /// People who have said that they know of the transition, the first one first.
     pub seen: Vec<Seen>,
+    /// Whether one of them is an owner of the client. Otherwise the managers of the client are warned in addition.
+    #[serde(default)]
+    pub seen_by_owner: bool,
 }
 
 /// The replaced secret in the history.

@@ -95,7 +95,7 @@ kinds! {
     DeadlineImminent = "transition.deadline_imminent", Wake, PersonOrClient;
     /// An old secret expires within 24 hours and is still needed.
     DeadlineNear = "transition.deadline_near", Today, PersonOrClient;
-    /// A secret was rotated.
+    /// A secret was rotated. A rotation by the client itself is always told.
     SecretRotated = "secret.rotated", Today, PersonOrClient;
     /// An old secret was revoked.
     SecretRevoked = "secret.revoked", Today, PersonOrClient;

@@ -76,7 +76,7 @@ pub(crate) struct CreateClient {
     /// Environments to register the client in. Comma-separated.
     #[arg(long, value_delimiter = ',', required = true, value_parser = item)]
     pub(crate) env: Vec<String>,
-    /// Email address of an owner to notify about this client. Repeatable or comma-separated.
+    /// Owner to notify about this client: an email address or a webhook ID (wh_…). Repeatable or comma-separated.
     #[arg(long, value_delimiter = ',', value_parser = item)]
     pub(crate) owner: Vec<String>,
     /// Description.
@@ -110,7 +110,7 @@ pub(crate) struct ClientChange {
     /// Description.
     #[arg(long)]
     pub(crate) description: Option<String>,
-    /// Email address of an owner. Replaces the current owners. Repeatable or comma-separated.
+    /// Owner: an email address or a webhook ID (wh_…). Replaces the current owners. Repeatable or comma-separated.
     #[arg(long, value_delimiter = ',', value_parser = item)]
     pub(crate) owner: Vec<String>,
     /// Remove all owners, so nobody is notified.

@@ -237,7 +237,10 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ),
     (
         "webhook delete",
-        ["crossfade webhook delete Rotations", "crossfade webhook delete wh_0123456789abcdefghijkl"],
+        [
+            "crossfade webhook delete Rotations",
+            "crossfade webhook delete wh_0123456789abcdefghijkl --confirm Rotations",
+        ],
     ),
     (
         "webhook rotate-secret",
@@ -365,7 +368,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
             "crossfade secret reveal \"Billing API\" --env production --show --reason \"new deployment\"",
         ],
     ),
-    ("secret identify", ["crossfade secret identify", "crossfade secret identify --json"]),
+    ("secret identify", ["crossfade secret identify", "crossfade secret identify --json --exit-code"]),
     (
         "secret revoke",
         [

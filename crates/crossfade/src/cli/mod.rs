@@ -52,8 +52,8 @@ use std::path::PathBuf;
 ///
 /// Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 not found, 4 not permitted, 5 conflict,
 /// 6 not reached within --timeout, 7 audit trail consistent but not proven, 8 nothing rotated (with
-/// --exit-code), 9 nothing rotated and the current secret not used (with --exit-code), 130 interrupted on a
-/// terminal.
+/// --exit-code), 9 nothing rotated and the current secret not used (with --exit-code), 10 a valid secret
+/// was identified (with --exit-code), 130 interrupted on a terminal.
 #[derive(Parser)]
 #[command(name = "crossfade", version, propagate_version = true)]
 pub(crate) struct Cli {

@@ -64,6 +64,10 @@ pub(crate) enum Secret {
     /// Find client secrets in stdin, and show which registrations they belong to. Only text that has the form of
     /// a client secret is sent to the server. At most 100,000 of them.
     Identify {
+        /// Exit with status 10 if stdin contains a valid secret, or one that may be valid because older secrets
+        /// cannot be recognised yet.
+        #[arg(long)]
+        exit_code: bool,
         #[command(flatten)]
         remote: Remote,
     },
@@ -86,7 +90,7 @@ pub(crate) enum Secret {
         #[command(flatten)]
         remote: Remote,
     },
-    /// Mark the running transition as seen, so that the client's managers are not warned, too.
+    /// Mark the running transition as seen. If an owner of the client does so, its managers are not warned, too.
     Seen {
         #[command(flatten)]
         place: Place,

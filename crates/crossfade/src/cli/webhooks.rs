@@ -27,6 +27,9 @@ pub(crate) enum Webhook {
     Delete {
         /// Webhook ID (wh_…) or name.
         webhook: String,
+        /// Webhook name, to confirm. Prompted for on a terminal if omitted.
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
         #[command(flatten)]
         remote: Remote,
     },

@@ -62,7 +62,7 @@ impl Finder {
 }
 
 /// Runs the command.
-pub(super) async fn identify(remote: &Remote) -> Result<(), Failure> {
+pub(super) async fn identify(remote: &Remote, exit_code: bool) -> Result<(), Failure> {
     let api = Api::new(remote)?;
     let places = read(&mut std::io::stdin().lock())?;
     let mut values: Vec<&str> = places.values().map(|(_, found)| found.value.reveal()).collect();
@@ -89,7 +89,28 @@ pub(super) async fn identify(remote: &Remote) -> Result<(), Failure> {
         identified: known.get(found.value.reveal()).cloned().flatten(),
     });
     let found = IdentifiedSecrets { found: found.collect(), older_secrets_not_searched: older };
-    if remote.json { output::json(&found) } else { shown(&found) }
+    if remote.json {
+        output::json(&found)?
+    } else {
+        shown(&found)?
+    }
+    match verdict(&found).filter(|_| exit_code) {
+        Some(sentence) => Err(Failure::found(sentence)),
+        None => Ok(()),
+    }
+}
+
+/// Returns why a text is not clean; `None` if it contains no secret that is valid, or that may be.
+fn verdict(reply: &IdentifiedSecrets) -> Option<&'static str> {
+    if reply.found.iter().filter_map(|it| it.identified.as_ref()).any(is_valid) {
+        return Some("The input contains a valid secret.");
+    }
+    let may_be = reply.older_secrets_not_searched && reply.found.iter().any(|it| it.identified.is_none());
+    may_be.then_some("The input contains a secret that may be valid: older secrets cannot be recognised yet.")
+}
+
+fn is_valid(it: &IdentifiedSecret) -> bool {
+    matches!(it.secret.state, SecretState::Current | SecretState::Retiring) && it.client_deleted_at.is_none()
 }
 
 fn read(input: &mut (impl Read + IsTerminal)) -> Result<BTreeMap<usize, (u64, Found)>, Failure> {
@@ -140,11 +161,7 @@ fn shown(reply: &IdentifiedSecrets) -> Result<(), Failure> {
     if !reply.found.is_empty() {
         table(&COLUMNS, reply.found.iter().map(row).collect())?;
     }
-    let is_valid = |it: &&&IdentifiedSecret| {
-        matches!(it.secret.state, SecretState::Current | SecretState::Retiring)
-            && it.client_deleted_at.is_none()
-    };
-    if identified.iter().any(|it| is_valid(&it)) {
+    if identified.iter().any(|it| is_valid(it)) {
         output::note(
             "Replace a current secret with crossfade secret rotate --transition 0 --compromised, and end a retiring \
             one with crossfade secret revoke --compromised.",

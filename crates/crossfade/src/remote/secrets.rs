@@ -68,7 +68,7 @@ pub(crate) async fn secret(command: Command) -> Result<(), Failure> {
                 }
             }
         }
-        Command::Identify { remote } => identify(&remote).await,
+        Command::Identify { exit_code, remote } => identify(&remote, exit_code).await,
         Command::Revoke(args) => revoke(args).await,
         Command::Extend { place, secret, until, reason, remote } => {
             let site = Site::find(Api::new(&remote)?, &place).await?;
@@ -92,6 +92,12 @@ pub(crate) async fn secret(command: Command) -> Result<(), Failure> {
             let seen: TransitionSeen = site.api.send(Method::POST, &path, &serde_json::json!({})).await?;
             if remote.json {
                 return output::json(&seen);
+            }
+            if !seen.seen_by_owner {
+                output::note(
+                    "No owner of the client has marked the transition. Its managers are still warned at 4 hours before \
+                    the deadline.",
+                );
             }
             let row = |it: &Seen| vec![it.name.clone(), time(Some(it.seen_at))];
             output::table(&[text("seen by"), fixed("at")], seen.seen.iter().map(row).collect())

@@ -44,7 +44,7 @@ pub(crate) async fn user(command: Command) -> Result<(), Failure> {
             let path = format!("/users/{}", api.find_user(&user).await?);
             let found: User = api.get(&path).await?;
             let sentence = format!(
-                "This deletes {} and ends their sessions, tokens, links and roles.",
+                "This deletes {}, ends their sessions, tokens, links and roles, and hands over the clients that they own.",
                 described(&found)
             );
             confirm_name(confirm, &found.name, &sentence, "the user's name")?;

@@ -1,6 +1,10 @@
 //! The commands under `crossfade webhook`.
 
-use super::{confirm::confirmed_name, http::Api};
+use super::{
+    confirm::{confirm_name, confirmed_name},
+    http::Api,
+    names::Names,
+};
 use crate::{
     cli::{CreateWebhook as Create, SigningSecret, UpdateWebhook as Update, Webhook as Command},
     failure::Failure,
@@ -26,18 +30,25 @@ const MAX_READ: u64 = 4096;
 pub(crate) async fn webhook(command: Command) -> Result<(), Failure> {
     match command {
         Command::List(remote) => {
-            let webhooks: Vec<Webhook> = Api::new(&remote)?.list("/webhooks", usize::MAX).await?;
+            let api = Api::new(&remote)?;
+            let webhooks: Vec<Webhook> = api.list("/webhooks", usize::MAX).await?;
             match remote.json {
                 true => output::json(&webhooks),
-                false => shown(webhooks),
+                false => shown(&api, webhooks).await,
             }
         }
-        Command::Show { webhook, remote } => one(find(&Api::new(&remote)?, &webhook).await?, remote.json),
-        Command::Create(args) => create(args).await,
-        Command::Update(args) => update(args).await,
-        Command::Delete { webhook, remote } => {
+        Command::Show { webhook, remote } => {
             let api = Api::new(&remote)?;
             let found = find(&api, &webhook).await?;
+            one(&api, found, remote.json).await
+        }
+        Command::Create(args) => create(args).await,
+        Command::Update(args) => update(args).await,
+        Command::Delete { webhook, confirm, remote } => {
+            let api = Api::new(&remote)?;
+            let found = find(&api, &webhook).await?;
+            let sentence = format!("This deletes the webhook {} and its deliveries.", found.name);
+            confirm_name(confirm, &found.name, &sentence, "the webhook's name")?;
             api.delete(&path(&found)).await?;
             output::note(&format!("Deleted the webhook {} and its deliveries.", found.name));
             Ok(())
@@ -49,7 +60,7 @@ pub(crate) async fn webhook(command: Command) -> Result<(), Failure> {
             let path = format!("{}/rotate-secret", path(&found));
             let request = api.send::<Webhook>(Method::POST, &path, &body);
             let (sink, webhook) = open(&secret, request).await?;
-            hand_over(webhook, sink, remote.json)
+            hand_over(&api, webhook, sink, remote.json).await
         }
         Command::Deliveries { webhook, limit, remote } => {
             let api = Api::new(&remote)?;
@@ -109,7 +120,7 @@ async fn create(args: Create) -> Result<(), Failure> {
     };
     let request = api.send::<Webhook>(Method::POST, "/webhooks", &body);
     let (sink, webhook) = open(&secret, request).await?;
-    hand_over(webhook, sink, remote.json)
+    hand_over(&api, webhook, sink, remote.json).await
 }
 
 async fn update(args: Update) -> Result<(), Failure> {
@@ -147,7 +158,7 @@ async fn update(args: Update) -> Result<(), Failure> {
         },
         confirm_name,
     };
-    one(api.send(Method::PATCH, &path(&found), &body).await?, remote.json)
+    one(&api, api.send(Method::PATCH, &path(&found), &body).await?, remote.json).await
 }
 
 /// Whether a new choice includes more than the one before it. An empty one is everything.
@@ -206,7 +217,7 @@ async fn open(
 }
 
 /// Hands the signing secret over, and shows the webhook.
-fn hand_over(mut webhook: Webhook, sink: Sink, json: bool) -> Result<(), Failure> {
+async fn hand_over(api: &Api, mut webhook: Webhook, sink: Sink, json: bool) -> Result<(), Failure> {
     let shows = sink.shows();
     if shows && json {
         return output::json_value(&webhook, &SIGNING_SECRET);
@@ -216,25 +227,37 @@ fn hand_over(mut webhook: Webhook, sink: Sink, json: bool) -> Result<(), Failure
         return Err(SIGNING_SECRET.not_given());
     };
     sink.put(&secret, &SIGNING_SECRET)?;
+    if let Some(until) = webhook.previous_secret_expires_at {
+        output::note(&format!("The earlier signing secret signs as well until {}.", time(Some(until))));
+    }
     match shows {
         true => output::note(&format!("The webhook is {}.", webhook.id)),
-        false => one(webhook, json)?,
+        false => one(api, webhook, json).await?,
     }
     Ok(())
 }
 
-fn one(webhook: Webhook, json: bool) -> Result<(), Failure> {
-    match json {
-        true => output::json(&webhook),
-        false => shown(vec![webhook]),
+/// Shows a webhook with everything that it has chosen.
+async fn one(api: &Api, webhook: Webhook, json: bool) -> Result<(), Failure> {
+    if json {
+        return output::json(&webhook);
     }
+    let all_or = |list: &[String]| if list.is_empty() { "all".to_owned() } else { list.join(", ") };
+    let (environments, events) = (all_or(&webhook.environments), all_or(&webhook.events));
+    let until = webhook.previous_secret_expires_at;
+    shown(api, vec![webhook]).await?;
+    output::table(
+        &[text("environments"), text("events"), fixed("earlier secret signs until")],
+        vec![vec![environments, events, time(until)]],
+    )
 }
 
-fn shown(webhooks: Vec<Webhook>) -> Result<(), Failure> {
-    let row = |it: Webhook| {
+async fn shown(api: &Api, webhooks: Vec<Webhook>) -> Result<(), Failure> {
+    let (mut names, mut rows) = (Names::new(api), Vec::new());
+    for it in webhooks {
         let about = match (&it.client_id, &it.property_id) {
-            (Some(client), _) => client.to_string(),
-            (None, Some(property)) => property.to_string(),
+            (Some(client), _) => names.name(client.as_str()).await,
+            (None, Some(property)) => names.name(property.as_str()).await,
             (None, None) => "platform".to_owned(),
         };
         let state = match (it.disabled_as, it.failing_since) {
@@ -242,10 +265,10 @@ fn shown(webhooks: Vec<Webhook>) -> Result<(), Failure> {
             (None, Some(since)) => format!("failing since {}", time(Some(since))),
             (None, None) => "enabled".to_owned(),
         };
-        vec![it.id.to_string(), it.name, about, it.format.as_str().to_owned(), it.url, state]
-    };
-    let columns = [fixed("id"), text("name"), fixed("about"), fixed("format"), text("url"), text("state")];
-    output::table(&columns, webhooks.into_iter().map(row).collect())
+        rows.push(vec![it.id.to_string(), it.name, about, it.format.as_str().to_owned(), it.url, state]);
+    }
+    let columns = [fixed("id"), text("name"), text("about"), fixed("format"), text("url"), text("state")];
+    output::table(&columns, rows)
 }
 
 fn queued(delivery: WebhookDelivery, json: bool) -> Result<(), Failure> {

@@ -419,6 +419,16 @@ fn the_command_reads_a_pipe_and_names_what_it_finds() {
     assert_eq!(reply["found"][2]["identified"]["client"], "Billing");
     assert_eq!(reply["older_secrets_not_searched"], false);
 
+    // For a pipeline.
+    let (status, out, err) = run(&site.token, &["--exit-code"], &input);
+    assert!(
+        status == 10 && out.contains("current") && err.contains("The input contains a valid secret."),
+        "{err}"
+    );
+    let strange = unknown(EnvironmentKind::Live);
+    assert_eq!(run(&site.token, &["--exit-code"], strange.as_bytes()).0, 0);
+    assert_eq!(run(&site.token, &["--exit-code", "--json"], value.as_bytes()).0, 10);
+
     let (status, out, err) = run(&site.token, &[], b"nothing here");
     assert_eq!((status, &*out), (0, ""));
     assert!(err.contains("Found 0 client secrets. None belongs to a registration"), "{err}");

@@ -24,9 +24,11 @@ on_both_engines! {
     an_account_at_the_address_of_a_group_does_not_silence_the_group,
     a_transition_is_seen_once_by_name_and_time,
     only_an_owner_and_whoever_can_rotate_mark_a_transition_as_seen,
+    a_mark_of_somebody_else_says_that_the_managers_are_still_warned,
     a_link_in_a_mail_marks_nothing,
     managers_are_warned_from_four_hours_on_unless_somebody_has_seen_it,
     what_a_person_switched_off_is_not_sent_to_them,
+    a_rotation_by_the_client_itself_is_told_whatever_is_off,
     what_is_off_for_a_client_is_sent_to_nobody_and_the_owners_are_told_of_that,
     a_limited_token_and_a_program_switch_nothing,
     messages_about_who_hears_what_cannot_be_switched_off,
@@ -472,6 +474,7 @@ async fn a_transition_is_seen_once_by_name_and_time(world: World) {
     let path = rotate(&world, &client, 24).await;
     let first = grace.post(&format!("{path}/seen"), json!({})).await.ok();
     let at = first["seen"][0]["seen_at"].clone();
+    assert_eq!(first["seen_by_owner"], true);
     assert_eq!(first["seen"][0]["name"], "grace");
     world.advance(HOUR);
     assert_eq!(grace.post(&format!("{path}/seen"), json!({})).await.ok(), first);
@@ -519,6 +522,30 @@ async fn only_an_owner_and_whoever_can_rotate_mark_a_transition_as_seen(world: W
     grace.post(&path, json!({})).await.ok();
     world.user("rotator@example.com", "secret_rotator").await.post(&path, json!({})).await.ok();
     assert_eq!(world.number("SELECT COUNT(*) FROM seen").await, 2);
+}
+
+async fn a_mark_of_somebody_else_says_that_the_managers_are_still_warned(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let grace = person(&world, "grace@example.com", "viewer").await;
+    own_by(&world, &client, &["grace@example.com"]).await;
+    let path = format!("{}/seen", rotate(&world, &client, 24).await);
+    let page = format!("/console/clients/{}/environments/production/security", client.id);
+    let browser = world.signed_in().await;
+    assert!(browser.get(&page).await.page(200).contains("No owner has marked this transition as seen."));
+    let done = browser.post(&format!("/console{path}"), &[]).await.leads_to().to_owned();
+    let shown = browser.get(&done).await.page(200);
+    assert!(
+        shown.contains("its managers are still warned") && shown.contains("No owner of the client has"),
+        "{shown}"
+    );
+    assert!(!shown.contains("are not warned in addition"), "{shown}");
+    assert_eq!(world.owner().await.post(&path, json!({})).await.ok()["seen_by_owner"], false);
+    assert_eq!(grace.post(&path, json!({})).await.ok()["seen_by_owner"], true);
+    let shown = browser.get(&page).await.page(200);
+    assert!(shown.contains("Seen by") && !shown.contains("managers are warned, too"), "{shown}");
+    // An owner whose account was deleted no longer looks after the transition.
+    world.raw("UPDATE users SET deleted_at = 1 WHERE email = 'grace@example.com'").await;
+    assert_eq!(world.owner().await.post(&path, json!({})).await.ok()["seen_by_owner"], false);
 }
 
 /// A scanner of mail follows links; only the form acts.
@@ -644,6 +671,26 @@ async fn what_a_person_switched_off_is_not_sent_to_them(mut world: World) {
     for wrong in [json!({"off": ["nonsense"]}), json!({"off": "today"}), json!({"time_zone": "Berlin"})] {
         put(&grace, "/me/messages", wrong).await.refused(422, "invalid_body");
     }
+}
+
+/// If a stolen secret rotates itself, the message is the only sign.
+async fn a_rotation_by_the_client_itself_is_told_whatever_is_off(mut world: World) {
+    let server = mailing(&mut world).await;
+    let client = world.client("Billing", &["production"]).await;
+    let owner = world.owner().await;
+    own_by(&world, &client, &[OWNER, "team@example.com"]).await;
+    owner.patch(&client.path("production", ""), json!({"self_rotation": true})).await.ok();
+    put(&owner, "/me/messages", json!({"off": ["secret.rotated"]})).await.ok();
+    let off = json!({"off": ["today"], "confirm_client_name": "Billing"});
+    put(&owner, &format!("/clients/{}/messages", client.id), off).await.ok();
+    sent(&world, &server).await;
+    let place = client.registration("production");
+    let basic = crate::oauth::basic(format!("{}:{}", place.client_id, place.secret));
+    let headers = [("authorization", basic.as_str()), ("idempotency-key", "0123456789abcdefghijkl")];
+    let reply = world.oauth("production").form("rotate-secret", &[], &headers).await;
+    assert_eq!(reply.status.as_u16(), 200, "{}", String::from_utf8_lossy(&reply.bytes));
+    let told: Vec<_> = sent(&world, &server).await.into_iter().map(|(to, _)| to).collect();
+    assert_eq!(told, [OWNER, "team@example.com"]);
 }
 
 /// An attacker who manages clients silences the owners before an attack. That is not silent.

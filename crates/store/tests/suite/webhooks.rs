@@ -101,9 +101,15 @@ async fn a_webhook_is_read_as_it_was_stored(t: TestDb) {
     let failing = Failing { since: at(2), last: at(3) };
     t.write(async |tx| {
         tx.set_signing_secrets(&read).await?;
+        assert_eq!(tx.failing_webhooks().await?, (0, None));
+        tx.webhook_fails(&wh(1), failing).await?;
+        assert_eq!(tx.failing_webhooks().await?, (1, Some(at(2))));
+        assert!(tx.webhook_works(&wh(1)).await?);
+        assert!(!tx.webhook_works(&wh(1)).await?);
         tx.webhook_fails(&wh(1), failing).await?;
         assert!(tx.disable_webhook(&wh(1), at(4), DisabledAs::Gone).await?);
         assert!(!tx.disable_webhook(&wh(1), at(5), DisabledAs::Failing).await?);
+        assert_eq!(tx.failing_webhooks().await?, (0, None));
         Ok(())
     })
     .await;

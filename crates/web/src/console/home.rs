@@ -34,7 +34,7 @@ struct HomePage {
     held: Option<&'static str>,
     /// Why owners are not notified, with the kind of the notice.
     mail: Option<(&'static str, String)>,
-    /// That webhooks were disabled.
+    /// That webhooks fail or were disabled.
     webhooks: Option<String>,
     /// Sentence about clients without an owner.
     ownerless: Option<String>,
@@ -182,14 +182,24 @@ fn no_mail(app: &App, principal: &Principal) -> Option<(&'static str, String)> {
     }
 }
 
-/// Returns that webhooks were disabled, for people who can change it.
+/// Returns that webhooks fail or were disabled, for people who can change it.
 async fn broken_webhooks(app: &App, principal: &Principal) -> Result<Option<String>, Refused> {
-    Ok(match app.count_broken_webhooks(principal).await? {
+    let (disabled, failing) = app.count_broken_webhooks(principal).await?;
+    let disabled = match disabled {
         0 => None,
         1 => Some("1 webhook is disabled because of its receiver. Its messages are not sent.".to_owned()),
         number => Some(format!(
             "{number} webhooks are disabled because of their receivers. Their messages are not sent."
         )),
+    };
+    let failing = match failing {
+        0 => None,
+        1 => Some("1 webhook fails. Its messages wait, and are repeated.".to_owned()),
+        number => Some(format!("{number} webhooks fail. Their messages wait, and are repeated.")),
+    };
+    Ok(match (disabled, failing) {
+        (Some(disabled), Some(failing)) => Some(format!("{disabled} {failing}")),
+        (disabled, failing) => disabled.or(failing),
     })
 }
 

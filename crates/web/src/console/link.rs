@@ -18,16 +18,18 @@ use crossfade_core::{Code, Problem};
 struct LinkPage {
     sheet: Sheet,
     form: Form,
+    /// Whether the email address of the first Owner may be needed: there is none yet.
+    asks_email: bool,
 }
 
 impl LinkPage {
-    fn new(theme: Theme, form: Form) -> Self {
-        Self { sheet: Sheet { title: "Set your password", theme, wide: false }, form }
+    fn new(theme: Theme, form: Form, asks_email: bool) -> Self {
+        Self { sheet: Sheet { title: "Set your password", theme, wide: false }, form, asks_email }
     }
 }
 
-pub(super) async fn show(theme: Theme) -> Response {
-    page(&LinkPage::new(theme, Form::default()))
+pub(super) async fn show(State(web): State<Web>, theme: Theme) -> Reply {
+    Ok(page(&LinkPage::new(theme, Form::default(), !web.app.has_owner().await?)))
 }
 
 pub(super) async fn submit(
@@ -42,11 +44,11 @@ pub(super) async fn submit(
         Fields::default().with("link", "").with("email", email).with("password", "").with("repeated", "");
     if !["link", "password", "repeated"].iter().all(|name| sent.ticked(name)) {
         let problem = Problem::new(Code::InvalidBody, "Fill in every field. Nothing was changed.");
-        return Ok(refused(theme, fields, problem));
+        return refused(&web, theme, fields, problem).await;
     }
     if password != sent.text("repeated") {
         let problem = Problem::invalid("repeated", "does not match the password above");
-        return Ok(refused(theme, fields, problem));
+        return refused(&web, theme, fields, problem).await;
     }
     // People paste the whole address as often as the code at its end.
     let value = link.trim().rsplit('#').next().unwrap_or_default();
@@ -64,16 +66,17 @@ pub(super) async fn submit(
             signed_in(&web.app, &new, "/console")
         }
         Err(error) if error.source.is_some() => Err(error.into()),
-        Err(error) => Ok(refused(theme, fields, error.problem)),
+        Err(error) => refused(&web, theme, fields, error.problem).await,
     }
 }
 
-fn refused(theme: Theme, fields: Fields, problem: Problem) -> Response {
+async fn refused(web: &Web, theme: Theme, fields: Fields, problem: Problem) -> Reply {
+    let asks_email = !web.app.has_owner().await?;
     let status = match problem.code {
         Code::NotFound => StatusCode::GONE,
         code => StatusCode::from_u16(code.status()).unwrap_or_default(),
     };
-    page_with(status, &LinkPage::new(theme, Form::new("", fields).refused(problem)))
+    Ok(page_with(status, &LinkPage::new(theme, Form::new("", fields).refused(problem), asks_email)))
 }
 
 #[cfg(test)]
@@ -82,7 +85,9 @@ mod tests {
 
     #[test]
     fn the_page_is_rendered() {
-        let html = LinkPage::new(Theme::System, Form::default()).render().unwrap();
-        assert!(html.contains("Confirm password"));
+        let html = LinkPage::new(Theme::System, Form::default(), true).render().unwrap();
+        assert!(html.contains("Confirm password") && html.contains("first Owner"));
+        let html = LinkPage::new(Theme::System, Form::default(), false).render().unwrap();
+        assert!(html.contains("Confirm password") && !html.contains("first Owner"));
     }
 }

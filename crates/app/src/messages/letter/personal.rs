@@ -71,7 +71,13 @@ pub(super) fn letter(message: &Notification, base: &str, zone: &TimeZone) -> Opt
         Action::TokenCreated => token(&facts, zone)?,
         Action::GrantCreated => Said::new(
             "You were granted a role",
-            "Nothing needs to be done. The role takes effect with your next request.",
+            match facts.flag("closes_account") {
+                true => {
+                    "Set a new password with the new link that the person who granted the role has. Earlier links, your \
+                    password, sessions and API tokens have ended."
+                }
+                false => "Nothing needs to be done. The role takes effect with your next request.",
+            },
         )
         .button("Open the Console", "/console"),
         Action::GrantDeleted => Said::new(

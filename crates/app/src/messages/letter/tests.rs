@@ -42,7 +42,8 @@ fn samples() -> Vec<Notification> {
         ..message(Action::SecretRotated, rotated(24, false))
     };
     let near = json!({"expires_at": AT, "hours_before": 4, "callers_left": 2, "last_used_at": AT, "new_first_used_at": null});
-    let scheduled = json!({"starts_at": AT, "ends_at": AT, "length_seconds": 300, "repeat": 3});
+    let imminent = json!({"expires_at": "2026-11-24T14:05:59.000000Z", "hours_before": 1, "callers_left": 0, "last_used_at": AT, "new_first_used_at": null});
+    let scheduled = json!({"starts_at": AT, "ends_at": AT, "length_seconds": 5, "repeat": 3});
     let caller = json!({"source_ip": "192.0.2.1", "user_agent": "billing/1.4", "instance": "blue"});
     let others = json!({"source_ip": null, "user_agent": null, "instance": null});
     let finished = |callers: Vec<Value>| json!({"caller_count": callers.len(), "refusal_count": 3, "unrecorded_seconds": 7, "callers": callers});
@@ -165,6 +166,10 @@ fn own_samples() -> Vec<Notification> {
             json!({"account": account, "grant": role, "client": "Billing API", "property": null}),
         ),
         own(
+            Action::GrantCreated,
+            json!({"account": account, "grant": role, "client": null, "property": null, "closes_account": true}),
+        ),
+        own(
             Action::GrantDeleted,
             json!({"account": account, "grant": role, "client": null, "property": null}),
         ),
@@ -263,9 +268,7 @@ fn the_letters_that_are_sent_over_starttls_are_these() {
             })
         })
     };
-    let imminent = json!({"expires_at": AT, "hours_before": 1, "callers_left": 0, "last_used_at": AT, "new_first_used_at": null});
-    let imminent = vec![message(Action::DeadlineNear, imminent)];
-    let all = [samples(), imminent, own_samples(), edges()].concat();
+    let all = [samples(), own_samples(), edges()].concat();
     let rows: Vec<_> = all.iter().filter_map(row).collect();
     let text = format!("{}\n", serde_json::to_string_pretty(&rows).unwrap());
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/faults/letters.json");
@@ -389,7 +392,7 @@ fn a_warning_leads_to_the_button_and_tells_a_manager_why() {
     let to = |who| letter(&message, who, BASE, &TimeZone::UTC).unwrap();
     assert!(to("ada@example.com").because.contains("you are an owner"));
     let manager = to("manager@example.com");
-    assert!(manager.because.contains("you manage Billing API, and nobody has marked"), "{manager:?}");
+    assert!(manager.because.contains("you manage Billing API, and no owner has marked"), "{manager:?}");
     // A link that acted would be followed by scanners of mail; this one leads to the page.
     assert!(manager.url.ends_with("/environments/production/security#seen"), "{manager:?}");
 }

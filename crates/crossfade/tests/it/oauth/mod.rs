@@ -51,7 +51,7 @@ async fn post(world: &World, endpoint: &str, headers: &[(&str, &[u8])], body: &s
 }
 
 /// The credentials as a `Basic` header, exactly these bytes.
-fn basic(credentials: impl AsRef<[u8]>) -> String {
+pub(crate) fn basic(credentials: impl AsRef<[u8]>) -> String {
     format!("Basic {}", STANDARD.encode(credentials))
 }
 

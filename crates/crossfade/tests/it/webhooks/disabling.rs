@@ -10,12 +10,14 @@ use crate::{
     receiver::Receiver,
     world::{OWNER, Principal, World},
 };
-use crossfade_app::Poster;
+use crossfade_app::{Poster, doctor::examine};
+use crossfade_authority::Clock;
 use serde_json::json;
 use std::{collections::BTreeSet, time::Duration};
 
 on_both_engines! {
     a_receiver_that_is_gone_is_told_no_more_and_people_are,
+    a_webhook_that_fails_is_reported_until_it_works_again,
     failures_of_five_days_disable_a_webhook,
     a_dead_webhook_with_rare_events_is_disabled,
     who_manages_a_webhook_is_told_that_it_is_disabled,
@@ -43,6 +45,32 @@ async fn a_receiver_that_is_gone_is_told_no_more_and_people_are(mut world: World
     rotate(&world, &client, "production").await;
     assert_eq!((open(&world).await, sent(&world, &receiver).await.len()), (0, 0));
     assert_eq!(world.app.measure().await.stored.unwrap().webhooks_disabled, 1);
+}
+
+async fn a_webhook_that_fails_is_reported_until_it_works_again(mut world: World) {
+    let (client, receiver) = (posting(&mut world).await, Receiver::start().await);
+    create(&world, &receiver, json!({})).await;
+    let failing = async || world.app.measure().await.stored.unwrap().webhooks_failing;
+    let is_told =
+        async || world.signed_in().await.get("/console").await.page(200).contains("1 webhook fails.");
+    let found = async || {
+        let clock = Clock::manual(world.now());
+        let found = examine(&world.instance(&clock)).await;
+        found.checks.into_iter().find(|check| check.name == "webhooks").unwrap().sentence
+    };
+    assert_eq!((failing().await, is_told().await), (0, false));
+    receiver.answer(&["500", "500"]);
+    rotate(&world, &client, "production").await;
+    assert_eq!(sent(&world, &receiver).await.len(), 1);
+    assert_eq!((failing().await, is_told().await), (1, false), "one failure is no news");
+    world.advance(Duration::from_secs(900));
+    assert_eq!(sent(&world, &receiver).await.len(), 1);
+    assert_eq!((failing().await, is_told().await), (1, true));
+    let said = found().await;
+    assert!(said.contains("1 webhook has taken no delivery since") && said.contains("status 500"), "{said}");
+    world.advance(HOUR);
+    assert_eq!(sent(&world, &receiver).await.len(), 1, "this one is taken");
+    assert_eq!((failing().await, is_told().await), (0, false));
 }
 
 async fn failures_of_five_days_disable_a_webhook(mut world: World) {

@@ -240,6 +240,11 @@ fn done(word: &str, s: &Secrets) -> Option<String> {
             );
             with_tokens(sentence, s)
         }
+        ("seen", _) if !s.seen_by_owner => {
+            "Recorded that you know of this transition. You are not an owner of the \
+            client, so its managers are still warned at 4 h before the deadline."
+                .to_owned()
+        }
         ("seen", _) => {
             "Recorded that you know of this transition. The client’s managers are not warned in addition."
                 .to_owned()

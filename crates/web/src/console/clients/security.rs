@@ -35,6 +35,8 @@ pub(super) struct Secrets {
     pub(super) registration: api::Registration,
     pub(super) version: i64,
     pub(super) may: Abilities,
+    /// Whether an owner of the client has marked the running transition as seen.
+    pub(super) seen_by_owner: bool,
     /// Account that reads the page.
     reader: UserId,
     /// Path to which the forms of this registration are sent.
@@ -125,7 +127,7 @@ impl Secrets {
         (reader, place_in_history): (UserId, HistoryPlace),
     ) -> Result<Self, Refused> {
         let Security { now, registration, version, secrets, history, latest, drills, .. } = read;
-        let Security { usage: callers, change_over, last_token_ends_at, .. } = read;
+        let Security { usage: callers, change_over, last_token_ends_at, seen_by_owner, .. } = read;
         let drills = Drills::new(drills);
         let environment = place.environments.iter().find(|it| it.slug == slug).cloned();
         let environment = environment.ok_or_else(crossfade_core::Problem::not_found)?;
@@ -198,6 +200,7 @@ impl Secrets {
             registration,
             version,
             may,
+            seen_by_owner,
             reader,
             path: place.environment_path(slug),
             current,
@@ -388,6 +391,7 @@ pub(super) mod samples {
             registration: serde_json::from_value(registration).unwrap(),
             version: 3,
             may,
+            seen_by_owner: true,
             reader: UserId::parse(&id("usr", 2)).unwrap(),
             path: "/console/clients/cl_1/environments/production".into(),
             current: Some(secret(2, "current", None)),

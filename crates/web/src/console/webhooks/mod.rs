@@ -6,6 +6,7 @@ pub(super) mod one;
 use super::form::Fields;
 use crossfade_core::{
     api::Environment,
+    audit::Action,
     webhook::{DisabledAs, KINDS, WebhookFormat},
 };
 
@@ -16,7 +17,18 @@ fn environments(list: Vec<Environment>) -> Vec<(String, String)> {
 
 /// Kinds of events that a form offers, with what each means.
 fn kinds() -> Vec<(&'static str, &'static str)> {
-    KINDS.iter().map(|kind| (kind.as_str(), kind.title())).collect()
+    KINDS.iter().map(|kind| (kind.as_str(), meaning(*kind))).collect()
+}
+
+/// Returns when a webhook gets an event. Of these, the audit trail has more than webhooks get.
+fn meaning(kind: Action) -> &'static str {
+    match kind {
+        Action::RegistrationUpdated => {
+            "A registration was enabled or disabled, or self-rotation was turned on or off."
+        }
+        Action::ClientUpdated => "The owners of a client were changed.",
+        kind => kind.title(),
+    }
 }
 
 /// Returns the format as it is shown.
@@ -40,4 +52,16 @@ fn why_disabled(reason: &DisabledAs) -> &'static str {
 
 fn chosen(fields: &Fields, name: &str) -> Vec<String> {
     fields.all(name).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_event_is_described_as_webhooks_get_it() {
+        let kinds = super::kinds();
+        let meaning = |word: &str| kinds.iter().find(|(kind, _)| *kind == word).unwrap().1;
+        assert_eq!(meaning("client.updated"), "The owners of a client were changed.");
+        assert!(meaning("registration.updated").contains("self-rotation"));
+        assert_eq!(meaning("secret.rotated"), crossfade_core::audit::Action::SecretRotated.title());
+    }
 }
