@@ -35,7 +35,7 @@ pub(super) async fn mail(
 ) -> Result<Check, StoreError> {
     if let Some(SendingPlaceRow { place, held: Some((held, since)) }) = tx.sending_place().await? {
         let sentence = format!(
-            "No mail and nothing to webhooks has been sent since {}, because the database is in another place ({held}) than before ({place}).",
+            "No mail and no webhook messages have been sent since {}, because the database is in another place ({held}) than before ({place}).",
             shown(since)
         );
         let mend = "If this is a copy, leave it so. After a move, run crossfade mail release --reason moved.";
