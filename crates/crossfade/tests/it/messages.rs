@@ -524,7 +524,7 @@ async fn owners_are_told_who_they_are_now(mut world: World) {
     assert_eq!(
         told,
         [
-            ("ada@example.com".to_owned(), "You are no owner any more: Billing".to_owned()),
+            ("ada@example.com".to_owned(), "You are no longer an owner: Billing".to_owned()),
             ("bob@example.com".to_owned(), "You are an owner: Billing".to_owned()),
         ]
     );
