@@ -11,7 +11,7 @@ use crate::{
         reads::{Readings, Reads},
     },
     history::journal::Journal,
-    jobs::queue_digests::PendingDigests,
+    jobs::queue_digests::DigestQueue,
     keys::{
         audit_key::AuditKey,
         digests::Digests,
@@ -97,7 +97,7 @@ pub struct App {
     /// Texts that accounts have searched for secrets.
     pub(crate) searches: Paces,
     /// Digests that are due and still to be queued.
-    pub(crate) digests_pending: Mutex<Option<PendingDigests>>,
+    pub(crate) digest_queue: DigestQueue,
     /// The last secret whose stored value has a digest; `None` before the first.
     pub(crate) values_digested: Mutex<Option<SecretId>>,
     /// Whether the platform is known to have an Owner.
@@ -219,7 +219,7 @@ impl App {
             self_rotations: Paces::new(RATE_OF_SELF_ROTATIONS),
             refused_self_rotations: Paces::new(RATE_OF_REFUSED_SELF_ROTATIONS),
             searches: Paces::new(RATE_OF_SEARCHES),
-            digests_pending: Mutex::default(),
+            digest_queue: DigestQueue::default(),
             values_digested: Mutex::default(),
             has_owner: AtomicBool::new(false),
             change_overs: Readings::new(options.readings_kept),

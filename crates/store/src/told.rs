@@ -2,11 +2,14 @@
 
 use crate::{StoreError, Tx, Value, catalogue::statements};
 use crossfade_core::Timestamp;
+use std::collections::HashSet;
 
 statements! {
     TELL = "INSERT INTO told (cause, told_at, subject) VALUES ($1, $2, $3) ON CONFLICT (cause) DO NOTHING";
     AGAIN = "UPDATE told SET told_at = $2, subject = $3 WHERE cause = $1";
     ANY = "SELECT cause FROM told WHERE cause = $1";
+    TOLD_OF = "SELECT t.cause FROM told t JOIN (VALUES {rows:1}) AS v ON t.cause = v.column1";
+    ANY_BEGINNING = "SELECT cause FROM told WHERE cause LIKE $1 LIMIT 1";
     SINCE = "SELECT cause FROM told WHERE subject = $1 AND told_at > $2 ORDER BY cause";
     COUNT = "SELECT CAST(COUNT(*) AS BIGINT) AS told FROM told WHERE subject = $1 AND told_at > $2";
     FORGET = "DELETE FROM told WHERE told_at < $1";
@@ -45,6 +48,18 @@ impl Tx {
     /// Whether this was told.
     pub async fn is_told(&mut self, cause: &str) -> Result<bool, StoreError> {
         Ok(self.optional(ANY, vec![cause.into()]).await?.is_some())
+    }
+
+    /// Returns which of these causes were told, in one statement.
+    pub async fn told_of(&mut self, causes: &[String]) -> Result<HashSet<String>, StoreError> {
+        let keys: Vec<Vec<Value>> = causes.iter().map(|cause| vec![cause.as_str().into()]).collect();
+        let rows = self.rows_with(TOLD_OF, vec![], &keys).await?;
+        rows.iter().map(|row| row.text("cause")).collect()
+    }
+
+    /// Whether a cause that begins with a word and a space was told. The word has no `%` and no `_`.
+    pub async fn is_any_told(&mut self, word: &str) -> Result<bool, StoreError> {
+        Ok(self.optional(ANY_BEGINNING, vec![format!("{word} %").into()]).await?.is_some())
     }
 
     /// Returns the causes that were told about a subject after `since`.

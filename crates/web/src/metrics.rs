@@ -108,7 +108,7 @@ impl Metrics {
             ),
             (
                 "crossfade_mail_held",
-                "1 while no mail is sent because the database is in another place than before, otherwise 0.",
+                "1 while no mail and no webhook messages are sent because the database is in another place than before, otherwise 0.",
                 gauges.mail.held_since.is_some().into(),
             ),
             (

@@ -14,6 +14,20 @@ const LOOKED_BACK: Duration = Duration::from_secs(7 * 86_400);
 const MEND: &str = "Check CROSSFADE_SMTP_URL, the password, CROSSFADE_MAIL_FROM and the log of the mail server. Messages \
     are tried for 3 days.";
 
+/// Returns what to do about a failure of the mail server.
+fn mend_of(said: &str) -> String {
+    let hint = if said.contains("UnknownIssuer") {
+        "If your own certificate authority signed the certificate of the mail server, set CROSSFADE_OUTBOUND_CA_FILE to its \
+         certificate. "
+    } else if said.contains("No compatible authentication mechanism") {
+        "The mail server may accept a password only after STARTTLS. For a mail server on this machine, add ?tls=required to \
+         CROSSFADE_SMTP_URL. "
+    } else {
+        ""
+    };
+    format!("{hint}{MEND}")
+}
+
 /// A mail server, and what it said when it was tried.
 pub(super) struct Tried<'a> {
     mailer: &'a Mailer,
@@ -35,7 +49,7 @@ pub(super) async fn mail(
 ) -> Result<Check, StoreError> {
     if let Some(SendingPlaceRow { place, held: Some((held, since)) }) = tx.sending_place().await? {
         let sentence = format!(
-            "No mail and nothing to webhooks has been sent since {}, because the database is in another place ({held}) than before ({place}).",
+            "No mail and no webhook messages have been sent since {}, because the database is in another place ({held}) than before ({place}).",
             shown(since)
         );
         let mend = "If this is a copy, leave it so. After a move, run crossfade mail release --reason moved.";
@@ -51,7 +65,7 @@ pub(super) async fn mail(
     );
     if let Err(failure) = said {
         let sentence = format!("Mail cannot be sent by {}: {}.", mailer.server(), failure.said());
-        return Ok(Check::warn(NAME, sentence, MEND));
+        return Ok(Check::warn(NAME, sentence, mend_of(failure.said())));
     }
     if let Some(oldest) = queue.oldest.filter(|oldest| *oldest < now.before(SENT_WITHIN)) {
         let waiting = count(queue.queued.unsigned_abs(), "message");
@@ -67,4 +81,19 @@ pub(super) async fn mail(
         return Ok(Check::warn(NAME, sentence, mend));
     }
     Ok(Check::ok(NAME, format!("{} takes mail, and no message is late.", mailer.server())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_of_trust_or_of_sign_in_names_the_setting() {
+        let unknown = "the mail server cannot be reached: invalid peer certificate: UnknownIssuer";
+        assert!(mend_of(unknown).contains("set CROSSFADE_OUTBOUND_CA_FILE"));
+        let plain =
+            "the mail server refuses the user or password: No compatible authentication mechanism was found";
+        assert!(mend_of(plain).contains("add ?tls=required to CROSSFADE_SMTP_URL"));
+        assert_eq!(mend_of("the mail server refuses the user or password: 535"), MEND);
+    }
 }

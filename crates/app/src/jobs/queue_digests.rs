@@ -13,15 +13,18 @@ use crossfade_core::{
     ClientId, SecretId, TimeZone, Timestamp,
     audit::{Actor, Event},
     environment::Slug,
-    messages::{Class, due_digest},
+    messages::{Class, DueDigest, due_digest},
     rotation::{due_at, is_overdue},
     webhook::DisabledAs,
 };
 use crossfade_store::{Notification, Tx, WeeklyPlace};
 use serde_json::{Value, json};
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::PoisonError,
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -37,8 +40,8 @@ pub(crate) const DIGEST: &str = "digest";
 pub(crate) const DIGEST_MOVED: &str = "digest_moved";
 /// Time zone of recipients who have set none, and of groups.
 pub(crate) const NO_ZONE: &str = "UTC";
-/// Number of recipients whose time zones are read at a time.
-const ZONES_READ_AT_ONCE: usize = 500;
+/// Number of recipients, or of causes, that are read at a time.
+const READ_AT_ONCE: usize = 500;
 /// Number of secrets read at a time.
 const PAGE: i64 = 1000;
 /// Maximum number of registrations with revealed secrets that are looked at.
@@ -123,9 +126,16 @@ pub(crate) fn moved_cause(week: &str, recipient: &str) -> String {
     format!("{DIGEST_MOVED} {week} {recipient}")
 }
 
+/// Returns the cause of all digests of a week, as a program without time zones wrote it.
+fn cause_everywhere(week: &str) -> String {
+    format!("{DIGEST} {week}")
+}
+
 /// Digests that are due, with their weeks.
 #[derive(Default)]
 struct Due {
+    /// Whether this instance has never looked for digests before: there is nothing to catch up on.
+    is_first: bool,
     /// Of all recipients in a time zone.
     zones: BTreeMap<String, String>,
     /// Of recipients who moved to a time zone where the digests were queued before.
@@ -133,6 +143,10 @@ struct Due {
 }
 
 impl Due {
+    fn is_empty(&self) -> bool {
+        self.zones.is_empty() && self.moved.is_empty()
+    }
+
     fn week_of(&self, recipient: &str, zone: &str) -> Option<&String> {
         self.zones.get(zone).or_else(|| self.moved.get(recipient))
     }
@@ -141,10 +155,35 @@ impl Due {
 /// Digests that are still to be queued. After a restart they are collected again.
 pub(crate) struct PendingDigests {
     due: Due,
-    /// Number of digests by their week.
+    /// Number of written digests by their week.
     numbers: BTreeMap<String, u64>,
     /// Week, recipient and digest.
     rest: Vec<(String, String, Digest)>,
+}
+
+/// What this process knows of the digests.
+#[derive(Default)]
+pub(crate) struct DigestQueue {
+    /// Digests that are due and still to be queued.
+    pending: Mutex<Option<PendingDigests>>,
+    /// Until when no digest is due, and the number of changes of time zones up to which that is known.
+    none_until: Mutex<Option<(Timestamp, u64)>>,
+    zone_changes: AtomicU64,
+}
+
+impl DigestQueue {
+    /// Notes that someone may have changed their time zone, after the commit.
+    pub(crate) fn note_zone_change(&self) {
+        self.zone_changes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Whether it is known that nothing is due.
+    fn is_none_due(&self, now: Timestamp) -> bool {
+        let known = *self.none_until.lock().unwrap_or_else(PoisonError::into_inner);
+        known.is_some_and(|(until, changes)| {
+            now < until && changes == self.zone_changes.load(Ordering::SeqCst)
+        })
+    }
 }
 
 impl App {
@@ -154,11 +193,12 @@ impl App {
         if self.sending.mailer.is_none() {
             return Ok(());
         }
-        let begun = self.digests_pending.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let begun = self.digest_queue.pending.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut pending = match begun {
             Some(pending) => pending,
             None => match self.due_digests().await? {
-                due if due.zones.is_empty() && due.moved.is_empty() => return Ok(()),
+                due if due.is_empty() => return Ok(()),
+                due if due.is_first => PendingDigests { due, numbers: BTreeMap::new(), rest: Vec::new() },
                 due => self.pending_digests(due).await?,
             },
         };
@@ -166,9 +206,11 @@ impl App {
         let batch = std::mem::replace(&mut pending.rest, rest);
         // One batch in each run of the jobs, behind changes of people.
         let _turn = self.node.background_turn().await;
-        self.write_digests(batch).await?;
+        for (week, written) in self.write_digests(batch).await? {
+            *pending.numbers.entry(week).or_default() += written;
+        }
         if !pending.rest.is_empty() {
-            *self.digests_pending.lock().unwrap_or_else(PoisonError::into_inner) = Some(pending);
+            *self.digest_queue.pending.lock().unwrap_or_else(PoisonError::into_inner) = Some(pending);
             return Ok(());
         }
         self.change_as(Actor::machine("serve"), async |act| {
@@ -187,51 +229,35 @@ impl App {
         .await
     }
 
-    /// Returns for which time zones digests are due, and for whom because they moved to another one.
+    /// Returns for which time zones digests are due, and for whom because they moved to another one. Nothing is read while
+    /// it is known that nothing is due.
     async fn due_digests(&self) -> Result<Due, Error> {
         let now = self.clock.now();
-        let week_in = |zone: &str| Some(due_digest(now, &TimeZone::from_stored(zone))?.week);
-        self.read(async |tx| {
-            let mut due = Due::default();
-            let mut zones = tx.time_zones().await?;
-            zones.push(NO_ZONE.to_owned());
-            for zone in zones {
-                let Some(week) = week_in(&zone) else { continue };
-                if !tx.is_told(&cause_in(&week, &zone)).await? {
-                    due.zones.insert(zone, week);
-                }
-            }
-            for cause in tx.told_about(DIGEST_MOVED, now.before(WEEK)).await? {
-                let mut words = cause.splitn(3, ' ').skip(1);
-                let (Some(week), Some(recipient)) = (words.next(), words.next()) else { continue };
-                let zones = tx.time_zones_at(&[recipient]).await?;
-                let zone = zones.get(recipient).map_or(NO_ZONE, String::as_str);
-                // Whoever has moved again may have to wait.
-                if week_in(zone).as_deref() == Some(week) && !tx.is_told(&cause_of(week, recipient)).await? {
-                    due.moved.insert(recipient.to_owned(), week.to_owned());
-                }
-            }
-            Ok(due)
-        })
-        .await
+        if self.digest_queue.is_none_due(now) {
+            return Ok(Due::default());
+        }
+        // Before the time zones are read, so that a later change is noticed.
+        let changes = self.digest_queue.zone_changes.load(Ordering::SeqCst);
+        let (due, next_at) = self.read(async |tx| due_at_all(tx, now).await).await?;
+        if let Some(next_at) = next_at.filter(|_| due.is_empty()) {
+            *self.digest_queue.none_until.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some((next_at, changes));
+        }
+        Ok(due)
     }
 
     /// Collects the digests that are due.
     async fn pending_digests(&self, due: Due) -> Result<PendingDigests, Error> {
         let digests = self.collect_digests().await?;
         let recipients: Vec<&str> = digests.keys().map(String::as_str).collect();
-        let mut zones = HashMap::new();
-        for recipients in recipients.chunks(ZONES_READ_AT_ONCE) {
-            zones.extend(self.read(async |tx| Ok(tx.time_zones_at(recipients).await?)).await?);
-        }
-        let (mut numbers, mut rest) = (BTreeMap::new(), Vec::new());
+        let zones = self.read(async |tx| zones_of(tx, &recipients).await).await?;
+        let mut rest = Vec::new();
         for (recipient, digest) in digests {
             let zone = zones.get(&recipient).map_or(NO_ZONE, String::as_str);
             let Some(week) = due.week_of(&recipient, zone).cloned() else { continue };
-            *numbers.entry(week.clone()).or_default() += 1;
             rest.push((week, recipient, digest));
         }
-        Ok(PendingDigests { due, numbers, rest })
+        Ok(PendingDigests { due, numbers: BTreeMap::new(), rest })
     }
 
     /// Reads what there is to say, in pages.
@@ -270,11 +296,19 @@ impl App {
         Ok(digests)
     }
 
-    async fn write_digests(&self, digests: Vec<(String, String, Digest)>) -> Result<(), Error> {
+    /// Queues digests that are wanted and were not queued before. Returns how many, by their week.
+    async fn write_digests(
+        &self,
+        digests: Vec<(String, String, Digest)>,
+    ) -> Result<BTreeMap<String, u64>, Error> {
+        if digests.is_empty() {
+            return Ok(BTreeMap::new());
+        }
         self.change_as(Actor::machine("serve"), async |act| {
             let event = Event::DigestsQueued { week: String::new(), recipients: 1 };
             let recipients = digests.iter().map(|(_, recipient, _)| recipient.clone()).collect();
             let wanted = act.wanted_by(&event, recipients).await?;
+            let mut written = BTreeMap::<String, u64>::new();
             for (week, recipient, digest) in digests {
                 if !wanted.contains(&recipient)
                     || !act.tx.tell_once_about(DIGEST, &cause_of(&week, &recipient), act.now).await?
@@ -301,11 +335,75 @@ impl App {
                 let cause = format!("{DIGEST} {week}");
                 let random = self.random.as_ref();
                 act.queue_mail(random, &notification, (Class::of(&event), &cause, None)).await?;
+                *written.entry(week).or_default() += 1;
             }
-            Ok(())
+            Ok(written)
         })
         .await
     }
+}
+
+/// Reads which digests are due, in a number of statements that does not depend on how many time zones there are. Returns
+/// when the next ones are due, too.
+async fn due_at_all(tx: &mut Tx, now: Timestamp) -> Result<(Due, Option<Timestamp>), Error> {
+    let due_in = |zone: &str| due_digest(now, &TimeZone::from_stored(zone));
+    let mut zones = tx.time_zones().await?;
+    zones.push(NO_ZONE.to_owned());
+    let zones: Vec<(String, DueDigest)> =
+        zones.into_iter().filter_map(|zone| due_in(&zone).map(|due| (zone, due))).collect();
+    let next_at = zones.iter().map(|(_, due)| due.next_at).min();
+    let everywhere: HashSet<&str> = zones.iter().map(|(_, due)| due.week.as_str()).collect();
+    let mut causes: Vec<String> = everywhere.into_iter().map(cause_everywhere).collect();
+    causes.extend(zones.iter().map(|(zone, due)| cause_in(&due.week, zone)));
+    let told = told_of(tx, &causes).await?;
+    let mut due = Due::default();
+    for (zone, DueDigest { week, .. }) in zones {
+        if !told.contains(&cause_everywhere(&week)) && !told.contains(&cause_in(&week, &zone)) {
+            due.zones.insert(zone, week);
+        }
+    }
+    let moved = moved_people(tx, now).await?;
+    let recipients: Vec<&str> = moved.iter().map(|(recipient, _)| recipient.as_str()).collect();
+    let zones = zones_of(tx, &recipients).await?;
+    let causes: Vec<String> = moved.iter().map(|(recipient, week)| cause_of(week, recipient)).collect();
+    let told = told_of(tx, &causes).await?;
+    for (recipient, week) in moved {
+        let zone = zones.get(&recipient).map_or(NO_ZONE, String::as_str);
+        // Whoever has moved again may have to wait.
+        let is_there = due_in(zone).is_some_and(|due| due.week == week);
+        if is_there && !told.contains(&cause_of(&week, &recipient)) {
+            due.moved.insert(recipient, week);
+        }
+    }
+    due.is_first = due.zones.contains_key(NO_ZONE) && !tx.is_any_told(DIGEST).await?;
+    Ok((due, next_at))
+}
+
+/// Returns the recipients for whom a digest became due by a change of their time zone, with the week.
+async fn moved_people(tx: &mut Tx, now: Timestamp) -> Result<Vec<(String, String)>, Error> {
+    let causes = tx.told_about(DIGEST_MOVED, now.before(WEEK)).await?;
+    let words = causes.iter().filter_map(|cause| {
+        let mut words = cause.splitn(3, ' ').skip(1);
+        let (week, recipient) = (words.next()?, words.next()?);
+        Some((recipient.to_owned(), week.to_owned()))
+    });
+    Ok(words.collect())
+}
+
+async fn told_of(tx: &mut Tx, causes: &[String]) -> Result<HashSet<String>, Error> {
+    let mut told = HashSet::new();
+    for causes in causes.chunks(READ_AT_ONCE) {
+        told.extend(tx.told_of(causes).await?);
+    }
+    Ok(told)
+}
+
+async fn zones_of(tx: &mut Tx, recipients: &[&str]) -> Result<HashMap<String, String>, Error> {
+    let mut zones = HashMap::new();
+    for recipients in recipients.chunks(READ_AT_ONCE) {
+        zones.extend(tx.time_zones_at(recipients).await?);
+    }
+    Ok(zones)
 }
 
 /// Adds revealed secrets for the owners, webhooks that fail for those who manage them, and clients without owners for those

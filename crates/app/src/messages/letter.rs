@@ -5,7 +5,11 @@ mod digest;
 mod handed_over;
 mod personal;
 
-use crossfade_core::{TimeZone, Timestamp, audit::Action};
+use crossfade_core::{
+    TimeZone, Timestamp,
+    audit::Action,
+    messages::{Class, Switch},
+};
 use crossfade_outbound::Letter;
 use crossfade_store::Notification;
 use serde_json::Value;
@@ -17,6 +21,9 @@ const MAX_CALLERS: usize = 5;
 
 /// Maximum number of owners that are named.
 const MAX_OWNERS: usize = 20;
+
+/// Where a person switches a kind of message off.
+const SWITCH_OFF: &str = "People with an account can switch off messages of this kind on their account page.";
 
 /// Facts of an event, as stored.
 struct Facts<'a>(&'a Value);
@@ -51,6 +58,8 @@ impl<'a> Facts<'a> {
 struct Said {
     /// Subject, before the client and the environment.
     subject: String,
+    /// Whether the subject begins with the client, because a phone cuts off its end.
+    names_client_first: bool,
     /// Heading, after which the client and the environment are named.
     heading: String,
     is_urgent: bool,
@@ -63,6 +72,7 @@ impl Said {
     fn new(subject: &str, heading: &str, next: impl Into<String>) -> Self {
         Self {
             subject: subject.to_owned(),
+            names_client_first: false,
             heading: heading.to_owned(),
             is_urgent: false,
             facts: Vec::new(),
@@ -73,6 +83,10 @@ impl Said {
 
     fn urgent(self, is_urgent: bool) -> Self {
         Self { is_urgent, ..self }
+    }
+
+    fn client_first(self) -> Self {
+        Self { names_client_first: true, ..self }
     }
 
     fn fact(mut self, label: &'static str, value: impl Into<String>) -> Self {
@@ -122,7 +136,7 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
         )
         .button("View all clients"),
         Action::WebhookTested => tested(&facts)?,
-        Action::WebhookDisabled => webhook_disabled(&facts)?,
+        Action::WebhookDisabled => webhook_disabled(&facts, to)?,
         _ => return None,
     };
     // The whole name is among the facts.
@@ -140,14 +154,22 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
     facts.extend(message.reason.iter().map(|reason| ("Reason", reason.clone())));
     facts.push(("Time", zone.at(message.created_at)));
     Some(Letter {
-        subject: format!("{}: {of}", said.subject),
+        subject: match said.names_client_first {
+            true => format!("{of}: {}", said.subject),
+            false => format!("{}: {of}", said.subject),
+        },
         heading: format!("{}: {of}", said.heading),
         is_urgent: said.is_urgent,
         facts,
         groups: Vec::new(),
         next: said.next,
         button: said.button,
-        url: url(message, base),
+        url: match message.details["client_id"].as_str().filter(|_| is_about_webhook) {
+            Some(client) if !may_manage(&Facts(&message.details), to) => {
+                format!("{base}/console/clients/{client}")
+            }
+            _ => url(message, base),
+        },
         has_link: false,
         times: zone.sentence(),
         because: match is_owner(message, to) {
@@ -157,8 +179,11 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
             }
             _ if is_manager(message, to) => {
                 format!(
-                    "You receive this message because you manage {short}, and no owner has marked the transition as seen."
+                    "You receive this message because you manage {short}, and no owner has marked the transition as seen. {SWITCH_OFF}"
                 )
+            }
+            true if can_be_switched_off(message.event) => {
+                format!("You receive this message because you are an owner of {short}. {SWITCH_OFF}")
             }
             true => format!("You receive this message because you are an owner of {short}."),
             false => format!("You receive this message because you were an owner of {short}."),
@@ -194,13 +219,28 @@ pub(super) fn url(message: &Notification, base: &str) -> String {
             format!("{base}/console/clients/{client}/environments/{environment}/security#seen")
         }
         (Some(client), Some(environment)) => {
-            format!("{base}/console/clients/{client}/environments/{environment}/security")
+            let page = format!("{base}/console/clients/{client}/environments/{environment}");
+            let facts = Facts(&message.details);
+            match (message.event, facts.text("secret_id")) {
+                // Opens the dialog that ends the secret.
+                (Action::LeakReported, Some(secret)) => format!("{page}/security?leaked={secret}"),
+                // The switch of self-rotation.
+                (Action::RegistrationUpdated, _) if is_self_rotation_alone(&facts) => {
+                    format!("{page}/settings")
+                }
+                _ => format!("{page}/security"),
+            }
         }
         (Some(client), None) if message.event != Action::ClientDeleted => {
             format!("{base}/console/clients/{client}")
         }
         _ => format!("{base}/console/clients"),
     }
+}
+
+/// Whether a message about a client can be switched off.
+fn can_be_switched_off(event: Action) -> bool {
+    !matches!(event, Action::ClientUpdated | Action::ClientMessagesUpdated | Action::ClientHandedOver)
 }
 
 /// Whether a recipient is told of a warning as a manager, and not as an owner.
@@ -352,10 +392,11 @@ fn near(facts: &Facts<'_>, zone: &TimeZone) -> Option<Said> {
     let next =
         format!("Change the remaining callers to the new secret before {deadline}, or extend the deadline.");
     let said = Said::new(
-        &format!("Old secret expires {deadline} and is still needed"),
+        &format!("old secret expires {deadline} and is still needed"),
         "The old secret expires soon and is still needed",
         next,
     )
+    .client_first()
     .urgent(facts.number("hours_before")? <= 4)
     .fact("Old secret", format!("valid until {deadline}"))
     .fact("Callers left on the old secret", facts.number("callers_left")?.to_string())
@@ -418,6 +459,11 @@ fn drill_finished(facts: &Facts<'_>) -> Option<Said> {
     })
 }
 
+/// Whether a registration was neither enabled nor disabled.
+fn is_self_rotation_alone(facts: &Facts<'_>) -> bool {
+    facts.part("before").flag("enabled") == facts.part("after").flag("enabled")
+}
+
 fn switched(facts: &Facts<'_>) -> Said {
     let (before, after) = (facts.part("before"), facts.part("after"));
     let enabled = before.flag("enabled") != after.flag("enabled");
@@ -436,7 +482,7 @@ fn switched(facts: &Facts<'_>) -> Said {
         (false, _) if after.flag("self_rotation") => Said::new(
             "Self-rotation turned on",
             "The client may rotate its own secret",
-            "Whoever has the secret can replace it from now on. If this was not intended, turn it off.",
+            "Whoever has the secret can replace it from now on. If this was not intended, turn self-rotation off under OAuth settings.",
         )
         .urgent(true),
         (false, _) => Said::new(
@@ -463,7 +509,7 @@ fn owners(facts: &Facts<'_>, to: &str) -> Said {
             "You are notified of rotations, deadlines and drills of this client from now on.",
         ),
         (true, false) => Said::new(
-            "You are no owner any more",
+            "You are no longer an owner",
             "You are no longer an owner of a client",
             "You are not notified about this client any more. If this is wrong, ask the person who changed the owners.",
         ),
@@ -479,8 +525,8 @@ fn owners(facts: &Facts<'_>, to: &str) -> Said {
 fn messages_switched(facts: &Facts<'_>) -> Said {
     let next = "Check that the owners still hear of what they must know.";
     Said::new("Messages switched on or off", "Messages about a client were switched on or off", next)
-        .fact("Switched off", joined(facts.list("off")))
-        .fact("Switched off before", joined(facts.list("off_before")))
+        .fact("Switched off", switched_off(facts.list("off")))
+        .fact("Switched off before", switched_off(facts.list("off_before")))
         .button("View the client")
 }
 
@@ -498,7 +544,7 @@ fn handed_over(facts: &Facts<'_>, to: &str) -> Option<Said> {
             "You are notified of rotations, deadlines and drills of this client from now on.",
         ),
         (true, false) if facts.text("cause")? == "account_deleted" => Said::new(
-            "You are no owner any more",
+            "You are no longer an owner",
             "You are no longer an owner of a client",
             "You are not notified about this client any more. If this is wrong, tell a person who manages accounts now.",
         )
@@ -518,6 +564,23 @@ fn handed_over(facts: &Facts<'_>, to: &str) -> Option<Said> {
     Some(said.fact("Owners", joined(facts.list("owners"))).fact("Why", why).button("View the client"))
 }
 
+/// Returns the switches of a list as a text, in the words of the Console.
+fn switched_off(words: &[Value]) -> String {
+    let title = |word: &Value| {
+        let word = word.as_str()?;
+        let title = match Switch::parse(word) {
+            Some(Switch::Class(Class::Wake)) => "All urgent messages",
+            Some(Switch::Class(Class::Today)) => "All messages of the day",
+            Some(Switch::Class(Class::Digest)) => "The weekly digest",
+            Some(Switch::Kind(kind)) => kind.title().trim_end_matches('.'),
+            // A word of another version.
+            None => word,
+        };
+        Some(Value::from(title))
+    };
+    joined(&words.iter().filter_map(title).collect::<Vec<_>>())
+}
+
 /// Returns the owners of a list as a text.
 fn joined(owners: &[Value]) -> String {
     let list: Vec<&str> = owners.iter().filter_map(Value::as_str).collect();
@@ -535,20 +598,37 @@ fn tested(facts: &Facts<'_>) -> Option<Said> {
     Some(Said::new("Test of a webhook", "This is a test of a webhook", next).button("View the webhook"))
 }
 
-fn webhook_disabled(facts: &Facts<'_>) -> Option<Said> {
+/// Whether a recipient manages the webhook that a message is about. An owner of its client may not.
+fn may_manage(facts: &Facts<'_>, to: &str) -> bool {
+    let is_known = facts.0["managers"].is_array();
+    !is_known || facts.list("managers").iter().any(|manager| manager.as_str() == Some(to))
+}
+
+fn webhook_disabled(facts: &Facts<'_>, to: &str) -> Option<Said> {
     let why = match facts.text("disabled_as")? {
         "gone" => "the receiver answered that it is gone (410)",
         _ => "all attempts of 5 days failed",
     };
-    let next =
-        "Correct the URL or the receiver, enable the webhook, and replay the deliveries that are missing.";
+    let (next, button) = match may_manage(facts, to) {
+        true => (
+            "Correct the URL or the receiver, enable the webhook, and replay the deliveries that are missing.",
+            "View the webhook",
+        ),
+        false => (
+            "The webhook gets no messages about the client. Ask a person who manages the webhook to correct and enable it.",
+            "View the client",
+        ),
+    };
+    let said = Said::new("Webhook disabled", "A webhook was disabled", next).urgent(true);
+    let said = match facts.text("client") {
+        Some(client) => said.fact("Client", client),
+        None => said,
+    };
     Some(
-        Said::new("Webhook disabled", "A webhook was disabled", next)
-            .urgent(true)
-            .fact("Receiver", facts.text("host")?)
+        said.fact("Receiver", facts.text("host")?)
             .fact("Why", why)
             .fact("Last failure", facts.text("last_error")?)
-            .button("View the webhook"),
+            .button(button),
     )
 }
 

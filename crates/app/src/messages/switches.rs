@@ -110,39 +110,44 @@ impl App {
         request: &Request<'_>,
         input: Input<'_, UpdateOwnMessages>,
     ) -> Result<Versioned<OwnMessages>, Error> {
-        self.change(Operation::UpdateOwnMessages, request, OwnAccount, async |act, principal, user: User| {
-            act.matches(user.version)?;
-            let body = input.read()?;
-            let zone =
-                body.time_zone.as_deref().map(|name| TimeZone::parse("time_zone", name)).transpose()?;
-            let zone = zone.map(|zone| zone.name().to_owned());
-            let off = Switch::parse_all("off", &body.off)?;
-            let of = SwitchedFor::Person(&user.id);
-            let before = OwnMessagesFacts {
-                time_zone: act.tx.time_zone(&user.id).await?,
-                off: words(&act.tx.switches(of).await?),
-            };
-            let after = OwnMessagesFacts { time_zone: zone.clone(), off: words(&off) };
-            if before == after {
-                return Ok(Versioned::new(shown_own(zone, &off), user.version));
-            }
-            self.unless_many_messages(principal)?;
-            let has_switched = before.off != after.off;
-            act.tx.set_switches(of, &off, act.now).await?;
-            if let Some(email) = &user.email {
-                let (before, after) = (zone_of(&before.time_zone), zone_of(&zone));
-                move_digest(act, email, &before, &after).await?;
-            }
-            act.tx.set_time_zone(&user.id, zone.as_deref()).await?;
-            let event = Event::OwnMessagesUpdated { before, after };
-            act.audit(&event, About::target(&user.id)).await?;
-            if has_switched {
-                let facts = (json!({"account": user.email}), None);
-                act.tell_person(self.random.as_ref(), &event, user.email.as_deref(), facts).await?;
-            }
-            Ok(Versioned::new(shown_own(zone, &off), user.version + 1))
-        })
-        .await
+        let changed = self
+            .change(Operation::UpdateOwnMessages, request, OwnAccount, async |act, principal, user: User| {
+                act.matches(user.version)?;
+                let body = input.read()?;
+                let zone =
+                    body.time_zone.as_deref().map(|name| TimeZone::parse("time_zone", name)).transpose()?;
+                let zone = zone.map(|zone| zone.name().to_owned());
+                let off = Switch::parse_all("off", &body.off)?;
+                let of = SwitchedFor::Person(&user.id);
+                let before = OwnMessagesFacts {
+                    time_zone: act.tx.time_zone(&user.id).await?,
+                    off: words(&act.tx.switches(of).await?),
+                };
+                let after = OwnMessagesFacts { time_zone: zone.clone(), off: words(&off) };
+                if before == after {
+                    return Ok(Versioned::new(shown_own(zone, &off), user.version));
+                }
+                self.unless_many_messages(principal)?;
+                let has_switched = before.off != after.off;
+                act.tx.set_switches(of, &off, act.now).await?;
+                // Without mail there is no digest to skip or to write twice.
+                if let Some(email) = user.email.as_ref().filter(|_| self.sending.mailer.is_some()) {
+                    let (before, after) = (zone_of(&before.time_zone), zone_of(&zone));
+                    move_digest(act, email, &before, &after).await?;
+                }
+                act.tx.set_time_zone(&user.id, zone.as_deref()).await?;
+                let event = Event::OwnMessagesUpdated { before, after };
+                act.audit(&event, About::target(&user.id)).await?;
+                if has_switched {
+                    let facts = (json!({"account": user.email}), None);
+                    act.tell_person(self.random.as_ref(), &event, user.email.as_deref(), facts).await?;
+                }
+                Ok(Versioned::new(shown_own(zone, &off), user.version + 1))
+            })
+            .await;
+        // Also after an error, which may not know whether the change was stored.
+        self.digest_queue.note_zone_change();
+        changed
     }
 
     /// Returns the messages about a client, and its version.

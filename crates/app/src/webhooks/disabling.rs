@@ -13,6 +13,7 @@ use crossfade_core::{
     webhook::DisabledAs,
 };
 use crossfade_store::{Client, GrantRow, NewDelivery, Notification, Tx, Webhook};
+use serde_json::json;
 use std::collections::BTreeSet;
 
 /// Maximum number of grants of one role whose holders are told.
@@ -45,7 +46,15 @@ impl App {
             };
             act.audit(&event, about(&webhook)).await?;
             tracing::warn!(webhook = %id, reason = reason.as_str(), error = said, "a webhook was disabled");
-            let recipients = people_of(act.tx, &webhook).await?;
+            let client = client_of(act.tx, &webhook).await?;
+            let managers = managers_of(act.tx, &webhook, client.as_ref()).await?;
+            let mut details = event.details();
+            details["managers"] = json!(managers);
+            if let Some(client) = &client {
+                details["client_id"] = json!(client.id);
+                details["client"] = json!(client.name.to_string());
+            }
+            let recipients = people_of(managers, client);
             let message = Notification {
                 id: message_id(self.random.as_ref()),
                 created_at: act.now,
@@ -59,7 +68,7 @@ impl App {
                 actor_kind: None,
                 source: None,
                 reason: None,
-                details: event.details(),
+                details,
             };
             if message.recipients.is_empty() {
                 return Ok(());
@@ -84,12 +93,10 @@ impl App {
     }
 }
 
-/// Returns the addresses of the accounts that manage a webhook now, and of the owners of its client.
-async fn people_of(tx: &mut Tx, webhook: &Webhook) -> Result<Vec<String>, Error> {
-    let client = client_of(tx, webhook).await?;
-    let mut people = managers_of(tx, webhook, client.as_ref()).await?;
-    people.extend(client.into_iter().flat_map(|client| client.owners).filter(|owner| owner.contains('@')));
-    Ok(people.into_iter().collect())
+/// Returns the addresses of the managers of a webhook, and of the owners of its client.
+fn people_of(managers: BTreeSet<String>, client: Option<Client>) -> Vec<String> {
+    let owners = client.into_iter().flat_map(|client| client.owners).filter(|owner| owner.contains('@'));
+    managers.into_iter().chain(owners).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// Returns the client of a webhook; `None` if it has none, or was deleted.

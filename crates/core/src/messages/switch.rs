@@ -61,8 +61,8 @@ impl Switch {
         let mut parsed = Vec::new();
         for word in words {
             let Some(switch) = among().find(|switch| switch.as_str() == word) else {
-                let what = "must contain only classes and kinds of messages that can be switched off";
-                return Err(Problem::invalid(field, what));
+                let words: Vec<&str> = among().map(Self::as_str).collect();
+                return Err(Problem::invalid(field, &format!("must contain only {}", words.join(", "))));
             };
             parsed.push(switch);
         }

@@ -13,6 +13,8 @@ pub struct DueDigest {
     pub week: String,
     /// When it was due.
     pub due_at: Timestamp,
+    /// When the digest of the next week is due.
+    pub next_at: Timestamp,
 }
 
 /// Returns the last digest that is due at `now` in a time zone: that of the last Monday, 08:00. Earlier ones are not made up
@@ -40,10 +42,12 @@ fn due_digest_in(now: Timestamp, zone: &tz::TimeZone) -> Option<DueDigest> {
         monday = monday.checked_sub(7.days()).ok()?;
         due_at = due_on(monday)?;
     }
+    let next_at = due_on(monday.checked_add(7.days()).ok()?)?;
     let week = monday.iso_week_date();
     Some(DueDigest {
         week: format!("{:04}-W{:02}", week.year(), week.week()),
         due_at: Timestamp::from_micros(due_at.as_microsecond()),
+        next_at: Timestamp::from_micros(next_at.as_microsecond()),
     })
 }
 
@@ -97,7 +101,7 @@ mod tests {
         let sunday = at("2026-12-06T23:59:59Z");
         assert_eq!(
             due_digest(sunday, &TimeZone::UTC).unwrap(),
-            DueDigest { week: "2026-W49".into(), due_at: monday }
+            DueDigest { week: "2026-W49".into(), due_at: monday, next_at: at("2026-12-07T08:00:00Z") }
         );
     }
 
@@ -109,6 +113,8 @@ mod tests {
             while now < at("2027-01-31T00:00:00Z") {
                 let due = due_digest_in(now, &zone).unwrap();
                 assert!(due.due_at <= now && now < due.due_at.after(hour * 169), "{name} {now} {due:?}");
+                assert!(now < due.next_at && due.next_at <= now.after(hour * 169), "{name} {now} {due:?}");
+                assert_eq!(due_digest_in(due.next_at, &zone).unwrap().due_at, due.next_at, "{name} {now}");
                 if weeks.last() != Some(&due.week) {
                     weeks.push(due.week);
                 }

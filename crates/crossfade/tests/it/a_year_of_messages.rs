@@ -115,7 +115,8 @@ async fn a_year_has_each_warning_once_and_a_digest_for_each_week(mut world: Worl
         at = at.after(HOUR);
     }
     let found: Vec<String> = year.digests.keys().cloned().collect();
-    assert_eq!(found, weeks);
+    // Mail was set up in the first week.
+    assert_eq!(found, weeks[1..]);
     assert!(weeks.contains(&"2026-W53".to_owned()) && weeks.len() >= 53, "{weeks:?}");
     assert!(year.digests.values().all(|number| *number == 1), "{:?}", year.digests);
 }

@@ -541,7 +541,7 @@ async fn a_hold_is_shown_without_mail_where_webhooks_wait(mut world: World) {
     world.person("vic@example.com", "viewer").await;
     let shown = async |world: &World| {
         let (owner, viewer) = (world.signed_in().await, world.signed_in_as("vic@example.com").await);
-        let notice = |page: &str| (page.contains("nothing to webhooks"), page.contains("Review and release"));
+        let notice = |page: &str| (page.contains("no webhook messages"), page.contains("Review and release"));
         (notice(&owner.get("/console").await.text()), notice(&viewer.get("/console").await.text()))
     };
     assert_eq!(shown(&world).await, ((false, false), (false, false)));
@@ -603,7 +603,7 @@ async fn owners_are_told_who_they_are_now(mut world: World) {
     assert_eq!(
         told,
         [
-            ("ada@example.com".to_owned(), "You are no owner any more: Billing".to_owned()),
+            ("ada@example.com".to_owned(), "You are no longer an owner: Billing".to_owned()),
             ("bob@example.com".to_owned(), "You are an owner: Billing".to_owned()),
         ]
     );

@@ -185,7 +185,7 @@ async fn the_chosen_owner_takes_over_and_is_told_why(mut world: World) {
         to,
         pairs(&[
             ("alan@example.com", "You take over 2 clients"),
-            ("grace@example.com", "You are no owner any more: 2 clients"),
+            ("grace@example.com", "You are no longer an owner: 2 clients"),
             ("team@example.com", "An owner has gone: Billing"),
         ])
     );
@@ -222,7 +222,7 @@ async fn other_owners_remain_and_managers_inherit_what_has_none(mut world: World
     assert_eq!(
         sent(&world, &server).await,
         pairs(&[
-            ("grace@example.com", "You are no owner any more: 3 clients"),
+            ("grace@example.com", "You are no longer an owner: 3 clients"),
             ("heir@example.com", "You take over a client: Managed"),
             (OWNER, "You take over a client: Plain"),
             ("team@example.com", "An owner has gone: Shared"),
@@ -340,7 +340,7 @@ async fn one_hand_over_of_many_clients_is_one_message_to_each_person(mut world: 
     assert_eq!(
         to,
         pairs(&[
-            ("grace@example.com", "You are no owner any more: 999 clients"),
+            ("grace@example.com", "You are no longer an owner: 999 clients"),
             ("m@example.com", "You take over 998 clients"),
             ("team@example.com", "An owner has gone: Billing"),
         ])
@@ -432,7 +432,7 @@ async fn a_deleted_account_gets_nothing_that_was_queued(mut world: World) {
     assert!(sent.len() >= 3, "{sent:?}");
     let to_grace: Vec<_> = sent.iter().filter(|(to, _)| to == "grace@example.com").collect();
     assert_eq!(to_grace.len(), 1, "only that it is no owner any more: {to_grace:?}");
-    assert_eq!(to_grace[0].1, "You are no owner any more: Billing");
+    assert_eq!(to_grace[0].1, "You are no longer an owner: Billing");
 }
 
 /// An attacker manages users and nothing else.
@@ -462,7 +462,7 @@ async fn an_account_at_the_address_of_a_group_does_not_silence_the_group(mut wor
     let to_team: Vec<_> =
         sent(&world, &server).await.into_iter().filter(|(to, _)| to == "team@example.com").collect();
     assert!(
-        to_team.iter().any(|(_, subject)| subject == "You are no owner any more: Billing"),
+        to_team.iter().any(|(_, subject)| subject == "You are no longer an owner: Billing"),
         "{to_team:?}"
     );
 }

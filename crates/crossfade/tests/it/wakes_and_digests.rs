@@ -3,6 +3,7 @@
 
 use crate::{
     engines::on_both_engines,
+    few_statements::Counter,
     mail_server::{MailServer, Message},
     world::{Client, OWNER, World},
 };
@@ -24,6 +25,10 @@ on_both_engines! {
     many_digests_are_queued_in_parts_and_each_once,
     a_digest_is_written_once_a_week_and_only_with_content,
     a_digest_after_a_stop_is_one,
+    no_digest_is_written_for_the_week_before_mail_was_set_up,
+    no_digest_is_written_again_in_the_week_of_an_upgrade,
+    the_event_counts_the_digests_that_were_written,
+    a_run_of_the_jobs_asks_for_no_digest_until_one_is_due,
     a_digest_keeps_the_worst_lines,
     a_digest_comes_on_monday_morning_where_its_reader_lives,
     a_move_to_another_time_zone_neither_doubles_nor_skips_a_digest,
@@ -39,6 +44,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 async fn mailing(world: &mut World) -> (MailServer, Client) {
     let server = MailServer::start().await;
     world.restart_with_mailer(Some(server.mailer())).await;
+    // Digests of the time before are not caught up on.
+    world.run_jobs().await;
     let client = world.client("Billing", &["production"]).await;
     (server, client)
 }
@@ -271,7 +278,7 @@ fn go_to(world: &World, text: &str) {
 async fn digests(world: &World, server: &MailServer) -> Vec<Message> {
     world.run_jobs().await;
     let mut digests = sent(world, server).await;
-    digests.retain(|it| it.header("Subject").starts_with("Secrets this week"));
+    digests.retain(|it| it.header("Subject").contains(" this week: "));
     digests.sort_by_key(|it| it.to.clone());
     digests
 }
@@ -311,7 +318,7 @@ async fn a_digest_is_written_once_a_week_and_only_with_content(mut world: World)
     let [digest] = found.as_slice() else { panic!("{found:?}") };
     assert_eq!(
         (digest.to.as_str(), digest.header("Subject").as_str()),
-        (OWNER, "Secrets this week: 1 without owners")
+        (OWNER, "Clients this week: 1 client without owners")
     );
 }
 
@@ -329,6 +336,76 @@ async fn a_digest_after_a_stop_is_one(mut world: World) {
     assert_eq!(digests(&world, &server).await.len(), 0);
     world.advance(SECOND);
     assert_eq!(digests(&world, &server).await.len(), 1);
+}
+
+async fn no_digest_is_written_for_the_week_before_mail_was_set_up(mut world: World) {
+    world.client("Billing", &["production"]).await;
+    world.owner().await.patch("/environments/production", json!({"max_age_days": 1})).await.ok();
+    // A time zone that was set before has no digest to catch up on either.
+    world.user(BOB, "viewer").await;
+    lives_in(&world, BOB, "Pacific/Auckland").await;
+    go_to(&world, "2026-12-06T12:00:00Z");
+    let server = MailServer::start().await;
+    world.restart_with_mailer(Some(server.mailer())).await;
+    for _ in 0..2 {
+        assert_eq!(readers_of_digests(&world, &server).await, [] as [&str; 0]);
+        world.restart_with_mailer(Some(server.mailer())).await;
+    }
+    go_to(&world, "2026-12-07T08:00:00Z");
+    assert_eq!(readers_of_digests(&world, &server).await, [ADA]);
+}
+
+async fn no_digest_is_written_again_in_the_week_of_an_upgrade(mut world: World) {
+    let server = MailServer::start().await;
+    world.client("Billing", &["production"]).await;
+    world.owner().await.patch("/environments/production", json!({"max_age_days": 1})).await.ok();
+    go_to(&world, "2026-12-03T12:00:00Z");
+    // As a program without time zones wrote it.
+    let told = world.now().as_micros();
+    world.raw(&format!("INSERT INTO told (cause, told_at) VALUES ('digest 2026-W49', {told})")).await;
+    world.restart_with_mailer(Some(server.mailer())).await;
+    assert_eq!(readers_of_digests(&world, &server).await, [] as [&str; 0]);
+    go_to(&world, "2026-12-07T08:00:00Z");
+    assert_eq!(readers_of_digests(&world, &server).await, [ADA]);
+}
+
+async fn the_event_counts_the_digests_that_were_written(mut world: World) {
+    let server = readers(&mut world, &[(ADA, Some("UTC")), (BOB, Some("UTC"))]).await;
+    let off = Some(json!({"time_zone": "UTC", "off": ["digest"]}).to_string());
+    world.token_of(BOB, &[]).await.call(Method::PUT, "/me/messages", off, &[]).await.ok();
+    sent(&world, &server).await;
+    go_to(&world, "2026-11-30T08:00:00Z");
+    assert_eq!(readers_of_digests(&world, &server).await, [ADA]);
+    let queued = world.owner().await.get("/audit-events?action=digest.weekly").await.ok();
+    assert_eq!(queued["items"][0]["details"]["recipients"], 1, "{queued}");
+}
+
+async fn a_run_of_the_jobs_asks_for_no_digest_until_one_is_due(mut world: World) {
+    let zones = ["Europe/Berlin", "Asia/Tokyo", "Asia/Kathmandu", "America/Lima", "America/Los_Angeles"];
+    let people: Vec<String> = (0..zones.len()).map(|n| format!("reader{n}@example.com")).collect();
+    let people: Vec<(&str, Option<&str>)> =
+        people.iter().zip(zones).map(|(person, zone)| (person.as_str(), Some(zone))).collect();
+    let server = readers(&mut world, &people).await;
+    let counter = Counter::default();
+    let asked = async |world: &World| {
+        let _counting = tracing::subscriber::set_default(counter.clone());
+        counter.taken();
+        world.run_jobs().await;
+        let of_digests = ["told/TOLD_OF", "told/SINCE", "switches/ZONES", "switches/ZONES_OF"];
+        counter
+            .taken()
+            .into_iter()
+            .filter(|(name, _)| of_digests.contains(&name.as_str()))
+            .collect::<Vec<_>>()
+    };
+    world.restart_with_mailer(Some(server.mailer())).await;
+    let first: usize = asked(&world).await.iter().map(|(_, number)| number).sum();
+    assert!((1..=4).contains(&first), "{first} statements for {} time zones", zones.len());
+    world.advance(HOUR);
+    assert_eq!(asked(&world).await, []);
+    // A change of a time zone is noticed.
+    lives_in(&world, people[0].0, "Asia/Tokyo").await;
+    assert_ne!(asked(&world).await, []);
 }
 
 async fn lives_in(world: &World, reader: &str, zone: &str) {
@@ -445,7 +522,7 @@ async fn failing_webhooks_are_in_the_digest_of_who_manages_them(mut world: World
     let [digest] = found.as_slice() else { panic!("{found:?}") };
     assert_eq!(
         (digest.to.as_str(), digest.header("Subject").as_str()),
-        (OWNER, "Secrets this week: 2 failing")
+        (OWNER, "Webhooks this week: 2 failing webhooks")
     );
     let text = body(digest);
     assert!(text.contains("Alerts") && text.contains("failing since 24 Nov 2026"), "{text}");

@@ -76,6 +76,11 @@ impl MailServer {
             ("smtps", None) => Encryption::Tls,
             ("smtp", None) if is_here => Encryption::None,
             ("smtp", None | Some("tls=required")) => Encryption::StartTls,
+            (_, Some(_)) => {
+                return Err(
+                    "must end after the port, or with ?tls=required after smtp://HOST:PORT".to_owned()
+                );
+            }
             _ => return Err(must.to_owned()),
         };
         let decoded = |text: &str| percent_decode_str(text).decode_utf8().map(|text| text.into_owned());

@@ -263,6 +263,8 @@ fn a_server_is_named_by_its_url() {
     ] {
         assert!(MailServer::parse(bad, None, None).is_err(), "{bad}");
     }
+    let typo = MailServer::parse("smtp://mail.example.com?tls=require", None, None);
+    assert!(typo.unwrap_err().contains("?tls=required"));
     let both = MailServer::parse("smtp://a:b@mail.example.com", Some("file".into()), None);
     assert!(both.unwrap_err().contains("smtp_password_file"));
 }

@@ -162,7 +162,7 @@ fn overdue(it: OverdueSecret, known: &Badges, now: Timestamp) -> Option<Overdue>
 fn held(app: &App, principal: &Principal) -> Option<&'static str> {
     app.sending_held_since()?;
     let text =
-        "No mail is sent and nothing to webhooks, because the database is in another place than before.";
+        "No mail and no webhook messages are sent, because the database is in another place than before.";
     principal.may_somewhere(Permission::EnvironmentManage).then_some(text)
 }
 

@@ -14,6 +14,7 @@ pub(crate) enum Section {
     Audit,
     Leaks,
     Webhooks,
+    Mail,
     People,
     /// Not in the rail; the account menu links to it.
     Account,
@@ -29,6 +30,7 @@ impl Section {
         Self::Audit,
         Self::Leaks,
         Self::Webhooks,
+        Self::Mail,
         Self::People,
     ];
 
@@ -41,6 +43,7 @@ impl Section {
             Self::Audit => "Audit",
             Self::Leaks => "Leaks",
             Self::Webhooks => "Webhooks",
+            Self::Mail => "Mail",
             Self::People => "People",
             Self::Account => "Your account",
         }
@@ -55,6 +58,7 @@ impl Section {
             Self::Audit => "/console/audit",
             Self::Leaks => "/console/leaks",
             Self::Webhooks => "/console/webhooks",
+            Self::Mail => "/console/mail",
             Self::People => "/console/people",
             Self::Account => "/console/account",
         }
@@ -68,6 +72,7 @@ impl Section {
             }
             Self::Audit => Some(Permission::AuditRead),
             Self::Webhooks => Some(Permission::WebhookManage),
+            Self::Mail => Some(Permission::QuarantineManage),
             Self::People => Some(Permission::UserRead),
             Self::Account => None,
         }
@@ -91,6 +96,7 @@ impl Section {
             Self::Audit => "audit",
             Self::Leaks => "shield",
             Self::Webhooks => "link",
+            Self::Mail => "mail",
             Self::People => "people",
             Self::Account => "account",
         }
@@ -106,6 +112,7 @@ impl Section {
             Self::Audit => "t",
             Self::Leaks => "l",
             Self::Webhooks => "w",
+            Self::Mail => "m",
             Self::People => "p",
             Self::Account => "a",
         }

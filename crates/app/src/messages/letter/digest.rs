@@ -1,6 +1,6 @@
 //! What a weekly digest says, and what the managers of the platform are told.
 
-use super::{Facts, count, isolated, short_name};
+use super::{Facts, SWITCH_OFF, count, isolated, short_name};
 use crossfade_core::{TimeZone, Timestamp, audit::Action};
 use crossfade_outbound::{Group, Letter, Line};
 use crossfade_store::Notification;
@@ -57,20 +57,35 @@ fn digest(message: &Notification, facts: &Facts<'_>, base: &str, zone: &TimeZone
     } else {
         "Nothing needs to be done."
     };
-    let is_manager = number("ownerless") + number("webhooks") > 0;
+    // The button leads to what a digest with a single kind of lines is about.
+    let is_all = |name: &str| number(name) > 0 && groups.len() == 1;
+    let (subject, heading, button, path) = if is_all("webhooks") {
+        ("Webhooks this week", "Your webhooks this week", "View webhooks", "/console/webhooks")
+    } else if is_all("ownerless") {
+        (
+            "Clients this week",
+            "Clients without owners",
+            "View these clients",
+            "/console/clients?ownerless=true",
+        )
+    } else {
+        ("Secrets this week", "Your secrets this week", "View all clients", "/console/clients")
+    };
+    let because = match (number("ownerless") > 0, number("webhooks") > 0) {
+        (true, _) => "You receive this message because you own clients or manage this instance.",
+        (false, true) => "You receive this message because you own clients or manage webhooks.",
+        (false, false) => "You receive this message because you own these clients.",
+    };
     Some(Letter {
-        subject: format!("Secrets this week: {}", summary(&groups)),
-        heading: "Your secrets this week".to_owned(),
+        subject: format!("{subject}: {}", summary(&groups)),
+        heading: heading.to_owned(),
         is_urgent: false,
         facts: vec![("Week", facts.0["week"].as_str()?.to_owned()), ("As of", zone.at(message.created_at))],
         groups,
         next: next.to_owned(),
-        button: "View all clients",
-        url: format!("{base}/console/clients"),
-        because: match is_manager {
-            true => "You receive this message because you own clients or manage this instance.".to_owned(),
-            false => "You receive this message because you own these clients.".to_owned(),
-        },
+        button,
+        url: format!("{base}{path}"),
+        because: format!("{because} {SWITCH_OFF}"),
         times: zone.sentence(),
         has_link: false,
     })
@@ -85,11 +100,12 @@ fn at(word: &str, zone: &TimeZone) -> impl Fn(&Facts<'_>) -> Option<String> {
 fn summary(groups: &[Group]) -> String {
     let parts = groups.iter().map(|group| {
         let number = group.lines.len() + group.more;
+        let total = i64::try_from(number).unwrap_or(i64::MAX);
         let word = match group.title.split(' ').next() {
             Some("Overdue") => "overdue",
             Some("Due") => "due",
-            Some("Clients") => "without owners",
-            Some("Failing") => "failing",
+            Some("Clients") => return format!("{} without owners", count(total, "client")),
+            Some("Failing") => return count(total, "failing webhook"),
             Some("New") => "first used",
             _ => "revealed",
         };
@@ -148,7 +164,7 @@ fn evidence(message: &Notification, facts: &Facts<'_>, base: &str, zone: &TimeZo
         next: next.to_owned(),
         button: "Open the Console",
         url: format!("{base}/console"),
-        because: "You receive this message because you manage this instance.".to_owned(),
+        because: format!("You receive this message because you manage this instance. {SWITCH_OFF}"),
         times: zone.sentence(),
         has_link: false,
     })

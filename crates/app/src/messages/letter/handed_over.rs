@@ -23,7 +23,7 @@ pub(super) fn letter(message: &Notification, base: &str, zone: &TimeZone) -> Opt
     };
     let (subject, next) = if left > 0 && is_deleted {
         let next = "You are not notified about these clients any more. If this is wrong, tell a person who manages accounts now.";
-        (format!("You are no owner any more: {}", clients("left", left)?), next)
+        (format!("You are no longer an owner: {}", clients("left", left)?), next)
     } else if left > 0 {
         let next = "If you did not ask for another address, tell a person who manages accounts now.";
         (format!("Messages go to another address: {}", clients("left", left)?), next)

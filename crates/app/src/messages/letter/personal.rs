@@ -1,6 +1,6 @@
 //! What a message to a person about their own account says: what happened, who did it, and what to do if that is not right.
 
-use super::{Facts, count, joined};
+use super::{Facts, count, switched_off};
 use crossfade_core::{TimeZone, audit::Action, roles::Role};
 use crossfade_outbound::Letter;
 use crossfade_store::Notification;
@@ -90,8 +90,8 @@ pub(super) fn letter(message: &Notification, base: &str, zone: &TimeZone) -> Opt
             "Your messages were switched on or off",
             "If this was not you, change your password now, and end all sessions and API tokens on your account page.",
         )
-        .fact("Switched off", joined(facts.part("after").list("off")))
-        .fact("Switched off before", joined(facts.part("before").list("off"))),
+        .fact("Switched off", switched_off(facts.part("after").list("off")))
+        .fact("Switched off before", switched_off(facts.part("before").list("off"))),
         _ => return None,
     };
     let said = match message.event {
@@ -101,8 +101,11 @@ pub(super) fn letter(message: &Notification, base: &str, zone: &TimeZone) -> Opt
     let has_link = facts.flag("with_link");
     let mut list = Vec::new();
     list.extend(text(&facts, "account").map(|account| ("Account", account.to_owned())));
+    let names_address = said.facts.iter().any(|(label, _)| *label == "Address");
     list.extend(said.facts);
     list.extend(message.actor_name.iter().map(|actor| ("Done by", actor.clone())));
+    let source = message.source.iter().filter(|_| !names_address);
+    list.extend(source.map(|source| ("From", source.clone())));
     list.push(("Time", zone.at(message.created_at)));
     Some(Letter {
         subject: format!("{} ({host})", said.heading),
