@@ -145,39 +145,42 @@ impl App {
     /// Runs all due jobs immediately.
     pub async fn run_jobs(self: &Arc<Self>) -> Result<(), Error> {
         let now = self.clock.now();
-        let flushed = self.flush().await;
+        let flushed = Box::pin(self.flush()).await;
         if self.node.quarantine().is_some() {
             // Nothing is decided, extended, told or deleted on the strength of data that may have ended.
             let followed = self.node.apply_changes().await;
             return flushed.and(followed).and(self.write_grouped_refusals(false).await);
         }
         let (guarded, drills) = match &flushed {
-            Ok(()) => (self.guard_deadlines().await, self.tell_finished_drills(now).await),
+            Ok(()) => {
+                (Box::pin(self.guard_deadlines()).await, Box::pin(self.tell_finished_drills(now)).await)
+            }
             // Callers and drill results are not stored yet, so skip the jobs that report on them.
             Err(_) => (Ok(()), Ok(())),
         };
-        // One that fails does not keep the others from their work.
+        // One that fails does not keep the others from their work. Each has its state on the heap, because all of them together
+        // are too large for the stack of a thread.
         let done = [
             flushed,
             guarded,
             drills,
             self.node.apply_changes().await,
             self.node.tell_losses().await,
-            self.take_data_keys().await,
-            self.roll_digests_over().await,
-            self.digest_stored_values().await,
-            self.rotate_due_signing_keys().await,
-            self.note_expiries().await,
-            self.sum_failures().await,
-            self.tell_presented_secrets().await,
-            self.tell_unwritten_evidence().await,
-            self.queue_digests().await,
-            self.sum_token_revocations().await,
+            Box::pin(self.take_data_keys()).await,
+            Box::pin(self.roll_digests_over()).await,
+            Box::pin(self.digest_stored_values()).await,
+            Box::pin(self.rotate_due_signing_keys()).await,
+            Box::pin(self.note_expiries()).await,
+            Box::pin(self.sum_failures()).await,
+            Box::pin(self.tell_presented_secrets()).await,
+            Box::pin(self.tell_unwritten_evidence()).await,
+            Box::pin(self.queue_digests()).await,
+            Box::pin(self.sum_token_revocations()).await,
             self.write_grouped_refusals(false).await,
             self.node.store_unreadable_proxies().await,
-            self.tidy().await,
-            self.trim_trail().await,
-            self.sign_checkpoint(false).await,
+            Box::pin(self.tidy()).await,
+            Box::pin(self.trim_trail()).await,
+            Box::pin(self.sign_checkpoint(false)).await,
         ];
         let done: Result<(), Error> = done.into_iter().collect();
         if done.is_err() {
