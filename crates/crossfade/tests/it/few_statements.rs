@@ -10,11 +10,12 @@ use crossfade_store::TRACE_STATEMENTS;
 use serde_json::json;
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
 use tracing::{
-    Event, Metadata, Subscriber,
+    Dispatch, Event, Metadata, Subscriber,
+    dispatcher::DefaultGuard,
     field::{Field, Visit},
     span,
 };
@@ -36,6 +37,15 @@ impl Counter {
     pub fn taken(&self) -> Counts {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
+}
+
+/// Gives the events of this thread to a subscriber until the guard is dropped.
+pub fn listen(subscriber: impl Subscriber + Send + Sync + 'static) -> DefaultGuard {
+    // With a single subscriber in the process, whether an event is told of would be decided by the thread that comes to it
+    // first, and another test may have none.
+    static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Counter::default()));
+    LazyLock::force(&ANOTHER);
+    tracing::subscriber::set_default(subscriber)
 }
 
 impl Subscriber for Counter {
@@ -203,7 +213,7 @@ impl<'w> Stage<'w> {
             let mut last = Counts::new();
             for _ in 0..2 {
                 let counter = Counter::default();
-                let counting = tracing::subscriber::set_default(counter.clone());
+                let counting = listen(counter.clone());
                 let answer = match list.strip_prefix("/api/v1") {
                     Some(path) => self.owner.get(path).await,
                     None => self.browser.get(&list).await,
@@ -248,7 +258,7 @@ async fn a_hand_over_takes_few_statements_for_many_clients(world: World) {
     let grace = owner.post("/users", grace).await.created()["id"].clone();
     crate::owners::insert_clients(&world, &client, 640, &["grace@example.com"]).await;
     let counter = Counter::default();
-    let counting = tracing::subscriber::set_default(counter.clone());
+    let counting = listen(counter.clone());
     let path = format!("/users/{}", grace.as_str().unwrap());
     owner.delete(&path, json!({"confirm_user_name": "grace"})).await.ok();
     drop(counting);

@@ -5,7 +5,7 @@ use crate::{
     console::browser::Browser,
     data_keys::{create, delete, keys},
     engines::{on_both_engines, on_sqlite},
-    few_statements::Counter,
+    few_statements::{Counter, listen},
     roles::{OBJECTS, Stage, YES, everybody},
     world::{Client, Principal, World},
 };
@@ -70,7 +70,7 @@ async fn each_role_learns_of_what_it_can_read_and_of_nothing_else(world: World) 
                 if environment == "production" { EnvironmentKind::Live } else { EnvironmentKind::Test };
             let ask = async |value: &str| {
                 let counter = Counter::default();
-                let counting = tracing::subscriber::set_default(counter.clone());
+                let counting = listen(counter.clone());
                 let body = json!({"text": format!("key = {value}")});
                 let answer = holder.principal().post("/leaks", body).await;
                 drop(counting);

@@ -3,7 +3,7 @@
 
 use crate::{
     engines::on_both_engines,
-    few_statements::Counter,
+    few_statements::{Counter, listen},
     mail_server::{MailServer, Message},
     world::{Client, OWNER, World},
 };
@@ -388,7 +388,7 @@ async fn a_run_of_the_jobs_asks_for_no_digest_until_one_is_due(mut world: World)
     let server = readers(&mut world, &people).await;
     let counter = Counter::default();
     let asked = async |world: &World| {
-        let _counting = tracing::subscriber::set_default(counter.clone());
+        let _counting = listen(counter.clone());
         counter.taken();
         world.run_jobs().await;
         let of_digests = ["told/TOLD_OF", "told/SINCE", "switches/ZONES", "switches/ZONES_OF"];

@@ -162,7 +162,7 @@ async fn parameters_in_the_url_are_refused_and_logged_nowhere_rfc6749_2_3_1(worl
         .with_max_level(tracing::Level::TRACE)
         .with_writer(move || writer.clone())
         .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _guard = crate::few_statements::listen(subscriber);
     let own = registration(&world).await;
     tracing::info!("the log works");
     let canary = "canary4711";
