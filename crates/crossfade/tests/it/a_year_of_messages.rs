@@ -33,7 +33,7 @@ impl Year {
     /// Runs the jobs, and returns the subjects of what came, without digests.
     async fn came(&mut self) -> Vec<String> {
         self.world.run_jobs().await;
-        while self.world.app.send_due_messages().await.unwrap() {}
+        while Box::pin(self.world.app.send_due_messages()).await.unwrap() {}
         let week = due_digest(self.world.now(), &TimeZone::UTC).unwrap().week;
         let (digests, others): (Vec<_>, Vec<_>) = self
             .server

@@ -58,7 +58,7 @@ async fn rotate(world: &World, client: &Client, hours: u32) -> serde_json::Value
 }
 
 async fn send_all(world: &World) {
-    while world.app.send_due_messages().await.unwrap() {}
+    while Box::pin(world.app.send_due_messages()).await.unwrap() {}
 }
 
 async fn sent(world: &World, server: &MailServer) -> Vec<String> {

@@ -54,7 +54,7 @@ async fn sent(world: &World, server: &MailServer) -> Vec<(String, String)> {
 }
 
 async fn letters(world: &World, server: &MailServer) -> Vec<Message> {
-    while world.app.send_due_messages().await.unwrap() {}
+    while Box::pin(world.app.send_due_messages()).await.unwrap() {}
     server.take()
 }
 

@@ -35,7 +35,7 @@ async fn mailing(world: &mut World) -> MailServer {
 }
 
 async fn sent(world: &World, server: &MailServer) -> Vec<Message> {
-    while world.app.send_due_messages().await.unwrap() {}
+    while Box::pin(world.app.send_due_messages()).await.unwrap() {}
     server.take()
 }
 

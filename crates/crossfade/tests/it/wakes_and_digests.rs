@@ -51,7 +51,7 @@ async fn mailing(world: &mut World) -> (MailServer, Client) {
 }
 
 async fn sent(world: &World, server: &MailServer) -> Vec<Message> {
-    while world.app.send_due_messages().await.unwrap() {}
+    while Box::pin(world.app.send_due_messages()).await.unwrap() {}
     server.take()
 }
 

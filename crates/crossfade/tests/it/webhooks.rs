@@ -57,7 +57,7 @@ async fn rotate(world: &World, client: &Client, environment: &str) -> Value {
 }
 
 async fn send_all(world: &World) {
-    while world.app.send_due_webhooks().await.unwrap() {}
+    while Box::pin(world.app.send_due_webhooks()).await.unwrap() {}
 }
 
 async fn sent(world: &World, receiver: &Receiver) -> Vec<Delivery> {

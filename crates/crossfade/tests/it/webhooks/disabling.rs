@@ -36,7 +36,7 @@ async fn a_receiver_that_is_gone_is_told_no_more_and_people_are(mut world: World
     assert_eq!(sent(&world, &receiver).await.len(), 1);
     let seen = world.owner().await.get(&path(&webhook, "")).await.ok();
     assert_eq!((&seen["enabled"], &seen["disabled_as"]), (&json!(false), &json!("gone")));
-    while world.app.send_due_messages().await.unwrap() {}
+    while Box::pin(world.app.send_due_messages()).await.unwrap() {}
     let [told] = mail.take().try_into().unwrap();
     assert_eq!((told.to.as_str(), told.header("Subject")), (OWNER, "Webhook disabled: Alerts".to_owned()));
     let event =
@@ -132,7 +132,7 @@ async fn who_manages_a_webhook_is_told_that_it_is_disabled(mut world: World) {
     world.raw("DELETE FROM deliveries WHERE channel = 'mail'").await;
     receiver.answer(&["410"]);
     send_all(&world).await;
-    while world.app.send_due_messages().await.unwrap() {}
+    while Box::pin(world.app.send_due_messages()).await.unwrap() {}
     let told: BTreeSet<String> = mail.take().into_iter().map(|mail| mail.to).collect();
     assert_eq!(told, BTreeSet::from([OWNER, "ada@example.com", "grace@example.com"].map(str::to_owned)));
 }

@@ -112,7 +112,7 @@ async fn a_long_queue_starves_no_other_webhook(mut world: World) {
     world.raw(&format!("INSERT INTO deliveries ({columns}) VALUES {}", values.join(", "))).await;
     world.raw("UPDATE deliveries SET created_at = 2000000000000000").await;
     rotate(&world, &client, "production").await;
-    assert!(world.app.send_due_webhooks().await.unwrap());
+    assert!(Box::pin(world.app.send_due_webhooks()).await.unwrap());
     assert_eq!((busy.take().len(), other.take().len()), (50, 1), "one batch of each");
     send_all(&world).await;
     assert_eq!((busy.take().len(), open(&world).await), (451, 0));

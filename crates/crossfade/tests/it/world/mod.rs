@@ -293,12 +293,12 @@ impl World {
 
     /// Does everything that is due in the background.
     pub async fn run_jobs(&self) {
-        self.app.run_jobs().await.unwrap();
+        Box::pin(self.app.run_jobs()).await.unwrap();
     }
 
     /// Runs the background jobs and returns their error.
     pub async fn try_jobs(&self) -> Result<(), crossfade_app::Error> {
-        self.app.run_jobs().await
+        Box::pin(self.app.run_jobs()).await
     }
 
     /// Declares that this check leaves an instance that can run no job: it is stopped, or its database is not its own.
