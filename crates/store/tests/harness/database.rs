@@ -2,7 +2,8 @@
 
 use crossfade_store::{Db, Location, StoreError, Tx};
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Decode, Postgres, Sqlite, Type,
+    AssertSqlSafe, ConnectOptions, Connection, Decode, PgConnection, Postgres, Sqlite, SqliteConnection,
+    Type,
     migrate::{Migration, MigrationType, Migrator},
     postgres::PgConnectOptions,
     sqlite::SqliteConnectOptions,
@@ -18,12 +19,21 @@ use std::{
     time::Duration,
 };
 use tempfile::TempDir;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 /// A place for one database, taken away when it is dropped.
 pub struct Place {
     pub location: Location,
     keeper: Keeper,
+    /// A session of PostgreSQL past the store, kept for the next statement: to open one takes longer than most of them.
+    /// On SQLite each statement has its own, because a file that is open cannot be replaced.
+    kept: Mutex<Option<PgConnection>>,
+}
+
+/// A session past the store.
+enum Session {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
 }
 
 enum Keeper {
@@ -36,7 +46,7 @@ impl Place {
     pub fn file() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let location = Location::File(directory.path().join("crossfade.db"));
-        Self { location, keeper: Keeper::Directory { _directory: directory } }
+        Self { location, keeper: Keeper::Directory { _directory: directory }, kept: Mutex::default() }
     }
 
     /// A SQLite file of its own with the schema of this program: a copy, because to migrate each takes longer than
@@ -81,7 +91,7 @@ impl Place {
         run(&maintenance, &format!("CREATE DATABASE {name} TEMPLATE {template}")).await.unwrap();
         let url = maintenance.clone().database(&name).to_url_lossy().to_string();
         let keeper = Keeper::Server { maintenance: Box::new(maintenance), name };
-        Self { location: Location::Postgres(url), keeper }
+        Self { location: Location::Postgres(url), keeper, kept: Mutex::default() }
     }
 
     /// Another place on this engine with the schema of this program.
@@ -127,11 +137,37 @@ impl Place {
 
     /// Runs SQL past the store and returns the database's error.
     pub async fn try_raw(&self, sql: &str) -> Result<(), sqlx::Error> {
+        let mut session = self.session().await?;
+        session.run(sql).await?;
+        self.release(session).await
+    }
+
+    /// Opens a session, or takes the one that is kept. Only a session whose statement succeeded
+    /// is [released](Self::release).
+    async fn session(&self) -> Result<Session, sqlx::Error> {
         match &self.location {
             Location::File(path) => {
-                run(&SqliteConnectOptions::new().filename(path).foreign_keys(false), sql).await
+                Ok(Session::Sqlite(SqliteConnectOptions::new().filename(path).connect().await?))
             }
-            Location::Postgres(url) => run::<PgConnectOptions>(&url.parse()?, sql).await,
+            Location::Postgres(url) => {
+                if let Some(mut kept) = self.kept.lock().await.take()
+                    && kept.ping().await.is_ok()
+                {
+                    return Ok(Session::Postgres(kept));
+                }
+                Ok(Session::Postgres(url.parse::<PgConnectOptions>()?.connect().await?))
+            }
+        }
+    }
+
+    /// Closes a session of SQLite, and keeps one of PostgreSQL.
+    async fn release(&self, session: Session) -> Result<(), sqlx::Error> {
+        match session {
+            Session::Sqlite(session) => session.close().await,
+            Session::Postgres(session) => {
+                *self.kept.lock().await = Some(session);
+                Ok(())
+            }
         }
     }
 
@@ -155,28 +191,11 @@ impl Place {
     }
 
     /// Reads one value past the store.
-    async fn value<T>(&self, sql: &str) -> T
-    where
-        T: Send
-            + Unpin
-            + for<'r> Decode<'r, Sqlite>
-            + for<'r> Decode<'r, Postgres>
-            + Type<Sqlite>
-            + Type<Postgres>,
-    {
-        let query = AssertSqlSafe(sql.to_owned());
-        match &self.location {
-            Location::File(path) => {
-                let mut session = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
-                sqlx::query_scalar(query).fetch_one(&mut session).await
-            }
-            Location::Postgres(url) => {
-                let options: PgConnectOptions = url.parse().unwrap();
-                let mut session = options.connect().await.unwrap();
-                sqlx::query_scalar(query).fetch_one(&mut session).await
-            }
-        }
-        .unwrap_or_else(|error| panic!("{sql}: {error}"))
+    async fn value<T: Value>(&self, sql: &str) -> T {
+        let mut session = self.session().await.unwrap();
+        let value = session.value(sql).await;
+        self.release(session).await.unwrap();
+        value
     }
 
     /// Asks again and again until the number is this one, for a minute at most.
@@ -278,6 +297,7 @@ impl Place {
         for (table, column, _) in self.columns().await {
             tables.entry(table).or_default().push(column);
         }
+        let mut session = self.session().await.unwrap();
         let mut contents = Vec::new();
         for (table, columns) in tables {
             let rows = match &self.location {
@@ -294,10 +314,44 @@ impl Place {
                     )
                 }
             };
-            let rows: String = self.value(&rows).await;
+            let rows: String = session.value(&rows).await;
             contents.push((table, rows));
         }
+        self.release(session).await.unwrap();
         contents
+    }
+}
+
+/// What both engines can read from a column.
+trait Value:
+    Send + Unpin + for<'r> Decode<'r, Sqlite> + for<'r> Decode<'r, Postgres> + Type<Sqlite> + Type<Postgres>
+{
+}
+
+impl Value for i64 {}
+impl Value for String {}
+
+impl Session {
+    /// Runs statements of which some may violate foreign keys: what a broken disk leaves behind does.
+    async fn run(&mut self, sql: &str) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(session) => {
+                sqlx::raw_sql("PRAGMA foreign_keys = OFF").execute(&mut *session).await?;
+                sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(session).await.map(drop)
+            }
+            Self::Postgres(session) => {
+                sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(session).await.map(drop)
+            }
+        }
+    }
+
+    async fn value<T: Value>(&mut self, sql: &str) -> T {
+        let query = AssertSqlSafe(sql.to_owned());
+        match self {
+            Self::Sqlite(session) => sqlx::query_scalar(query).fetch_one(session).await,
+            Self::Postgres(session) => sqlx::query_scalar(query).fetch_one(session).await,
+        }
+        .unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 }
 
