@@ -6,7 +6,7 @@ use axum::{
     extract::ConnectInfo,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use crossfade_app::{AddressPolicy, App, Creation, NewToken, Options};
+use crossfade_app::{AddressPolicy, App, Creation, NewToken, Options, PasswordCost};
 use crossfade_authority::{Clock, SystemRandom};
 use crossfade_core::Timestamp;
 use crossfade_store::Location;
@@ -72,6 +72,7 @@ impl Instance {
             audit_retention_days: None,
             evidence_addresses: AddressPolicy::Full,
             fresh_sign_in: Duration::from_secs(600),
+            password_cost: PasswordCost::RECOMMENDED,
             readings_kept: Duration::ZERO,
             audit_sinks: vec![],
             journal: None,

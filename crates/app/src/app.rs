@@ -28,6 +28,7 @@ use crate::{
         state::{Node, Parts},
     },
     options::Options,
+    people::password::PasswordCost,
     secrets::security::Security,
     trail::{shipping::Shipping, statements::open_chain},
 };
@@ -84,6 +85,7 @@ pub struct App {
     /// Webhooks that accounts enable and disable.
     pub(crate) webhook_switches: Paces,
     pub(crate) fresh_sign_in: Duration,
+    pub(crate) password_cost: PasswordCost,
     /// Turns for costly reads.
     pub(crate) reads: Reads,
     /// API tokens that accounts create for themselves.
@@ -213,6 +215,7 @@ impl App {
             webhook_tests: Paces::new(RATE_OF_WEBHOOK_TESTS),
             webhook_switches: Paces::new(RATE_OF_WEBHOOK_SWITCHES),
             fresh_sign_in: options.fresh_sign_in,
+            password_cost: options.password_cost,
             reads: Reads::default(),
             new_tokens: Paces::new(RATE_OF_NEW_TOKENS),
             mailed_changes: Paces::new(RATE_OF_MAILED_CHANGES),

@@ -56,6 +56,7 @@ pub use options::{Creation, Options};
 pub use people::abilities::{Abilities, AccountAbilities, OwnedClients};
 pub use people::devices::{KNOWN_FOR, join_devices, parse_devices};
 pub use people::owners::{LinkKind, OneTimeLink};
+pub use people::password::PasswordCost;
 pub use people::session_limits::{ABSOLUTE_LIMIT, IDLE_LIMIT};
 pub use people::sessions::{Confirmed, Session, SessionSummary, Visitor};
 pub use people::sign_in::{NewSession, SignIn};

@@ -1,6 +1,9 @@
 //! Options for opening an application.
 
-use crate::{keys::source::KeySource, node::addresses::AddressPolicy, trail::sinks::AuditSink};
+use crate::{
+    keys::source::KeySource, node::addresses::AddressPolicy, people::password::PasswordCost,
+    trail::sinks::AuditSink,
+};
 use crossfade_authority::Clock;
 use crossfade_core::Random;
 use crossfade_outbound::{Mailer, Poster};
@@ -33,6 +36,8 @@ pub struct Options {
     pub evidence_addresses: AddressPolicy,
     /// How long a sign-in counts as fresh for dangerous actions.
     pub fresh_sign_in: Duration,
+    /// What a new password hash costs.
+    pub password_cost: PasswordCost,
     /// How long evidence data is reused.
     pub readings_kept: Duration,
     /// File in which each end is noted, outside the database and its backups.

@@ -13,7 +13,7 @@ use crate::{
     tls::{Files, Tls},
 };
 use crossfade_app::{
-    App, Creation, Options, Stopped, Worker,
+    App, Creation, Options, PasswordCost, Stopped, Worker,
     doctor::{Check, Outcome, examine_at_start},
 };
 use crossfade_authority::{Clock, SystemRandom};
@@ -135,6 +135,7 @@ pub(crate) async fn open_at(
         journal: settings.journal.clone(),
         evidence_addresses: settings.evidence_addresses.policy(),
         fresh_sign_in: settings.fresh_sign_in,
+        password_cost: PasswordCost::RECOMMENDED,
         readings_kept: READINGS_KEPT,
         decides,
         creation,

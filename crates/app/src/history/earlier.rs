@@ -6,6 +6,7 @@ use crate::{
     keys::source::KeySource,
     node::addresses::AddressPolicy,
     options::{Creation, Options},
+    people::password::PasswordCost,
 };
 use crossfade_authority::{Clock, SystemRandom};
 use crossfade_core::Timestamp;
@@ -51,6 +52,7 @@ impl Place {
             journal: Some(self.journal()),
             evidence_addresses: AddressPolicy::Full,
             fresh_sign_in: Duration::from_secs(600),
+            password_cost: PasswordCost::RECOMMENDED,
             readings_kept: Duration::ZERO,
             decides: true,
             creation: Creation::WithNewKey,

@@ -495,8 +495,7 @@ async fn a_locked_out_owner_sets_a_new_password_once(world: World) {
     page(&submit(&world, code(&link), "", "too short", "too short").await, 422, &link.url);
     // A recovery link knows whose it is, whatever stands in the form.
     page(&submit(&world, code(&link), "bob@example.com", PASSWORD, PASSWORD).await, 303, &link.url);
-    let hashed =
-        "SELECT COUNT(*) FROM users WHERE password_hash LIKE '$argon2id$v=19$m=19456,t=2,p=1$%' AND email = ";
+    let hashed = "SELECT COUNT(*) FROM users WHERE password_hash LIKE '$argon2id$v=19$%' AND email = ";
     assert_eq!(world.number(&format!("{hashed}'owner@example.com'")).await, 1);
     assert_eq!(world.number(&format!("{hashed}'bob@example.com'")).await, 0);
     page(&submit(&world, code(&link), "", PASSWORD, PASSWORD).await, 410, &link.url);

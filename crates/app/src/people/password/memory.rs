@@ -15,14 +15,23 @@ const HASH_BYTES: usize = 32;
 /// Length of a salt in bytes.
 pub(super) const SALT_BYTES: usize = 16;
 
-/// Returns the parameters of new hashes: 19 MiB, two passes, one lane (the OWASP recommendation for Argon2id).
-pub(super) fn params() -> Params {
-    Params::new(19 * 1024, 2, 1, None).unwrap_or_default()
+/// What a new hash costs: Argon2id with one lane.
+#[derive(Clone, Copy, Debug)]
+pub struct PasswordCost {
+    /// Memory in KiB.
+    pub memory: u32,
+    /// Number of passes over the memory.
+    pub passes: u32,
+}
+
+impl PasswordCost {
+    /// 19 MiB and two passes, as OWASP recommends for Argon2id. Instances with less are for tests.
+    pub const RECOMMENDED: Self = Self { memory: 19 * 1024, passes: 2 };
 }
 
 /// Hashes a password with a new salt; the result is a PHC string.
-pub(super) fn hash(password: &[u8], salt: [u8; SALT_BYTES]) -> Result<String, String> {
-    let params = params();
+pub(super) fn hash(cost: PasswordCost, password: &[u8], salt: [u8; SALT_BYTES]) -> Result<String, String> {
+    let params = Params::new(cost.memory, cost.passes, 1, None).map_err(|error| error.to_string())?;
     let mut bytes = [0; HASH_BYTES];
     compute(Algorithm::Argon2id, Version::V0x13, &params, password, &salt, &mut bytes)?;
     let hash = PasswordHash {
@@ -80,9 +89,9 @@ mod tests {
 
     #[test]
     fn a_hash_is_the_phc_string_that_argon2_itself_reads() {
-        let hash = hash(PASSWORD, [7; SALT_BYTES]).unwrap();
+        let hash = hash(PasswordCost::RECOMMENDED, PASSWORD, [7; SALT_BYTES]).unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$BwcHBwcHBwcHBwcHBwcHBw$"), "{hash}");
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params());
+        let argon2 = Argon2::default();
         let parsed = PasswordHash::new(&hash).unwrap();
         assert!(argon2.verify_password(PASSWORD, &parsed).is_ok());
         assert!(argon2.verify_password(b"another", &parsed).is_err());
@@ -90,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_hash_of_an_earlier_version_verifies() {
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params());
+        let argon2 = Argon2::default();
         let earlier = argon2.hash_password(PASSWORD).unwrap().to_string();
         assert_eq!(verify(PASSWORD, &earlier), Ok(true));
         assert_eq!(verify(b"another", &earlier), Ok(false));

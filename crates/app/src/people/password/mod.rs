@@ -3,6 +3,8 @@
 mod guessable;
 mod memory;
 
+pub use memory::PasswordCost;
+
 use crate::{app::App, error::Error, node::lanes::Place};
 use crossfade_core::{Problem, text};
 
@@ -12,7 +14,7 @@ const SHORTEST: usize = 15;
 const LONGEST: usize = 1024;
 
 /// Hash that is verified if an account has no password or does not exist, so that the time is the same. It was computed
-/// from a random value that was not kept, with the parameters of [`memory::params`].
+/// from a random value that was not kept, at the [recommended cost](PasswordCost::RECOMMENDED).
 const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$Uudv+tBjVpxWKAHnVCEbww$n5dDYXybiy46Ftk9aJtrcxxbNO4SiJEkD/0uNPEymuQ";
 
@@ -45,7 +47,8 @@ impl App {
         let password = text::password(password);
         let mut salt = [0; memory::SALT_BYTES];
         self.random.fill(&mut salt);
-        place.run(move || memory::hash(password.as_bytes(), salt)).await?.map_err(Error::internal)
+        let cost = self.password_cost;
+        place.run(move || memory::hash(cost, password.as_bytes(), salt)).await?.map_err(Error::internal)
     }
 
     /// Whether a password matches this hash; without a hash `false`, after the same work.
@@ -77,7 +80,8 @@ mod tests {
     #[test]
     fn the_hash_of_a_missing_account_has_the_usual_parameters() {
         let nobody = PasswordHash::new(NOBODY).unwrap();
-        let somebody = memory::hash(b"a sentence that nobody guesses", [1; memory::SALT_BYTES]).unwrap();
+        let (cost, salt) = (PasswordCost::RECOMMENDED, [1; memory::SALT_BYTES]);
+        let somebody = memory::hash(cost, b"a sentence that nobody guesses", salt).unwrap();
         let somebody = PasswordHash::new(&somebody).unwrap();
         assert_eq!(nobody.algorithm, somebody.algorithm);
         assert_eq!(nobody.version, somebody.version);

@@ -3,7 +3,7 @@
 use super::browser::{Browser, PASSWORD};
 use crate::engines::on_both_engines;
 use crate::world::{OWNER, Principal, World};
-use crossfade_app::NewToken;
+use crossfade_app::{NewToken, PasswordCost};
 use http::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -515,7 +515,8 @@ async fn a_password_is_the_same_however_a_keyboard_composes_it(world: World) {
     assert_eq!(world.browser().sign_in(OWNER, "funf schone Worter zusammen").await.status.as_u16(), 422);
 }
 
-async fn a_stored_password_is_an_argon2id_hash(world: World) {
+async fn a_stored_password_is_an_argon2id_hash(mut world: World) {
+    world.restart_with_password_cost(PasswordCost::RECOMMENDED).await;
     world.owner().await;
     let stored = async |like: &str| {
         world

@@ -19,7 +19,7 @@ use axum::{
 };
 pub use check::Check;
 use check::{Chance, Left};
-use crossfade_app::{AddressPolicy, App, Creation, NewToken, Options, doctor::Instance};
+use crossfade_app::{AddressPolicy, App, Creation, NewToken, Options, PasswordCost, doctor::Instance};
 use crossfade_authority::Clock;
 use crossfade_core::Timestamp;
 use crossfade_store::Location;
@@ -238,6 +238,13 @@ impl World {
         let clock = Arc::new(Clock::manual(self.clock.now()));
         let options = self.options(&clock);
         self.open_with(Options { readings_kept, ..options }).await;
+    }
+
+    /// Restarts where new passwords cost what they cost in production.
+    pub async fn restart_with_password_cost(&mut self, password_cost: PasswordCost) {
+        let clock = Arc::new(Clock::manual(self.clock.now()));
+        let options = self.options(&clock);
+        self.open_with(Options { password_cost, ..options }).await;
     }
 
     /// Restarts with another form of stored addresses.
@@ -468,6 +475,8 @@ fn options(location: &Location, master_key_file: &Path, clock: &Arc<Clock>, chan
         journal: None,
         evidence_addresses: AddressPolicy::Full,
         fresh_sign_in: Duration::from_secs(600),
+        // A password costs more than the rest of most tests.
+        password_cost: PasswordCost { memory: 64, passes: 1 },
         readings_kept: Duration::ZERO,
         decides: true,
         creation: Creation::WithNewKey,
