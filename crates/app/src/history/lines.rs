@@ -189,7 +189,7 @@ pub(crate) fn read(bytes: &[u8], key: &hmac::Key, instance: &str) -> Found {
                 });
             }
             (Some(Line::Gap { up_to, release, hash }), Some(found)) => {
-                found.after = up_to;
+                found.after = found.after.max(up_to);
                 found.last = found.last.max(up_to);
                 found.hashes.extend(hash.map(|hash| (up_to, hash)));
                 if let Some(id) = release {
@@ -277,13 +277,13 @@ pub(crate) fn compacted(contents: Contents, instance: &str, expired_by: Timestam
 }
 
 /// Returns the ends that still say something: of each subject the last, and none about an access token that expired by
-/// `expired_by`. The very last one always stays, because it says how far the journal goes.
+/// `expired_by`. The one with the greatest number always stays, because it says how far the journal goes.
 fn compact(ends: Vec<(i64, End)>, expired_by: Timestamp) -> Vec<(i64, End)> {
     let mut newest: HashMap<String, i64> = HashMap::new();
     for (seq, end) in &ends {
         newest.insert(end.subject(), *seq);
     }
-    let last = ends.last().map(|(seq, _)| *seq);
+    let last = ends.iter().map(|(seq, _)| *seq).max();
     let says = |(seq, end): &(i64, End)| {
         let is_over = matches!(end, End::AccessToken { expires_at, .. } if *expires_at <= expired_by);
         Some(*seq) == last || (!is_over && newest.get(&end.subject()) == Some(seq))
@@ -349,6 +349,18 @@ mod tests {
         assert_eq!(again.releases, [Release { id: "r".into(), up_to: 9 }]);
         assert!(again.is_in_use);
         assert_eq!(again.hashes, found.hashes);
+    }
+
+    #[test]
+    fn a_journal_never_goes_back() {
+        let end = |seq| Line::End { seq, end: grant(1), hash: None };
+        let gap = |up_to| Line::Gap { up_to, release: None, hash: None };
+        for lines in [vec![gap(9), end(5), gap(8)], vec![end(9), end(5)]] {
+            let lines: Vec<_> = std::iter::once(first("j", "i", (4, hash(4)), None)).chain(lines).collect();
+            let found = whole(&written(&lines));
+            let again = whole(&written(&compacted(found.clone(), "i", Timestamp::from_micros(0))));
+            assert_eq!((found.last, again.last, again.after), (9, 9, found.after));
+        }
     }
 
     #[test]
