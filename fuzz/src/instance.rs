@@ -29,6 +29,7 @@ thread_local! {
 pub struct Instance {
     runtime: Runtime,
     router: Router,
+    clock: Arc<Clock>,
     pub directory: TempDir,
     pub token: String,
     pub property: String,
@@ -62,17 +63,19 @@ impl Instance {
     fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let directory = tempfile::tempdir().unwrap();
+        let clock = Arc::new(Clock::manual(Timestamp::from_seconds(1_795_525_500)));
         let options = Options {
             location: Location::File(directory.path().join("crossfade.db")),
             master_key: directory.path().join("master.key").as_path().into(),
             public_url: "https://auth.example.com".to_owned(),
             admin_url: "https://auth.example.com".to_owned(),
-            clock: Arc::new(Clock::manual(Timestamp::from_seconds(1_795_525_500))),
+            clock: clock.clone(),
             random: Arc::new(SystemRandom),
             audit_retention_days: None,
             evidence_addresses: AddressPolicy::Full,
             fresh_sign_in: Duration::from_secs(600),
-            password_cost: PasswordCost::RECOMMENDED,
+            // A sign-in is to take as long as other requests.
+            password_cost: PasswordCost { memory: 64, passes: 1 },
             readings_kept: Duration::ZERO,
             audit_sinks: vec![],
             journal: None,
@@ -100,6 +103,7 @@ impl Instance {
         let mut instance = Self {
             runtime,
             router,
+            clock,
             directory,
             token,
             property: String::new(),
@@ -164,15 +168,28 @@ impl Instance {
         names.iter().fold(text.into_owned(), |text, (name, value)| text.replace(name, value)).into_bytes()
     }
 
-    /// Sends a request from a declared proxy. Nothing that a stranger sends may fail inside the server.
+    /// Sends a request from a declared proxy. Nothing that a stranger sends may fail inside the server. A request that
+    /// waits, for example a sign-in after many failed ones, waits for simulated time.
     pub fn send(&mut self, mut request: Request<Body>) -> Answer {
         self.requests += 1;
         request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 50_000))));
         let shown = format!("{} {}", request.method(), request.uri());
         let (status, headers, body) = self.runtime.block_on(async {
-            let answer = self.router.clone().oneshot(request).await.unwrap();
-            let (parts, body) = answer.into_parts();
-            (parts.status, parts.headers, to_bytes(body, 1 << 24).await.unwrap().to_vec())
+            let answered = async {
+                let answer = self.router.clone().oneshot(request).await.unwrap();
+                let (parts, body) = answer.into_parts();
+                (parts.status, parts.headers, to_bytes(body, 1 << 24).await.unwrap().to_vec())
+            };
+            let time_passes = async {
+                loop {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    self.clock.advance(Duration::from_secs(1));
+                }
+            };
+            tokio::select! {
+                answer = answered => answer,
+                () = time_passes => unreachable!("time does not end"),
+            }
         });
         let unavailable = status == StatusCode::SERVICE_UNAVAILABLE;
         assert!(
