@@ -13,6 +13,8 @@ from instance import OWNER, instance, operations, program, require, token_of
 
 HERE = pathlib.Path(__file__).resolve().parent
 SPARE_TOKENS = 12
+# Random requests for each operation, beside those that cover its schema.
+EXAMPLES = 4 * int(os.environ.get("CROSSFADE_TEST_CASES", "1"))
 MAXIMUM_SECONDS = 1200
 
 
@@ -50,6 +52,7 @@ def schemathesis(server, seed, token, answers):
     command = [
         sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()", "--config-file", str(HERE / "schemathesis.toml"), "run",
         f"{server.url}/api/openapi.json", "--url", f"{server.url}/api/v1", "--checks", "all", "--no-color",
+        "--max-examples", str(EXAMPLES),
     ]
     done = subprocess.run(
         command, env=environment, cwd=server.directory, capture_output=True, text=True, timeout=MAXIMUM_SECONDS
