@@ -92,8 +92,16 @@ impl Mailer {
 
     /// Closes the unused connections, all at the same time.
     pub async fn close(&self) {
+        self.close_within(tokio::time::sleep(link::CLOSES_WITHIN)).await;
+    }
+
+    /// Closes the unused connections within one limit for all of them.
+    async fn close_within(&self, limit: impl Future<Output = ()>) {
         let kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
-        join_all(kept.into_iter().map(Link::close)).await;
+        tokio::select! {
+            _ = join_all(kept.into_iter().map(Link::say_farewell)) => {}
+            () = limit => {}
+        }
     }
 
     fn take(&self) -> Option<Link> {
