@@ -2,7 +2,11 @@
 
 use lettre::transport::smtp::client::{Certificate, TlsParameters};
 use percent_encoding::percent_decode_str;
-use std::{fmt, net::IpAddr, path::PathBuf};
+use std::{
+    fmt,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -103,6 +107,14 @@ impl MailServer {
         };
         let user = Some(user).filter(|user| !user.is_empty());
         Ok(Self { host, port, encryption, user, password, tls })
+    }
+
+    /// Returns the file with the password; `None` if it is in the URL, or there is none.
+    pub fn password_file(&self) -> Option<&Path> {
+        match &self.password {
+            Some(Password::File(path)) => Some(path),
+            Some(Password::Written(_)) | None => None,
+        }
     }
 
     /// Returns user and password, read now.
