@@ -482,7 +482,7 @@ fn switched(facts: &Facts<'_>) -> Said {
         (false, _) if after.flag("self_rotation") => Said::new(
             "Self-rotation turned on",
             "The client may rotate its own secret",
-            "Whoever has the secret can replace it from now on. If this was not intended, turn self-rotation off under OAuth settings.",
+            "Anyone who has the secret can replace it from now on. If this was not intended, turn self-rotation off under OAuth settings.",
         )
         .urgent(true),
         (false, _) => Said::new(
