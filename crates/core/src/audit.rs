@@ -424,6 +424,10 @@ events! {
         within_seconds: u64,
         /// Whether it was marked as leaked.
         compromised: bool,
+        /// Callers that made them, the latest refusal first. At most 3; `null` if they are not known.
+        callers: Option<Vec<RefusedCallerFacts>>,
+        /// Number of these callers; `null` if they are not known.
+        caller_count: Option<u64>,
     }
     /// Evidence of use cannot be written, or could not for a while. Recorded once for each outage.
     EvidenceUnwritten = "evidence.unwritten" {
