@@ -128,6 +128,11 @@ struct Done {
     outcome: Outcome,
 }
 
+/// Whether a lease lasts longer than an attempt that begins now, so that nobody else sends the message meanwhile.
+fn outlasts_attempt(until: Timestamp, now: Timestamp) -> bool {
+    now < until.before(MARGIN)
+}
+
 impl Sending {
     /// `process` tells this process from others.
     pub(crate) fn new(mailer: Option<Arc<Mailer>>, process: String) -> Self {
@@ -458,7 +463,7 @@ impl App {
             return Outcome::Abandoned(AbandonedAs::Late, None);
         }
         let rests = self.sending.rests(self.clock.elapsed());
-        if now >= until.before(MARGIN) || rests || !self.may_begin() {
+        if !outlasts_attempt(*until, now) || rests || !self.may_begin() {
             return Outcome::Left;
         }
         let pause = retry_after(delivery.attempts);
@@ -529,6 +534,37 @@ impl App {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::earlier::Place;
+    use crossfade_core::ended::Cause;
+    use crossfade_store::QuarantineRow;
+
+    #[tokio::test]
+    async fn no_message_begins_without_the_lock_in_a_quarantine_or_at_the_end() {
+        let place = Place::new("sending");
+        let app = place.open().await;
+        assert!(app.may_begin());
+        app.node.hold.set_lost(true);
+        assert!(!app.may_begin(), "another server may send it");
+        app.node.hold.set_lost(false);
+        assert!(app.may_begin());
+        let since = Timestamp::from_seconds(1_795_525_500);
+        app.node.set_quarantine(Some(QuarantineRow { cause: Cause::Restored, since, data_until: since }));
+        assert!(!app.may_begin(), "the database was restored");
+        app.node.set_quarantine(None);
+        assert!(app.may_begin());
+        app.end_sending();
+        assert!(!app.may_begin() && !app.pause_sending(Duration::MAX).await, "the process ends");
+    }
+
+    #[test]
+    fn no_attempt_begins_that_the_lease_may_not_outlast() {
+        let (until, micro) = (Timestamp::from_seconds(1_795_525_500), Duration::from_micros(1));
+        let latest = until.before(MARGIN);
+        assert!(outlasts_attempt(until, latest.before(micro)));
+        assert!(!outlasts_attempt(until, latest));
+        assert!(!outlasts_attempt(until, latest.after(micro)) && !outlasts_attempt(until, until));
+        assert!(MARGIN > LONGEST_ATTEMPT && LEASE > MARGIN);
+    }
 
     #[test]
     fn an_attempt_from_before_a_failure_ends_no_rest() {
