@@ -58,6 +58,11 @@ impl Mailer {
         &self.server
     }
 
+    /// Returns the sender, as the settings write it.
+    pub fn sender(&self) -> String {
+        self.from.to_string()
+    }
+
     /// Sends a message to one recipient. The same message has the same bytes in each attempt. Calls `admitted` as soon as
     /// the server has accepted the user and the sender: what follows concerns this recipient.
     pub async fn send(&self, mail: &Mail<'_>, mut admitted: impl FnMut()) -> Result<(), Failure> {
@@ -81,6 +86,15 @@ impl Mailer {
                 Err(broken.into())
             }
         }
+    }
+
+    /// Sends a message on a connection of its own, as a test that an earlier sign-in cannot make succeed.
+    pub async fn send_alone(&self, mail: &Mail<'_>) -> Result<(), Failure> {
+        let (envelope, bytes) = self.write(mail)?;
+        let mut link = Link::open(&self.server, self.from.email.domain()).await?;
+        let sent = link.send(&envelope, &bytes, &mut || {}).await;
+        link.close().await;
+        Ok(sent?)
     }
 
     /// Connects and signs in, without sending anything.

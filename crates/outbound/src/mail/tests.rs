@@ -215,6 +215,23 @@ async fn all_connections_are_closed_within_one_limit() {
 }
 
 #[tokio::test]
+async fn a_message_on_a_connection_of_its_own_uses_no_kept_one_and_keeps_none() {
+    let server = Server::start(WILLING).await;
+    let mailer = server.mailer();
+    let (letter, at) = (letter(), Timestamp::from_seconds(1));
+    let mail = Mail { id: "1", to: "ada@example.com", at, letter: &letter };
+    send(&mailer, &letter).await.unwrap();
+    for connections in [2, 3] {
+        mailer.send_alone(&mail).await.unwrap();
+        assert_eq!((server.connections(), *server.farewells.borrow()), (connections, connections - 1));
+    }
+    let refusing = Server::start(Answers { rcpt: "550 5.1.1 unknown", ..WILLING }).await;
+    let refused = refusing.mailer().send_alone(&mail).await.unwrap_err();
+    assert_eq!(refused.said(), "the mail server refuses the recipient: 550 5.1.1 unknown");
+    assert_eq!(*refusing.farewells.borrow(), 1);
+}
+
+#[tokio::test]
 async fn what_the_server_refuses_is_told_with_its_words() {
     use Failure::{Deferred, Refused, Server as Unusable};
     let own = "mail server refuses the";
