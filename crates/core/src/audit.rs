@@ -643,6 +643,11 @@ events! {
         /// Number of messages that were queued before and are not sent.
         abandoned: u64,
     }
+    /// A test message by mail was requested. Recorded before it is sent, so without the answer of the mail server.
+    MailTested = "mail.tested" {
+        /// Email address that it was sent to.
+        recipient: String,
+    }
     /// A quarantine began: nothing is decided from the database until it is released.
     QuarantineStarted = "quarantine.started" {
         /// Why.

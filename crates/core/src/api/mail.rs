@@ -17,6 +17,14 @@ pub struct Mail {
     pub queued: i64,
     /// When the oldest of them was queued; `null` if none waits.
     pub oldest_queued_at: Option<Timestamp>,
+    /// Mail server; `null` if mail is not set up.
+    pub server: Option<MailServer>,
+    /// Sender of mail; `null` if mail is not set up.
+    pub sender: Option<String>,
+    /// Why mail cannot be sent, or the last failure of a message by mail that waits; `null` if there is none.
+    pub last_error: Option<String>,
+    /// Since when the running server cannot use the mail server; `null` if it can.
+    pub failing_since: Option<Timestamp>,
 }
 
 /// Mail server, without the user and the password.

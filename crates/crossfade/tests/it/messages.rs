@@ -550,7 +550,7 @@ async fn a_hold_is_shown_without_mail_where_webhooks_wait(mut world: World) {
     world.restart().await;
     assert_eq!(world.app.sending_held_since(), Some(world.now()));
     assert_eq!(world.app.measure().await.mail.held_since, Some(world.now()));
-    assert_eq!(world.app.read_mail_here().await.unwrap().held_since, Some(world.now()));
+    assert_eq!(world.app.read_mail_here(None).await.unwrap().held_since, Some(world.now()));
     assert_eq!(shown(&world).await, ((true, true), (false, false)));
     let clock = Clock::manual(world.now());
     let found = crossfade_app::doctor::examine(&world.instance(&clock)).await;
