@@ -180,8 +180,10 @@ async fn the_callers_of_an_ended_secret_are_named_as_the_evidence_stores_them(mu
     world.run_jobs().await;
     let messages = sent(&world, &server).await;
     let [message] = messages.as_slice() else { panic!("{messages:?}") };
-    let text = body(message).split("text/html").next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
-    let callers = "Callers: 10.1.4.0/24, worker-4/2; 10.1.3.0/24, worker-3/2; 10.1.2.0/24, worker-2/2; and 2 more";
+    let text =
+        body(message).split("text/html").next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    let callers =
+        "Callers: 10.1.4.0/24, worker-4/2; 10.1.3.0/24, worker-3/2; 10.1.2.0/24, worker-2/2; and 2 more";
     assert!(text.contains(callers), "{text}");
     assert!(text.contains("find the others under the change-over"), "{text}");
     assert!(!text.contains("gone/1.0") && !text.contains(".77") && !text.contains(&old), "{text}");
