@@ -424,7 +424,7 @@ events! {
         within_seconds: u64,
         /// Whether it was marked as leaked.
         compromised: bool,
-        /// Callers that made them, the latest refusal first. At most 3; `null` if they are not known.
+        /// Callers that made them, the latest refusal first, and rows that group callers last. At most 3; `null` if they are not known.
         callers: Option<Vec<RefusedCallerFacts>>,
         /// Number of these callers; `null` if they are not known.
         caller_count: Option<u64>,

@@ -31,7 +31,8 @@ async fn refused_lately(
     let mut callers = act.tx.refused_callers_of_secrets(&[secret]).await?;
     // Those of a drill were refused before the end.
     callers.retain(|row| row.drill_id.is_none() && row.refusals.last_used_at >= since);
-    callers.sort_by_key(|row| Reverse(row.refusals.last_used_at));
+    // A row that groups others names nobody.
+    callers.sort_by_key(|row| (row.source.gathered, Reverse(row.refusals.last_used_at)));
     Ok(callers)
 }
 
