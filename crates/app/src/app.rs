@@ -82,6 +82,8 @@ pub struct App {
     pub(crate) ends_sending: watch::Sender<bool>,
     /// Tests and replays of webhooks that accounts ask for.
     pub(crate) webhook_tests: Paces,
+    /// Test messages by mail that accounts ask for.
+    pub(crate) mail_tests: Paces,
     /// Webhooks that accounts enable and disable.
     pub(crate) webhook_switches: Paces,
     pub(crate) fresh_sign_in: Duration,
@@ -126,6 +128,10 @@ const RATE_OF_SEARCHES: Rate = Rate { burst: 200, interval: Duration::from_secs(
 
 /// Tests and replays of webhooks that an account asks for. Each is a request to a URL of its choice.
 const RATE_OF_WEBHOOK_TESTS: Rate = Rate { burst: 100, interval: Duration::from_secs(2) };
+
+/// Test messages by mail that an account asks for. Each signs in to the mail server, which locks its account after many refused
+/// passwords.
+const RATE_OF_MAIL_TESTS: Rate = Rate { burst: 3, interval: Duration::from_secs(20) };
 
 /// Webhooks that an account enables or disables. Each is an event that is kept, and a webhook whose receiver is gone is
 /// disabled again with a mail to everyone who manages it.
@@ -213,6 +219,7 @@ impl App {
             posting: Posting::new(options.poster),
             ends_sending: watch::Sender::new(false),
             webhook_tests: Paces::new(RATE_OF_WEBHOOK_TESTS),
+            mail_tests: Paces::new(RATE_OF_MAIL_TESTS),
             webhook_switches: Paces::new(RATE_OF_WEBHOOK_SWITCHES),
             fresh_sign_in: options.fresh_sign_in,
             password_cost: options.password_cost,

@@ -31,7 +31,7 @@ pub use evidence::{
     SharePoint, Usage, UsagePoint, VerdictReason,
 };
 pub use leaks::{FoundSecret, IdentifiedSecret, IdentifiedSecrets, IdentifySecrets};
-pub use mail::{Mail, MailReleased, ReleaseMail};
+pub use mail::{Mail, MailEncryption, MailReleased, MailServer, MailTested, ReleaseMail, TestMail};
 pub use messages::{ClientMessages, MessageKind, OwnMessages, UpdateClientMessages, UpdateOwnMessages};
 pub use places::{
     CreateEnvironment, Environment, Limits, Property, PropertyBody, RotateSigningKey, SigningKey,

@@ -424,6 +424,10 @@ events! {
         within_seconds: u64,
         /// Whether it was marked as leaked.
         compromised: bool,
+        /// Callers that made them, the latest refusal first, and rows that group callers last. At most 3; `null` if they are not known.
+        callers: Option<Vec<RefusedCallerFacts>>,
+        /// Number of these callers; `null` if they are not known.
+        caller_count: Option<u64>,
     }
     /// Evidence of use cannot be written, or could not for a while. Recorded once for each outage.
     EvidenceUnwritten = "evidence.unwritten" {
@@ -638,6 +642,11 @@ events! {
         place: String,
         /// Number of messages that were queued before and are not sent.
         abandoned: u64,
+    }
+    /// A test message by mail was requested. Recorded before it is sent, so without the answer of the mail server.
+    MailTested = "mail.tested" {
+        /// Email address that it was sent to.
+        recipient: String,
     }
     /// A quarantine began: nothing is decided from the database until it is released.
     QuarantineStarted = "quarantine.started" {

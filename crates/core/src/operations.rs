@@ -271,6 +271,9 @@ operations! {
     /// Lets a database that is in another place than before send messages. Messages that were queued before it was there
     /// are not sent.
     ReleaseMail = "release_mail" Post "/mail/release" Needs(QuarantineManage), [MailNotHeld];
+    /// Sends a test message to the email address of the caller's account, and returns the answer of the mail server. At
+    /// most 3 immediately, and then one every 20 seconds.
+    TestMail = "test_mail" Post "/mail/test" Needs(QuarantineManage), [MailNotSetUp, NotAPerson, TooManyRequests];
 }
 
 impl Operation {

@@ -99,6 +99,8 @@ codes! {
     NotQuarantined = "not_quarantined" 409;
     /// Mail is not held.
     MailNotHeld = "mail_not_held" 409;
+    /// Mail is not set up.
+    MailNotSetUp = "mail_not_set_up" 409;
     /// The user already has this role in this scope.
     AlreadyGranted = "already_granted" 409;
     /// The account is a program. Programs use API tokens and have no password.

@@ -1,22 +1,32 @@
-//! `crossfade mail`: where messages are sent from, and the release after a move.
+//! `crossfade mail`: the mail server, where messages are sent from, a test, and the release after a move.
 
 use crate::{
-    cli::{ReleaseMail, ShowMail},
+    cli::{ReleaseMail, ShowMail, TestMail},
     failure::Failure,
     output::{self, time},
     serve::open_existing,
 };
-use crossfade_core::api;
+use crossfade_core::{
+    api::{self, MailEncryption},
+    text,
+};
 
 /// Runs `crossfade mail show`.
 pub(crate) async fn show(args: ShowMail) -> Result<(), Failure> {
     let settings = args.settings.resolve()?;
     let app = open_existing(&settings).await?;
-    let found = app.read_mail_here().await;
+    let found = app.read_mail_here(settings.mailer.as_deref()).await;
     app.close().await;
     let found = found?;
     if args.json {
         return output::json(&found);
+    }
+    match (&found.server, &found.sender) {
+        (Some(server), Some(sender)) => {
+            output::note(&format!("Mail server: {}.", named(server)));
+            output::note(&format!("Sender: {sender}"));
+        }
+        _ => output::note("The settings of this command contain no mail server."),
     }
     match &found.sends_from {
         Some(place) => output::note(&format!("Messages are sent from {place}.")),
@@ -30,7 +40,48 @@ pub(crate) async fn show(args: ShowMail) -> Result<(), Failure> {
         ));
     }
     output::note(&format!("Messages that wait: {}.", found.queued));
+    if let Some(error) = &found.last_error {
+        output::note(&format!("Last failure of a message that waits: {error}."));
+    }
     Ok(())
+}
+
+/// Runs `crossfade mail test`.
+pub(crate) async fn test(args: TestMail) -> Result<(), Failure> {
+    let settings = args.settings.resolve()?;
+    let to = text::email("--to", &args.to).map_err(|problem| Failure::usage(problem.detail))?;
+    let Some(mailer) = settings.mailer.clone() else {
+        return Err(Failure::usage(
+            "Mail is not set up. Nothing was sent. Run this command with the CROSSFADE_SMTP_URL and \
+            CROSSFADE_MAIL_FROM of the server.",
+        ));
+    };
+    let app = open_existing(&settings).await?;
+    let tested = app.test_mail_here(&mailer, &to).await;
+    app.close().await;
+    let tested = tested?;
+    if args.json {
+        output::json(&tested)?;
+    }
+    let server = named(&tested.server);
+    if tested.accepted == Some(true) {
+        output::note(&format!("Sent a test message to {to}. Accepted by {server}."));
+        return Ok(());
+    }
+    let error = tested.error.unwrap_or_default();
+    Err(Failure::failed(format!("The test message to {to} was not accepted by {server}: {error}.")))
+}
+
+/// Returns host and port of a mail server, and how it is encrypted.
+fn named(server: &api::MailServer) -> String {
+    let api::MailServer { host, port, encryption } = server;
+    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    let encryption = match encryption {
+        MailEncryption::None => "not encrypted",
+        MailEncryption::Starttls => "STARTTLS",
+        MailEncryption::Tls => "TLS",
+    };
+    format!("{host}:{port} ({encryption})")
 }
 
 /// Runs `crossfade mail release`.

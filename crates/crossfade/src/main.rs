@@ -87,6 +87,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Quarantine(cli::Quarantine::Show(args)) => quarantine::show(args).await,
         Command::Quarantine(cli::Quarantine::Release(args)) => quarantine::release(args).await,
         Command::Mail(cli::Mail::Show(args)) => mail::show(args).await,
+        Command::Mail(cli::Mail::Test(args)) => mail::test(args).await,
         Command::Mail(cli::Mail::Release(args)) => mail::release(args).await,
         Command::Keys(cli::Keys::List(args)) => keys::list(args).await,
         Command::Keys(cli::Keys::Secrets(args)) => keys::secrets(args).await,

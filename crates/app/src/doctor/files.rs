@@ -31,6 +31,7 @@ pub(super) fn check(instance: &Instance<'_>) -> Vec<Check> {
         checks.push(journal(instance, path));
         checks.extend(journal_room(path));
     }
+    checks.extend(instance.mailer.iter().filter_map(|mailer| password(mailer.server().password_file()?)));
     let Some(directory) = directory(instance) else {
         checks.extend(private_files(instance, None));
         return checks;
@@ -92,20 +93,10 @@ fn journal(instance: &Instance<'_>, path: &Path) -> Check {
             "Move the file to another disk while the server is stopped, and set --journal-file to its new place.",
         );
     }
-    let volume = parent(path).and_then(|directory| std::fs::metadata(directory).ok());
-    let mend = format!("chmod 600 {shown}");
     match std::fs::metadata(path) {
-        Ok(found) if found.mode() & EVERYBODY != 0 => Check::warn(
-            NAME,
-            format!("Every user can access {shown} (mode {:o}).", found.mode() & 0o7777),
-            mend,
-        ),
-        Ok(found) if found.mode() & GROUP != 0 && !volume.is_some_and(|it| gives_group(&it, &found)) => {
-            let mode = found.mode() & 0o7777;
-            let sentence = format!("Its group can {} {shown} (mode {mode:o}).", group_permission(mode));
-            Check::warn(NAME, sentence, format!("{mend}, {GROUP_IS_PRIVATE}."))
-        }
-        Ok(found) => Check::ok(NAME, format!("Ends are noted in {shown} ({}).", size(found.len()))),
+        Ok(found) => exposed(NAME, path, &found).unwrap_or_else(|| {
+            Check::ok(NAME, format!("Ends are noted in {shown} ({}).", size(found.len())))
+        }),
         Err(error) if error.kind() == ErrorKind::NotFound => Check::warn(
             NAME,
             format!(
@@ -115,6 +106,31 @@ fn journal(instance: &Instance<'_>, path: &Path) -> Check {
         ),
         Err(error) => unreadable(NAME, path, &error),
     }
+}
+
+/// Checks who can access the file with the password of the mail server. `None` if it cannot be read, which the check of mail
+/// reports.
+fn password(path: &Path) -> Option<Check> {
+    const NAME: &str = "smtp_password_file";
+    let found = std::fs::metadata(path).ok()?;
+    let private = || Check::ok(NAME, format!("Only the owner can access {}.", path.display()));
+    Some(exposed(NAME, path, &found).unwrap_or_else(private))
+}
+
+/// Returns a warning of a file that others than its owner can access; `None` if they cannot.
+fn exposed(name: &'static str, path: &Path, found: &Metadata) -> Option<Check> {
+    let (shown, mode) = (path.display(), found.mode() & 0o7777);
+    let mend = format!("chmod 600 {shown}");
+    if mode & EVERYBODY != 0 {
+        return Some(Check::warn(name, format!("Every user can access {shown} (mode {mode:o})."), mend));
+    }
+    let directory = path.parent().map(|it| if it.as_os_str().is_empty() { Path::new(".") } else { it });
+    let volume = directory.and_then(|directory| std::fs::metadata(directory).ok());
+    if mode & GROUP == 0 || volume.is_some_and(|it| gives_group(&it, found)) {
+        return None;
+    }
+    let sentence = format!("Its group can {} {shown} (mode {mode:o}).", group_permission(mode));
+    Some(Check::warn(name, sentence, format!("{mend}, {GROUP_IS_PRIVATE}.")))
 }
 
 /// Checks the disk of the journal. To remove superseded lines, the journal is written a second time.

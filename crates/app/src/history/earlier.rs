@@ -18,10 +18,10 @@ use std::{
 };
 
 /// A directory of its own for a test.
-struct Place(PathBuf);
+pub(crate) struct Place(PathBuf);
 
 impl Place {
-    fn new(test: &str) -> Self {
+    pub(crate) fn new(test: &str) -> Self {
         let directory = std::env::temp_dir().join(format!("crossfade-earlier-{test}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&directory);
         std::fs::create_dir(&directory).unwrap();
@@ -36,7 +36,7 @@ impl Place {
         KeySource::from(self.0.join("master.key").as_path())
     }
 
-    async fn open(&self) -> Arc<App> {
+    pub(crate) async fn open(&self) -> Arc<App> {
         let url = "https://auth.example.com".to_owned();
         let options = Options {
             location: Location::File(self.0.join("it.db")),

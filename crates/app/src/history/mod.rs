@@ -4,7 +4,7 @@
 //! nothing is decided. `noting` brings what ends into the journal, and `seals` keeps only the present seal of each data key there. `quarantine` shows what such a database holds as valid, and releases it.
 
 #[cfg(test)]
-mod earlier;
+pub(crate) mod earlier;
 pub(crate) mod journal;
 pub(crate) mod judge;
 pub(crate) mod lines;

@@ -3,14 +3,38 @@
 
 use crate::{
     app::App,
+    drills::list::shown_caller,
     error::Error,
-    frame::{act::message_id, entry::About},
+    frame::{
+        act::{Act, message_id},
+        entry::About,
+    },
 };
 use crossfade_core::{
+    SecretId, Timestamp,
     audit::{Actor, Event},
     messages::{COUNTED_FOR, Class, day, is_told, presented_cause},
 };
-use crossfade_store::Notification;
+use crossfade_store::{Notification, RefusedCallerRow};
+use std::cmp::Reverse;
+
+/// Maximum number of callers named in an event.
+const MAX_CALLERS: usize = 3;
+
+/// Returns the callers whose attempts with an ended secret count, the latest refusal first.
+async fn refused_lately(
+    act: &mut Act<'_>,
+    secret: &SecretId,
+    ended_at: Timestamp,
+) -> Result<Vec<RefusedCallerRow>, Error> {
+    let since = ended_at.max(act.now.before(COUNTED_FOR));
+    let mut callers = act.tx.refused_callers_of_secrets(&[secret]).await?;
+    // Those of a drill were refused before the end.
+    callers.retain(|row| row.drill_id.is_none() && row.refusals.last_used_at >= since);
+    // A row that groups others names nobody.
+    callers.sort_by_key(|row| (row.source.gathered, Reverse(row.refusals.last_used_at)));
+    Ok(callers)
+}
 
 impl App {
     /// Tells owners of ended secrets that are still presented in numbers.
@@ -44,12 +68,18 @@ impl App {
                     target: Some(secret_id.to_string()),
                     reason: None,
                 };
+                let callers = refused_lately(act, &secret_id, ended_at).await?;
+                let caller_count = u64::try_from(callers.len()).unwrap_or(u64::MAX);
+                let named =
+                    callers.into_iter().take(MAX_CALLERS).map(|row| shown_caller(row).into()).collect();
                 let event = Event::EndedSecretPresented {
                     secret_id: secret_id.clone(),
                     ended_at,
                     tries,
                     within_seconds: COUNTED_FOR.as_secs(),
                     compromised: known.compromised,
+                    callers: (caller_count > 0).then_some(named),
+                    caller_count: (caller_count > 0).then_some(caller_count),
                 };
                 act.tell_at(act.now, self.random.as_ref(), &event, about).await
             })

@@ -19,6 +19,8 @@ const MAX_NAME: usize = 60;
 /// Maximum number of callers that are named.
 const MAX_CALLERS: usize = 5;
 
+/// Maximum number of callers of an ended secret that are named.
+const MAX_PRESENTING: usize = 3;
 /// Maximum number of owners that are named.
 const MAX_OWNERS: usize = 20;
 
@@ -363,26 +365,45 @@ fn leak(facts: &Facts<'_>) -> Option<Said> {
 }
 
 fn presented(facts: &Facts<'_>, zone: &TimeZone) -> Option<Said> {
-    let next = match facts.flag("compromised") {
-        false => {
+    let callers: Vec<String> =
+        facts.list("callers").iter().take(MAX_PRESENTING).map(described_caller).collect();
+    let count_of_callers = facts.number("caller_count").unwrap_or(0);
+    let more = count_of_callers.saturating_sub(i64::try_from(callers.len()).unwrap_or(i64::MAX));
+    let next = match (facts.flag("compromised"), callers.is_empty(), more > 0) {
+        (false, true, _) => {
             "Find the callers under the change-over, or with crossfade audit failures if a newer transition runs, and change \
             them to the current secret. They are refused now."
         }
-        true => {
+        (false, false, false) => "Change these callers to the current secret. They are refused now.",
+        (false, false, true) => {
+            "Change these callers to the current secret, and find the others under the change-over, or with crossfade audit \
+            failures if a newer transition runs. They are refused now."
+        }
+        (true, ..) => {
             "The secret had leaked, so these can be attempts to misuse it. If they are callers of yours, change them to the \
             current secret. This is reported once."
         }
     };
     let minutes = facts.number("within_seconds")? / 60;
-    Some(
-        Said::new("Ended secret still presented", "An ended secret is still presented", next)
-            .urgent(true)
-            .fact("Old secret", format!("refused since {}", zone.at(facts.time("ended_at")?)))
-            .fact(
-                "Refused",
-                format!("{} in {}", count(facts.number("tries")?, "time"), count(minutes, "minute")),
-            ),
-    )
+    let said = Said::new("Ended secret still presented", "An ended secret is still presented", next)
+        .urgent(true)
+        .fact("Old secret", format!("refused since {}", zone.at(facts.time("ended_at")?)))
+        .fact(
+            "Refused",
+            format!("{} in {}", count(facts.number("tries")?, "time"), count(minutes, "minute")),
+        );
+    if callers.is_empty() {
+        return Some(said);
+    }
+    let more = (more > 0).then(|| format!("and {more} more"));
+    Some(said.fact("Callers", callers.into_iter().chain(more).collect::<Vec<_>>().join(";\n")))
+}
+
+/// Returns address, user agent and instance of a refused caller.
+fn described_caller(caller: &Value) -> String {
+    let parts = ["source_ip", "user_agent", "instance"].map(|name| caller[name].as_str());
+    let parts: Vec<&str> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() { "others".to_owned() } else { parts.join(", ") }
 }
 
 fn near(facts: &Facts<'_>, zone: &TimeZone) -> Option<Said> {
@@ -447,10 +468,7 @@ fn drill_finished(facts: &Facts<'_>) -> Option<Said> {
         .fact("Refusals", facts.number("refusal_count")?.to_string())
         .button("View the drill");
     for caller in facts.list("callers").iter().take(MAX_CALLERS) {
-        let parts = ["source_ip", "user_agent", "instance"].map(|name| caller[name].as_str());
-        let parts: Vec<&str> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
-        said = said
-            .fact("Refused caller", if parts.is_empty() { "others".to_owned() } else { parts.join(", ") });
+        said = said.fact("Refused caller", described_caller(caller));
     }
     let unrecorded = facts.number("unrecorded_seconds").unwrap_or(0);
     Some(match unrecorded {
@@ -482,7 +500,7 @@ fn switched(facts: &Facts<'_>) -> Said {
         (false, _) if after.flag("self_rotation") => Said::new(
             "Self-rotation turned on",
             "The client may rotate its own secret",
-            "Whoever has the secret can replace it from now on. If this was not intended, turn self-rotation off under OAuth settings.",
+            "Anyone who has the secret can replace it from now on. If this was not intended, turn self-rotation off under OAuth settings.",
         )
         .urgent(true),
         (false, _) => Said::new(

@@ -2,6 +2,7 @@
 //! kind of message means and what to do next; `sending` sends mail from its rows, at least once, and `place` holds it where the
 //! database was copied or moved to. `posting` sends to webhooks, whose bodies are written by `body`. `switches` sets what is
 //! switched off, and `personal` queues messages to a person about their own account, `handed_over` those about clients with another owner.
+//! `test_mail` sends a test message.
 
 pub(crate) mod body;
 pub(crate) mod handed_over;
@@ -11,3 +12,4 @@ pub(crate) mod place;
 pub(crate) mod posting;
 pub(crate) mod sending;
 pub(crate) mod switches;
+pub(crate) mod test_mail;

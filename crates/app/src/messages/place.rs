@@ -21,6 +21,7 @@ use crossfade_core::{
     sending_place::SendingPlace,
     text::Reason,
 };
+use crossfade_outbound::Mailer;
 use crossfade_store::{SendingPlaceRow, Tx};
 use std::{convert::Infallible, sync::PoisonError, time::Duration};
 
@@ -130,12 +131,19 @@ impl App {
 
     /// Returns where messages are sent from, and whether that is held.
     pub async fn read_mail(&self, principal: &Principal) -> Result<Mail, Error> {
-        self.view(Operation::ReadMail, principal, Platform, async |tx, _, ()| shown(tx).await).await
+        self.view(Operation::ReadMail, principal, Platform, async |tx, _, ()| {
+            let (mailer, state) = (self.sending.mailer.as_deref(), self.sending.state());
+            let found = shown(tx, mailer).await?;
+            // The last attempt tells more of the mail server than the messages do.
+            let last_error = state.failing.or(found.last_error);
+            Ok(Mail { last_error, failing_since: state.failing_since, ..found })
+        })
+        .await
     }
 
-    /// Returns where messages are sent from, for a local command.
-    pub async fn read_mail_here(&self) -> Result<Mail, Error> {
-        self.read(shown).await
+    /// Returns where messages are sent from and by which mail server, for a local command with these settings.
+    pub async fn read_mail_here(&self, mailer: Option<&Mailer>) -> Result<Mail, Error> {
+        self.read(async |tx| shown(tx, mailer).await).await
     }
 
     /// Lets this database send messages from the place that is held.
@@ -157,7 +165,7 @@ impl App {
     }
 }
 
-async fn shown(tx: &mut Tx) -> Result<Mail, Error> {
+async fn shown(tx: &mut Tx, mailer: Option<&Mailer>) -> Result<Mail, Error> {
     let row = tx.sending_place().await?;
     // A release abandons both.
     let (mail, webhooks) =
@@ -169,6 +177,10 @@ async fn shown(tx: &mut Tx) -> Result<Mail, Error> {
         held_since,
         queued: mail.queued + webhooks.queued,
         oldest_queued_at: mail.oldest.into_iter().chain(webhooks.oldest).min(),
+        server: mailer.map(|mailer| mailer.server().shown()),
+        sender: mailer.map(Mailer::sender),
+        last_error: mail.last_error,
+        failing_since: None,
     })
 }
 

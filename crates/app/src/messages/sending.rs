@@ -45,6 +45,8 @@ pub struct MailState {
     pub refused: u64,
     /// Why the mail server could not be used at the last attempt; `None` if it could.
     pub failing: Option<String>,
+    /// Since when it could not be used; `None` if it could.
+    pub failing_since: Option<Timestamp>,
     /// Since when nothing is sent, because the database is in another place than before; `None` if it is sent.
     pub held_since: Option<Timestamp>,
 }
@@ -128,6 +130,11 @@ struct Done {
     outcome: Outcome,
 }
 
+/// Whether a lease lasts longer than an attempt that begins now, so that nobody else sends the message meanwhile.
+fn outlasts_attempt(until: Timestamp, now: Timestamp) -> bool {
+    now < until.before(MARGIN)
+}
+
 impl Sending {
     /// `process` tells this process from others.
     pub(crate) fn new(mailer: Option<Arc<Mailer>>, process: String) -> Self {
@@ -185,8 +192,18 @@ impl Sending {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).held_since.is_some()
     }
 
+    /// Returns the generation in which an attempt begins now.
+    pub(super) fn generation(&self) -> u64 {
+        self.server().generation
+    }
+
+    /// Notes that an attempt of this generation was taken, so the others need not wait.
+    pub(super) fn note_works(&self, now: Duration, generation: u64) {
+        self.note_server(None, now, generation);
+    }
+
     /// Notes whether the mail server could be used by an attempt that was begun in this generation, and logs a change.
-    fn note_server(&self, failing: Option<&str>, now: Duration, generation: u64) {
+    fn note_server(&self, failing: Option<(&str, Timestamp)>, now: Duration, generation: u64) {
         let mut server = self.server();
         if server.generation != generation {
             return;
@@ -201,15 +218,15 @@ impl Sending {
         }
         drop(server);
         self.note(|state| match (&state.failing, failing) {
-            (None, Some(error)) => {
+            (None, Some((error, at))) => {
                 tracing::error!(error, "cannot send mail; the messages wait in the database");
-                state.failing = Some(error.to_owned());
+                (state.failing, state.failing_since) = (Some(error.to_owned()), Some(at));
             }
             (Some(_), None) => {
                 tracing::info!("mail is sent again");
-                state.failing = None;
+                (state.failing, state.failing_since) = (None, None);
             }
-            (Some(_), Some(error)) => state.failing = Some(error.to_owned()),
+            (Some(_), Some((error, _))) => state.failing = Some(error.to_owned()),
             (None, None) => {}
         });
     }
@@ -458,7 +475,7 @@ impl App {
             return Outcome::Abandoned(AbandonedAs::Late, None);
         }
         let rests = self.sending.rests(self.clock.elapsed());
-        if now >= until.before(MARGIN) || rests || !self.may_begin() {
+        if !outlasts_attempt(*until, now) || rests || !self.may_begin() {
             return Outcome::Left;
         }
         let pause = retry_after(delivery.attempts);
@@ -488,11 +505,12 @@ impl App {
         };
         match mailer.send(&mail, admitted).await {
             Ok(()) => {
-                self.sending.note_server(None, self.clock.elapsed(), generation);
+                self.sending.note_works(self.clock.elapsed(), generation);
                 Outcome::Sent
             }
             Err(Failure::Server(said)) => {
-                self.sending.note_server(Some(&said), self.clock.elapsed(), generation);
+                let failing = Some((said.as_str(), self.clock.now()));
+                self.sending.note_server(failing, self.clock.elapsed(), generation);
                 Outcome::Again(pause.min(MAX_PAUSE), said)
             }
             Err(Failure::Deferred(said)) => Outcome::Again(pause, said),
@@ -529,6 +547,37 @@ impl App {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::earlier::Place;
+    use crossfade_core::ended::Cause;
+    use crossfade_store::QuarantineRow;
+
+    #[tokio::test]
+    async fn no_message_begins_without_the_lock_in_a_quarantine_or_at_the_end() {
+        let place = Place::new("sending");
+        let app = place.open().await;
+        assert!(app.may_begin());
+        app.node.hold.set_lost(true);
+        assert!(!app.may_begin(), "another server may send it");
+        app.node.hold.set_lost(false);
+        assert!(app.may_begin());
+        let since = Timestamp::from_seconds(1_795_525_500);
+        app.node.set_quarantine(Some(QuarantineRow { cause: Cause::Restored, since, data_until: since }));
+        assert!(!app.may_begin(), "the database was restored");
+        app.node.set_quarantine(None);
+        assert!(app.may_begin());
+        app.end_sending();
+        assert!(!app.may_begin() && !app.pause_sending(Duration::MAX).await, "the process ends");
+    }
+
+    #[test]
+    fn no_attempt_begins_that_the_lease_may_not_outlast() {
+        let (until, micro) = (Timestamp::from_seconds(1_795_525_500), Duration::from_micros(1));
+        let latest = until.before(MARGIN);
+        assert!(outlasts_attempt(until, latest.before(micro)));
+        assert!(!outlasts_attempt(until, latest));
+        assert!(!outlasts_attempt(until, latest.after(micro)) && !outlasts_attempt(until, until));
+        assert!(MARGIN > LONGEST_ATTEMPT && LEASE > MARGIN);
+    }
 
     #[test]
     fn an_attempt_from_before_a_failure_ends_no_rest() {
@@ -536,15 +585,17 @@ mod tests {
         let at = Duration::from_secs;
         sending.note_server(None, at(0), 0);
         // Three were begun at the same time: one fails, one fails with it, and one is taken.
-        sending.note_server(Some("refused"), at(1), 0);
-        sending.note_server(Some("refused"), at(2), 0);
+        let refused = |seconds| Some(("refused", Timestamp::from_seconds(seconds)));
+        sending.note_server(refused(1), at(1), 0);
+        sending.note_server(refused(2), at(2), 0);
         sending.note_server(None, at(3), 0);
         assert!(sending.rests(at(60)) && !sending.rests(at(61)));
         assert_eq!(sending.state().failing.as_deref(), Some("refused"));
         // The next trial fails, too, and the rest after it is longer.
-        sending.note_server(Some("refused"), at(61), 1);
+        sending.note_server(refused(61), at(61), 1);
+        assert_eq!(sending.state().failing_since, Some(Timestamp::from_seconds(1)));
         assert!(sending.rests(at(180)) && !sending.rests(at(181)));
         sending.note_server(None, at(181), 2);
-        assert!(sending.server().works && sending.state().failing.is_none());
+        assert!(sending.server().works && sending.state() == MailState::default());
     }
 }

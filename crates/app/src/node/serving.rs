@@ -104,6 +104,12 @@ impl Hold {
         self.decides_until.store(0, Ordering::SeqCst);
     }
 
+    /// Records that the lock is lost, or is held again.
+    #[cfg(test)]
+    pub(crate) fn set_lost(&self, is_lost: bool) {
+        *self.state() = is_lost.then(|| "for a test".to_owned());
+    }
+
     /// Records that a change found the database in a term other than this server's. Triggers a check of the lock; until
     /// then nothing is changed.
     pub(crate) fn doubt(&self) {

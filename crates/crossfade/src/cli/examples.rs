@@ -45,6 +45,13 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ),
     ("mail show", ["crossfade mail show", "crossfade mail show --data-dir /var/lib/crossfade --json"]),
     (
+        "mail test",
+        [
+            "crossfade mail test --to ada@example.com",
+            "crossfade mail test --to ada@example.com --data-dir /var/lib/crossfade --json",
+        ],
+    ),
+    (
         "mail release",
         [
             "crossfade mail release --reason 'moved to another machine'",

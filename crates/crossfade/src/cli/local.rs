@@ -105,8 +105,14 @@ pub(crate) struct ReleaseQuarantine {
 
 #[derive(Subcommand)]
 pub(crate) enum Mail {
-    /// Show where messages are sent from, and whether sending is held. Changes nothing.
+    /// Show the mail server, how many messages wait, where messages are sent from, and whether sending is held.
+    /// Changes nothing.
     Show(ShowMail),
+    /// Send a test message, and print what the mail server answers. Works while a server is running.
+    ///
+    /// Run the command with the mail settings of the server. The message is sent immediately and is never queued.
+    /// Exit status 1: the mail server did not accept the message.
+    Test(TestMail),
     /// Send messages from the place that the database is in now. Works while a server is running.
     ///
     /// Sending is held when the database is in another place than before, because it may be a copy. Messages
@@ -119,6 +125,18 @@ pub(crate) struct ShowMail {
     #[command(flatten)]
     pub(crate) settings: Settings,
     /// Print JSON instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct TestMail {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    /// Email address to send to.
+    #[arg(long, value_name = "EMAIL")]
+    pub(crate) to: String,
+    /// Print the result as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -30,7 +30,7 @@ pub(crate) use self::{
     examples::{examples, program},
     local::{
         BackUp, CreateToken, Demo, Doctor, Init, Keys, KeysArgs, Mail, Manual, Owner, Quarantine,
-        RecoverOwner, ReleaseMail, ReleaseQuarantine, Restore, ShowMail, ShowQuarantine, Token,
+        RecoverOwner, ReleaseMail, ReleaseQuarantine, Restore, ShowMail, ShowQuarantine, TestMail, Token,
     },
     messages::{ClientMessages, Messages},
     operations::lacking,

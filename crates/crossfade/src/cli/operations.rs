@@ -144,6 +144,7 @@ pub(crate) fn command(operation: Operation) -> &'static str {
         ReleaseQuarantine => "quarantine release",
         ReadMail => "mail show",
         ReleaseMail => "mail release",
+        TestMail => "mail test",
     }
 }
 

@@ -346,6 +346,15 @@ fn tells(data: &Path, more: &[&str], outcome: &str, name: &str, says: &str) {
     }
 }
 
+/// Checks that one of the checks comes out like this, whatever the others say.
+#[track_caller]
+fn finds_line(data: &Path, more: &[&str], outcome: &str, name: &str, says: &str) {
+    let (status, out, _) = doctor(data, more);
+    let is_it = |line: &&str| line.split_whitespace().take(2).eq([outcome, name]);
+    let line = out.lines().find(is_it).unwrap_or_else(|| panic!("no {outcome} {name}: {out}"));
+    assert!(status == 0 && line.contains(says), "{says:?} is missing: {out}");
+}
+
 fn entries(directory: &Path) -> Vec<(String, u64)> {
     let mut entries: Vec<_> = std::fs::read_dir(directory)
         .unwrap()
@@ -441,6 +450,19 @@ fn the_program_finds_files_that_are_not_private() {
     tells(directory, &more, "warn", "database_url_file", "which may contain the database password");
     mode(&url, 0o640);
     assert_eq!(doctor(directory, &more).0, 0);
+    let password = data.file("smtp-password");
+    std::fs::write(&password, "a password\n").unwrap();
+    let smtp =
+        ["--smtp-url", "smtp://ada@127.0.0.1:1", "--mail-from", "ada@example.com", "--smtp-password-file"];
+    let more = [&smtp[..], &[password.to_str().unwrap()]].concat();
+    for (bad, says) in
+        [(0o644, "Every user can access"), (0o604, "Every user can access"), (0o640, "Its group can read")]
+    {
+        mode(&password, bad);
+        finds_line(directory, &more, "warn", "smtp_password_file", says);
+    }
+    mode(&password, 0o600);
+    finds_line(directory, &more, "ok", "smtp_password_file", "Only the owner can access");
     // Only root can give a file away.
     if std::os::unix::fs::chown(data.file("master.key"), Some(12345), None).is_ok() {
         tells(directory, &[], "FAIL", "files", "belongs to user 12345");

@@ -50,10 +50,13 @@ impl MailServer {
         Self { listener: Listener::start(converse).await }
     }
 
+    pub fn url(&self) -> String {
+        format!("smtp://127.0.0.1:{}", self.listener.port)
+    }
+
     /// Returns a mailer that uses it.
     pub fn mailer(&self) -> Arc<crossfade_app::Mailer> {
-        let url = format!("smtp://127.0.0.1:{}", self.listener.port);
-        let server = crossfade_app::MailServer::parse(&url, None, None).unwrap();
+        let server = crossfade_app::MailServer::parse(&self.url(), None, None).unwrap();
         Arc::new(crossfade_app::Mailer::new(server, "Crossfade <crossfade@example.com>").unwrap())
     }
 

@@ -52,6 +52,7 @@ mod links;
 mod listener;
 mod load;
 mod mail_server;
+mod mail_tests;
 mod messages;
 mod model;
 mod oauth;

@@ -34,6 +34,7 @@ on_both_engines! {
     what_waits_before_the_first_place_is_known_is_not_sent,
     each_part_of_the_place_holds_mail,
     a_hold_is_shown_without_mail_where_webhooks_wait,
+    a_message_whose_lease_may_end_during_an_attempt_is_not_begun,
     the_end_of_a_secret_is_told_once,
     an_extension_is_told_without_the_warning_that_led_to_it,
     owners_are_told_who_they_are_now,
@@ -549,12 +550,50 @@ async fn a_hold_is_shown_without_mail_where_webhooks_wait(mut world: World) {
     world.restart().await;
     assert_eq!(world.app.sending_held_since(), Some(world.now()));
     assert_eq!(world.app.measure().await.mail.held_since, Some(world.now()));
-    assert_eq!(world.app.read_mail_here().await.unwrap().held_since, Some(world.now()));
+    assert_eq!(world.app.read_mail_here(None).await.unwrap().held_since, Some(world.now()));
     assert_eq!(shown(&world).await, ((true, true), (false, false)));
     let clock = Clock::manual(world.now());
     let found = crossfade_app::doctor::examine(&world.instance(&clock)).await;
     let check = found.checks.iter().find(|check| check.name == "mail").unwrap();
     assert!(check.sentence.contains("in another place"), "{}", check.sentence);
+}
+
+async fn a_message_whose_lease_may_end_during_an_attempt_is_not_begun(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    rotate(&world, &client, 168).await;
+    send_all(&world).await;
+    server.take();
+    server.hold(Some("eve@example.com"));
+    let message = "(SELECT id FROM notifications WHERE event = 'secret.rotated')";
+    let columns = "id, notification_id, channel, recipient, cause, urgency, created_at, next_attempt_at";
+    let row = |n: u32| format!("('d{n}', {message}, 'mail', 'eve@example.com', 'd{n}', 1, 1, 1)");
+    let rows: Vec<_> = (0..9).map(row).collect();
+    world.raw(&format!("INSERT INTO deliveries ({columns}) VALUES {}", rows.join(", "))).await;
+    let connections = server.connections();
+    let lease_runs_on = async {
+        let leased = "SELECT COUNT(*) FROM deliveries WHERE leased_by IS NOT NULL";
+        // The kept connection and four new ones: five are under way, and four are leased ahead.
+        for _ in 0..1000 {
+            if world.number(leased).await == 9 && server.connections() == connections + 4 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!((world.number(leased).await, server.connections()), (9, connections + 4));
+        // Ten minutes later an attempt could outlast the lease. What is given back is leased again only when it is due.
+        world.advance(Duration::from_secs(600));
+        let later = "UPDATE deliveries SET next_attempt_at = next_attempt_at + 9000000000000000 WHERE sent_at IS NULL";
+        world.raw(later).await;
+        server.hold(None);
+    };
+    let (all, ()) = tokio::join!(world.app.send_due_messages(), lease_runs_on);
+    assert!(all.unwrap());
+    assert_eq!((server.take().len(), open(&world).await), (5, 4));
+    let given_back = "SELECT COUNT(*) FROM deliveries WHERE sent_at IS NULL AND leased_by IS NULL";
+    assert_eq!(world.number(given_back).await, 4);
+    world.raw("UPDATE deliveries SET next_attempt_at = 1 WHERE sent_at IS NULL").await;
+    send_all(&world).await;
+    assert_eq!((server.take().len(), open(&world).await), (4, 0));
 }
 
 async fn the_end_of_a_secret_is_told_once(mut world: World) {

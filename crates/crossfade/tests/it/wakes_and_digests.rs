@@ -7,6 +7,7 @@ use crate::{
     mail_server::{MailServer, Message},
     world::{Client, OWNER, World},
 };
+use crossfade_app::AddressPolicy;
 use crossfade_core::Timestamp;
 use http::Method;
 use serde_json::json;
@@ -17,6 +18,7 @@ on_both_engines! {
     a_report_without_permission_tells_nobody,
     an_ended_secret_is_no_leak,
     an_ended_secret_that_is_still_presented_is_told_once_a_day,
+    the_callers_of_an_ended_secret_are_named_as_the_evidence_stores_them,
     guesses_tell_nobody,
     a_leaked_secret_is_told_once,
     evidence_that_cannot_be_written_is_told_once,
@@ -140,7 +142,9 @@ async fn an_ended_secret_that_is_still_presented_is_told_once_a_day(mut world: W
     let messages = sent(&world, &server).await;
     let [message] = messages.as_slice() else { panic!("{messages:?}") };
     assert_eq!(message.header("Subject"), PRESENTED);
-    assert!(body(message).contains("20 times in 15 minutes"), "{}", body(message));
+    let text = body(message);
+    assert!(text.contains("20 times in 15 minutes"), "{text}");
+    assert!(text.contains("Callers: 192.0.2.1, test/1.0\r\n"), "{text}");
     for _ in 0..3 {
         world.advance(HOUR);
         present(&world, &client, &old, 30).await;
@@ -153,6 +157,38 @@ async fn an_ended_secret_that_is_still_presented_is_told_once_a_day(mut world: W
     present(&world, &client, &old, 30).await;
     let told = subjects(&world, &server).await;
     assert!(!told.contains(&PRESENTED.to_owned()), "not for ever: {told:?}");
+}
+
+async fn the_callers_of_an_ended_secret_are_named_as_the_evidence_stores_them(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    world.restart_with_mailer_and_addresses(server.mailer(), AddressPolicy::Truncated).await;
+    let registration = client.registration("production").clone();
+    let (id, old) = (registration.client_id, registration.secret);
+    rotate(&world, &client, 0, false).await;
+    sent(&world, &server).await;
+    // This one stopped long before the message.
+    world.oauth("production").from([198, 51, 100, 7], "gone/1.0").token(&id, &old).await.is_invalid_client();
+    world.run_jobs().await;
+    world.advance(MINUTE * 16);
+    for number in 0..5u8 {
+        world.advance(SECOND);
+        let caller = world.oauth("production").from([10, 1, number, 77], &format!("worker-{number}/2"));
+        for _ in 0..4 {
+            caller.token(&id, &old).await.is_invalid_client();
+        }
+    }
+    world.run_jobs().await;
+    let messages = sent(&world, &server).await;
+    let [message] = messages.as_slice() else { panic!("{messages:?}") };
+    let text =
+        body(message).split("text/html").next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    let callers =
+        "Callers: 10.1.4.0/24, worker-4/2; 10.1.3.0/24, worker-3/2; 10.1.2.0/24, worker-2/2; and 2 more";
+    assert!(text.contains(callers), "{text}");
+    assert!(text.contains("find the others under the change-over"), "{text}");
+    assert!(!text.contains("gone/1.0") && !text.contains(".77") && !text.contains(&old), "{text}");
+    let recorded = "SELECT COUNT(*) FROM audit_events WHERE action = 'secret.still_presented' AND details LIKE '%\"caller_count\":5%'";
+    assert_eq!(world.number(recorded).await, 1);
 }
 
 async fn guesses_tell_nobody(mut world: World) {

@@ -56,20 +56,29 @@ impl Failure {
 
 /// Returns what a server said, or what failed, in one line.
 fn describe(error: &smtp::Error) -> String {
-    let mut said = Vec::new();
-    if let Some(code) = error.status() {
-        said.push(code.to_string());
-    }
+    let code = error.status().map(|code| code.to_string());
+    let mut causes = Vec::new();
     let mut source = error.source();
-    if said.is_empty() && source.is_none() {
-        said.push(error.to_string());
+    if code.is_none() && source.is_none() {
+        causes.push(error.to_string());
     }
     while let Some(error) = source {
-        said.push(error.to_string());
+        causes.push(error.to_string());
         source = error.source();
     }
-    said.dedup();
-    without_secrets(&said.join(" "), error.status().map(|code| code.to_string()))
+    let said: Vec<String> = code.clone().into_iter().chain(once_each(causes)).collect();
+    without_secrets(&said.join(" "), code)
+}
+
+/// Leaves out each cause that another one already contains, as those of TLS do.
+fn once_each(causes: Vec<String>) -> Vec<String> {
+    let is_said_by = |index: usize, other: usize| {
+        let (cause, by): (&String, &String) = (&causes[index], &causes[other]);
+        // Of equal ones the first is kept.
+        by.contains(cause.as_str()) && (by.len() > cause.len() || other < index)
+    };
+    let kept = |index: &usize| !(0..causes.len()).any(|other| other != *index && is_said_by(*index, other));
+    (0..causes.len()).filter(kept).map(|index| causes[index].clone()).collect()
 }
 
 /// Returns what a server said in one line, or its code alone if it quotes a one-time link or a secret of the message.
@@ -97,6 +106,20 @@ mod tests {
         fn fill(&self, bytes: &mut [u8]) {
             bytes.fill(7);
         }
+    }
+
+    #[test]
+    fn a_cause_that_another_one_contains_is_said_once() {
+        let said = |causes: &[&str]| once_each(causes.iter().map(|it| (*it).to_owned()).collect()).join(" ");
+        let tls = "invalid peer certificate: UnknownIssuer";
+        assert_eq!(said(&["UnknownIssuer", tls]), tls);
+        assert_eq!(said(&[tls, "UnknownIssuer"]), tls);
+        assert_eq!(said(&[tls, tls]), tls);
+        assert_eq!(
+            said(&["connection error", "refused (os error 111)"]),
+            "connection error refused (os error 111)"
+        );
+        assert_eq!(said(&[]), "");
     }
 
     #[test]

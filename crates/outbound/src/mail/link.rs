@@ -30,7 +30,7 @@ const NAMES_WITHIN: Duration = Duration::from_secs(300);
 const BEGINS_WITHIN: Duration = Duration::from_secs(120);
 const TAKES_WITHIN: Duration = Duration::from_secs(600);
 /// Limit of the farewell.
-const CLOSES_WITHIN: Duration = Duration::from_secs(2);
+pub(super) const CLOSES_WITHIN: Duration = Duration::from_secs(2);
 
 /// The longest time that sending a message takes: on a connection that turns out to be closed, then on a new one.
 pub const LONGEST_ATTEMPT: Duration = {
@@ -192,8 +192,13 @@ impl Link {
         self.messages
     }
 
-    /// Says farewell, unless the connection is gone.
-    pub(super) async fn close(mut self) {
-        let _ = timeout(CLOSES_WITHIN, self.connection.abort()).await;
+    /// Says farewell within its limit, unless the connection is gone.
+    pub(super) async fn close(self) {
+        let _ = timeout(CLOSES_WITHIN, self.say_farewell()).await;
+    }
+
+    /// Says farewell without a limit, unless the connection is gone.
+    pub(super) async fn say_farewell(mut self) {
+        self.connection.abort().await;
     }
 }

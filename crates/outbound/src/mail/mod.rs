@@ -58,6 +58,11 @@ impl Mailer {
         &self.server
     }
 
+    /// Returns the sender, as the settings write it.
+    pub fn sender(&self) -> String {
+        self.from.to_string()
+    }
+
     /// Sends a message to one recipient. The same message has the same bytes in each attempt. Calls `admitted` as soon as
     /// the server has accepted the user and the sender: what follows concerns this recipient.
     pub async fn send(&self, mail: &Mail<'_>, mut admitted: impl FnMut()) -> Result<(), Failure> {
@@ -83,6 +88,15 @@ impl Mailer {
         }
     }
 
+    /// Sends a message on a connection of its own, as a test that an earlier sign-in cannot make succeed.
+    pub async fn send_alone(&self, mail: &Mail<'_>) -> Result<(), Failure> {
+        let (envelope, bytes) = self.write(mail)?;
+        let mut link = Link::open(&self.server, self.from.email.domain()).await?;
+        let sent = link.send(&envelope, &bytes, &mut || {}).await;
+        link.close().await;
+        Ok(sent?)
+    }
+
     /// Connects and signs in, without sending anything.
     pub async fn try_server(&self) -> Result<(), Failure> {
         let link = Link::open(&self.server, self.from.email.domain()).await?;
@@ -92,8 +106,16 @@ impl Mailer {
 
     /// Closes the unused connections, all at the same time.
     pub async fn close(&self) {
+        self.close_within(tokio::time::sleep(link::CLOSES_WITHIN)).await;
+    }
+
+    /// Closes the unused connections within one limit for all of them.
+    async fn close_within(&self, limit: impl Future<Output = ()>) {
         let kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
-        join_all(kept.into_iter().map(Link::close)).await;
+        tokio::select! {
+            _ = join_all(kept.into_iter().map(Link::say_farewell)) => {}
+            () = limit => {}
+        }
     }
 
     fn take(&self) -> Option<Link> {

@@ -1,8 +1,13 @@
 //! The mail server, as the settings name it. Its password is never shown.
 
+use crossfade_core::api::{self, MailEncryption};
 use lettre::transport::smtp::client::{Certificate, TlsParameters};
 use percent_encoding::percent_decode_str;
-use std::{fmt, net::IpAddr, path::PathBuf};
+use std::{
+    fmt,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -103,6 +108,24 @@ impl MailServer {
         };
         let user = Some(user).filter(|user| !user.is_empty());
         Ok(Self { host, port, encryption, user, password, tls })
+    }
+
+    /// Returns the server as the API shows it, without user and password.
+    pub fn shown(&self) -> api::MailServer {
+        let encryption = match self.encryption {
+            Encryption::None => MailEncryption::None,
+            Encryption::StartTls => MailEncryption::Starttls,
+            Encryption::Tls => MailEncryption::Tls,
+        };
+        api::MailServer { host: self.host.clone(), port: self.port, encryption }
+    }
+
+    /// Returns the file with the password; `None` if it is in the URL, or there is none.
+    pub fn password_file(&self) -> Option<&Path> {
+        match &self.password {
+            Some(Password::File(path)) => Some(path),
+            Some(Password::Written(_)) | None => None,
+        }
     }
 
     /// Returns user and password, read now.

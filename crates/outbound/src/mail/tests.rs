@@ -10,7 +10,7 @@ use std::sync::{
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::TcpListener,
-    sync::mpsc,
+    sync::{mpsc, watch},
 };
 
 /// Answers of the server to the commands that a test changes.
@@ -23,6 +23,8 @@ struct Answers {
     rcpt: &'static str,
     data: &'static str,
     starttls: &'static str,
+    /// Empty: none.
+    quit: &'static str,
     /// Number of messages after which it hangs up without a word.
     messages: u32,
 }
@@ -35,6 +37,7 @@ const WILLING: Answers = Answers {
     rcpt: "250 ok",
     data: "250 taken",
     starttls: "502 what",
+    quit: "221 bye",
     messages: u32::MAX,
 };
 
@@ -42,6 +45,8 @@ struct Server {
     port: u16,
     messages: mpsc::UnboundedReceiver<String>,
     connections: Arc<AtomicU32>,
+    /// Number of times that QUIT was said.
+    farewells: watch::Receiver<u32>,
 }
 
 impl Server {
@@ -53,13 +58,14 @@ impl Server {
         let (sender, messages) = mpsc::unbounded_channel();
         let connections = Arc::new(AtomicU32::new(0));
         let counted = connections.clone();
+        let (said, farewells) = watch::channel(0);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 counted.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(converse(stream, answers, sender.clone()));
+                tokio::spawn(converse(stream, answers, sender.clone(), said.clone()));
             }
         });
-        Self { port, messages, connections }
+        Self { port, messages, connections, farewells }
     }
 
     fn mailer(&self) -> Mailer {
@@ -76,7 +82,12 @@ impl Server {
     }
 }
 
-async fn converse(stream: tokio::net::TcpStream, answers: Answers, messages: mpsc::UnboundedSender<String>) {
+async fn converse(
+    stream: tokio::net::TcpStream,
+    answers: Answers,
+    messages: mpsc::UnboundedSender<String>,
+    farewells: watch::Sender<u32>,
+) {
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read).lines();
     let (mut message, mut is_data, mut taken) = (String::new(), false, 0);
@@ -106,7 +117,13 @@ async fn converse(stream: tokio::net::TcpStream, answers: Answers, messages: mps
             _ if line.starts_with("MAIL") => answers.mail,
             _ if line.starts_with("RCPT") => answers.rcpt,
             "STARTTLS" => answers.starttls,
-            "QUIT" => "221 bye",
+            "QUIT" => {
+                farewells.send_modify(|number| *number += 1);
+                if answers.quit.is_empty() {
+                    continue;
+                }
+                answers.quit
+            }
             _ => "502 what",
         };
         if write.write_all(format!("{answer}\r\n").as_bytes()).await.is_err() {
@@ -172,6 +189,46 @@ async fn a_connection_that_the_server_closed_costs_no_message() {
         server.messages.recv().await.unwrap();
     }
     assert_eq!(server.connections(), 3);
+}
+
+#[tokio::test]
+async fn all_connections_are_closed_within_one_limit() {
+    let server = Server::start(Answers { quit: "", ..WILLING }).await;
+    let mailer = server.mailer();
+    let letter = letter();
+    let sent = join_all((0..MAX_KEPT).map(|_| send(&mailer, &letter))).await;
+    assert!(sent.iter().all(Result::is_ok), "{sent:?}");
+    assert_eq!(server.connections(), 8);
+    // The limit ends as soon as each server has got its farewell, which none of them answers. One after the other, the second
+    // would get its farewell only after the limit.
+    let mut farewells = server.farewells.clone();
+    let limit = async {
+        farewells.wait_for(|number| *number == 8).await.unwrap();
+    };
+    tokio::time::timeout(Duration::from_secs(10), mailer.close_within(limit)).await.unwrap();
+    mailer.close().await;
+    assert_eq!(
+        (*server.farewells.borrow(), link::CLOSES_WITHIN),
+        (8, Duration::from_secs(2)),
+        "none is left"
+    );
+}
+
+#[tokio::test]
+async fn a_message_on_a_connection_of_its_own_uses_no_kept_one_and_keeps_none() {
+    let server = Server::start(WILLING).await;
+    let mailer = server.mailer();
+    let (letter, at) = (letter(), Timestamp::from_seconds(1));
+    let mail = Mail { id: "1", to: "ada@example.com", at, letter: &letter };
+    send(&mailer, &letter).await.unwrap();
+    for connections in [2, 3] {
+        mailer.send_alone(&mail).await.unwrap();
+        assert_eq!((server.connections(), *server.farewells.borrow()), (connections, connections - 1));
+    }
+    let refusing = Server::start(Answers { rcpt: "550 5.1.1 unknown", ..WILLING }).await;
+    let refused = refusing.mailer().send_alone(&mail).await.unwrap_err();
+    assert_eq!(refused.said(), "the mail server refuses the recipient: 550 5.1.1 unknown");
+    assert_eq!(*refusing.farewells.borrow(), 1);
 }
 
 #[tokio::test]

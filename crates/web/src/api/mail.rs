@@ -25,3 +25,12 @@ pub(super) fn release_shape(schemas: &mut Schemas) -> Shape {
     let shape = schemas.answers::<api::MailReleased>(200);
     schemas.reads(shape, &api::ReleaseMail { reason: Some("moved to another machine".into()) })
 }
+
+pub(super) async fn test(call: Call) -> Reply {
+    ok(&call.app.test_mail(&call.request(), call.optional_input()).await?)
+}
+
+pub(super) fn test_shape(schemas: &mut Schemas) -> Shape {
+    let shape = schemas.answers::<api::MailTested>(200);
+    Shape { body_optional: true, ..schemas.reads(shape, &api::TestMail {}) }
+}

@@ -132,6 +132,7 @@ fn route(operation: Operation) -> Route {
         ReleaseQuarantine => of(operation, quarantine::release, quarantine::release_shape),
         ReadMail => of(operation, mail::read, mail::read_shape),
         ReleaseMail => of(operation, mail::release, mail::release_shape),
+        TestMail => of(operation, mail::test, mail::test_shape),
     }
 }
 

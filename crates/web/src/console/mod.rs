@@ -73,6 +73,7 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         .route("/console/leaks", get(leaks::show).post(leaks::identify))
         .route("/console/mail", get(mail::show))
         .route("/console/mail/release", post(mail::release))
+        .route("/console/mail/test", post(mail::test))
         .route("/console/quarantine", get(quarantine::show))
         .route("/console/quarantine/release", post(quarantine::release))
         .route("/console/webhooks", get(webhooks::list::show).post(webhooks::list::create))

@@ -47,6 +47,8 @@ fn samples() -> Vec<Notification> {
     let caller = json!({"source_ip": "192.0.2.1", "user_agent": "billing/1.4", "instance": "blue"});
     let others = json!({"source_ip": null, "user_agent": null, "instance": null});
     let finished = |callers: Vec<Value>| json!({"caller_count": callers.len(), "refusal_count": 3, "unrecorded_seconds": 7, "callers": callers});
+    let callers = vec![caller.clone(), json!({"source_ip": "192.0.2.9"}), others.clone()];
+    let presented = json!({"ended_at": AT, "tries": 20, "within_seconds": 900, "compromised": false, "callers": callers, "caller_count": 5});
     let switched = |enabled: bool| json!({"before": {"enabled": !enabled}, "after": {"enabled": enabled}});
     let self_rotation = |on: bool| json!({"before": {"enabled": true, "self_rotation": !on}, "after": {"enabled": true, "self_rotation": on}});
     let owners =
@@ -85,10 +87,7 @@ fn samples() -> Vec<Notification> {
             json!({"webhook_id": "wh_1", "host": "hooks.example.com", "disabled_as": "gone", "last_error": "status 410"}),
         ),
         message(Action::LeakReported, json!({"secret_id": "sec_0000000000000000000001", "state": "current"})),
-        message(
-            Action::EndedSecretPresented,
-            json!({"ended_at": AT, "tries": 20, "within_seconds": 900, "compromised": false}),
-        ),
+        message(Action::EndedSecretPresented, presented),
         message(Action::DeadlineNear, imminent),
     ]
 }
@@ -403,6 +402,35 @@ fn a_letter_leads_to_the_place_where_something_can_be_done() {
     assert!(
         url(message(Action::LeakReported, leak)).ends_with("/security?leaked=sec_0000000000000000000001")
     );
+}
+
+#[test]
+fn an_ended_secret_that_is_still_presented_names_its_first_callers() {
+    let told = |more: Value| {
+        let mut details = json!({"ended_at": AT, "tries": 20, "within_seconds": 900, "compromised": false});
+        details.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let letter =
+            letter(&message(Action::EndedSecretPresented, details), "ada@example.com", BASE, &TimeZone::UTC);
+        let letter = letter.unwrap();
+        let callers =
+            letter.facts.iter().find(|(label, _)| *label == "Callers").map(|(_, value)| value.clone());
+        (callers, letter.next)
+    };
+    let caller = |ip: &str| json!({"source_ip": ip, "user_agent": "billing/1.4", "instance": "blue"});
+    let (callers, next) = told(json!({"callers": null, "caller_count": null}));
+    assert!(callers.is_none() && next.contains("crossfade audit failures"), "{next}");
+    assert_eq!(told(json!({})), (None, next), "an event of an earlier version");
+    let (callers, next) = told(json!({"callers": [caller("192.0.2.1")], "caller_count": 1}));
+    assert_eq!(callers.as_deref(), Some("192.0.2.1, billing/1.4, blue"));
+    assert_eq!(next, "Change these callers to the current secret. They are refused now.");
+    let four = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"].map(caller);
+    let (callers, next) = told(json!({"callers": four, "caller_count": 12}));
+    let callers = callers.unwrap();
+    assert!(callers.ends_with("192.0.2.3, billing/1.4, blue;\nand 9 more"), "{callers}");
+    assert!(next.contains("find the others"), "{next}");
+    let (callers, next) =
+        told(json!({"callers": [caller("192.0.2.1")], "caller_count": 1, "compromised": true}));
+    assert!(callers.is_some() && next.contains("misuse"), "{next}");
 }
 
 #[test]

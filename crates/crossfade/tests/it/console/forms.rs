@@ -63,6 +63,8 @@ pub const NOT_FRESH: &[&str] = &[
     "/console/clients/{client}/environments/{environment}/rotations/{rotation}/seen",
     // Changes nothing. Ending what it finds asks for a fresh sign-in.
     "/console/leaks",
+    // Goes to the person who asks for it, and contains nothing.
+    "/console/mail/test",
     // Send what the webhook gets anyway, to the URL that it has.
     "/console/webhooks/{webhook}/deliveries/{delivery}/replay",
     "/console/webhooks/{webhook}/test",

@@ -118,6 +118,7 @@ const FORMS: &[(&str, Shows)] = &[
     ("/console/leaks", Operates(IdentifySecrets)),
     ("/console/link", Anybody),
     ("/console/mail/release", Operates(ReleaseMail)),
+    ("/console/mail/test", Operates(TestMail)),
     ("/console/people", Operates(CreateUser)),
     ("/console/people/{user}", Operates(UpdateUser)),
     ("/console/people/{user}/delete", Operates(DeleteUser)),

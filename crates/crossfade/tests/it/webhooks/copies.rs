@@ -48,7 +48,7 @@ async fn a_copy_of_the_database_sends_nothing_to_webhooks(mut world: World) {
     world.restart_with_poster(here).await;
     assert_eq!(sent(&world, &receiver).await.len(), 0);
     assert_eq!(world.number("SELECT COUNT(*) FROM audit_events WHERE action = 'mail.held'").await, 1);
-    assert_eq!(world.app.read_mail_here().await.unwrap().queued, 1, "also what waits for webhooks");
+    assert_eq!(world.app.read_mail_here(None).await.unwrap().queued, 1, "also what waits for webhooks");
     world.owner().await.post("/mail/release", json!({"reason": "moved"})).await.ok();
     assert_eq!(sent(&world, &receiver).await.len(), 0, "the original sends its own");
     world.advance(HOUR);

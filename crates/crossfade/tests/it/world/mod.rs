@@ -254,6 +254,17 @@ impl World {
         self.open_with(Options { evidence_addresses, ..options }).await;
     }
 
+    /// Restarts with mail and another form of stored addresses.
+    pub async fn restart_with_mailer_and_addresses(
+        &mut self,
+        mailer: Arc<crossfade_app::Mailer>,
+        evidence_addresses: AddressPolicy,
+    ) {
+        let clock = Arc::new(Clock::manual(self.clock.now()));
+        let options = self.options(&clock);
+        self.open_with(Options { mailer: Some(mailer), evidence_addresses, ..options }).await;
+    }
+
     /// Restarts with another public URL.
     pub async fn restart_under(&mut self, public_url: &str) {
         let clock = Arc::new(Clock::manual(self.clock.now()));
