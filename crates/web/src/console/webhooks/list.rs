@@ -1,6 +1,6 @@
 //! The list of webhooks, and the form that creates one.
 
-use super::{super::clients::belongs_to_form, chosen, environments, format_name, kinds, one};
+use super::{super::clients::belongs_to_form, About, chosen, environments, format_name, kinds, one};
 use crate::{
     console::{
         error::status,
@@ -45,11 +45,13 @@ struct Line {
     format: &'static str,
 }
 
+    /// Client or property that it gets messages about; `None` for the platform.
+    about: Option<About>,
 impl Line {
     fn new(webhook: api::Webhook) -> Self {
         let rest = webhook.url.split_once("://").map_or("", |(_, rest)| rest);
         let host = rest.split(['/', '?']).next().unwrap_or_default().to_owned();
-        Self { host, format: format_name(webhook.format), webhook }
+        Self { host, format: format_name(webhook.format), about: About::of(&webhook), webhook }
     }
 }
 
