@@ -72,4 +72,4 @@ pub use trail::page::TrailPage;
 pub use trail::shipping::SinkState;
 pub use trail::sinks::AuditSink;
 pub use trail::verify::{KnownOutside, Verification, VerifiedScope, verify_database, verify_export};
-pub use webhooks::{subject::WebhookPath, webhook::WebhookPage};
+pub use webhooks::{choices::OfferedClients, subject::WebhookPath, webhook::WebhookPage};
