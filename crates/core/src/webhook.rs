@@ -38,6 +38,9 @@ const SCHEDULE: [u64; 9] = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 
 /// Member of the facts of a deletion that names the subject of an incident which it resolves.
 pub const RESOLVES: &str = "resolves";
 
+/// Member of the facts of a message with the names of the webhooks among the owners, by their IDs: for people, in no payload.
+pub const WEBHOOK_NAMES: &str = "webhook_names";
+
 /// Form of the body of a delivery.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -14,7 +14,7 @@ use crossfade_core::{
     environment::Slug,
     messages::{Channel, Class, Kind, OffFor, cause, is_off, not_after},
     owners::managers_of,
-    webhook::{Choice, RESOLVES, WebhookFormat},
+    webhook::{Choice, RESOLVES, WEBHOOK_NAMES, WebhookFormat},
 };
 use crossfade_store::{ChangeKind, Client, NewDelivery, Notification, SwitchedFor, Tx, Webhook};
 
@@ -208,11 +208,12 @@ impl<'a> Act<'a> {
         environment: Option<&Slug>,
         reason: Option<&str>,
     ) -> Result<(), Error> {
-        let details = event.details();
+        let mut details = event.details();
         let webhooks = self.webhooks_for(client, event, environment, &details).await?;
         if client.owners.is_empty() && others.is_empty() && webhooks.is_empty() {
             return Ok(());
         }
+        self.name_webhooks(event, &mut details).await?;
         let number = match environment {
             Some(environment) => self.tx.next_message_number(&client.id, environment).await?,
             None => None,
@@ -235,6 +236,23 @@ impl<'a> Act<'a> {
         let posts = webhooks.iter().map(|webhook| (Channel::Webhook, webhook.as_str()));
         let recipients: Vec<_> = mails.chain(posts).collect();
         self.queue(random, &notification, &recipients, (Class::of(event), &cause, not_after)).await
+    }
+
+    /// Adds the names of the webhooks among the owners to the facts of a message that lists the owners.
+    async fn name_webhooks(&mut self, event: &Event, details: &mut serde_json::Value) -> Result<(), Error> {
+        let owners = match event {
+            Event::ClientUpdated { after, .. } => &after.owners,
+            Event::ClientHandedOver { owners, .. } => owners,
+            _ => return Ok(()),
+        };
+        let webhooks: Vec<_> = owners.iter().filter_map(|owner| WebhookId::parse(owner).ok()).collect();
+        if webhooks.is_empty() {
+            return Ok(());
+        }
+        let names = self.tx.webhook_names(&webhooks).await?;
+        let named = names.into_iter().map(|(id, named)| (id.to_string(), named.name.to_string().into()));
+        details[WEBHOOK_NAMES] = serde_json::Value::Object(named.collect());
+        Ok(())
     }
 
     /// Queues a message to PagerDuty alone that the incident of this subject, about a client that is deleted, is over.
