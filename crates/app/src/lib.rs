@@ -53,7 +53,7 @@ pub use node::addresses::AddressPolicy;
 pub use node::measure::{Disk, Gauges, StoredGauges};
 pub use node::serving::{DECIDES_FOR, Stopped};
 pub use options::{Creation, Options};
-pub use people::abilities::{Abilities, AccountAbilities, OwnedClients};
+pub use people::abilities::{Abilities, AccountAbilities};
 pub use people::devices::{KNOWN_FOR, join_devices, parse_devices};
 pub use people::owners::{LinkKind, OneTimeLink};
 pub use people::session_limits::{ABSOLUTE_LIMIT, IDLE_LIMIT};

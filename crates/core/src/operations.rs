@@ -230,6 +230,9 @@ operations! {
     /// trail. Clients that the user owns are handed over: to `hand_over_to`, or to the other owners or the managers of each
     /// client. This requires `confirm_user_name` and the permission `client:manage` for these clients, at most 1,000.
     DeleteUser = "delete_user" Delete "/users/{user}" Needs(UserManage), [LastOwner, ConfirmationMismatch, InUse];
+    /// Returns the clients that a user owns, and who would own each of them if the user was deleted now without
+    /// `hand_over_to`. Clients that you cannot read are only counted.
+    ReadHandOver = "read_hand_over" Get "/users/{user}/hand-over" Needs(UserRead), [];
     /// Creates a one-time link with which a person sets a password. It replaces any earlier link.
     CreateLink = "create_link" Post "/users/{user}/link" Needs(UserManage), [NotAPerson, TooManyRequests];
     /// Lists the grants of a user.
@@ -295,7 +298,7 @@ impl Operation {
             // Scans of the trail, which is kept for years.
             | ListAuditEvents | ExportAuditEvents | ListAuthenticationFailures
             // Scans for a part of a name, and for what one may read.
-            | ListClients | ListProperties | ListUsers
+            | ListClients | ListProperties | ListUsers | ReadHandOver
             // Look-ups of a thousand secrets.
             | IdentifySecrets
         )

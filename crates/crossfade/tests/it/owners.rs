@@ -15,6 +15,8 @@ on_both_engines! {
     an_owner_is_a_user_or_a_group_and_only_who_reads_users_learns_whose_account_it_is,
     clients_without_an_owner_are_listed_counted_and_shown,
     the_chosen_owner_takes_over_and_is_told_why,
+    who_inherits_is_known_before_the_deletion_and_comes_true,
+    the_plan_of_a_hand_over_names_only_what_one_can_read,
     other_owners_remain_and_managers_inherit_what_has_none,
     handing_over_takes_the_permission_for_the_clients_and_the_name,
     one_hand_over_of_many_clients_is_one_message_to_each_person,
@@ -230,6 +232,63 @@ async fn other_owners_remain_and_managers_inherit_what_has_none(mut world: World
     );
     // An account that owns nothing is deleted as before.
     assert_eq!(owner.delete(&format!("/users/{other}"), json!({})).await.status.as_u16(), 204);
+}
+
+async fn who_inherits_is_known_before_the_deletion_and_comes_true(world: World) {
+    let shared = world.client("Shared", &["production"]).await;
+    world.advance(MICRO);
+    let managed = world.client("Managed", &["production"]).await;
+    world.advance(MICRO);
+    let plain = world.client("Plain", &["production"]).await;
+    let owner = world.owner().await;
+    let (grace, _) = without_role(&world, "grace@example.com").await;
+    own_by(&world, &shared, &["grace@example.com", "team@example.com"]).await;
+    own_by(&world, &managed, &["grace@example.com"]).await;
+    own_by(&world, &plain, &["grace@example.com"]).await;
+    let property = async |client: &Client| {
+        owner.get(&format!("/clients/{}", client.id)).await.ok()["property_id"].clone()
+    };
+    let manager = json!({"role": "application_manager", "property_id": property(&managed).await});
+    let (heir, _) = without_role(&world, "heir@example.com").await;
+    owner.post(&format!("/users/{heir}/grants"), manager).await.created();
+    // The account that goes is the only manager of a property: it does not inherit from itself.
+    let manager = json!({"role": "application_manager", "property_id": property(&plain).await});
+    owner.post(&format!("/users/{grace}/grants"), manager).await.created();
+    let path = format!("/users/{grace}");
+    let plan = owner.get(&format!("{path}/hand-over")).await.ok();
+    assert_eq!((&plan["handed_over_count"], &plan["ownerless_count"]), (&json!(3), &json!(0)));
+    let heirs: Vec<_> = plan["clients"].as_array().unwrap().iter().map(|it| it["heirs"].clone()).collect();
+    assert_eq!(heirs, ["other_owners", "managers", "managers"]);
+    assert_eq!(plan["clients"][2]["owners"], json!([OWNER]));
+    assert_eq!(owners_of(&world, &plain).await, json!(["grace@example.com"]), "nothing was changed");
+    let browser = world.signed_in().await;
+    let page = browser.get(&format!("/console/people/{grace}")).await.page(200);
+    assert!(page.contains("grace owns 3 clients.") && page.contains("managers: heir@example.com"), "{page}");
+    assert!(page.contains("other owners: team@example.com"), "{page}");
+    let done = owner.delete(&path, json!({"confirm_user_name": "grace"})).await.ok();
+    assert_eq!(done, plan, "what was said is what happened");
+    owner.get(&format!("{path}/hand-over")).await.refused(404, "not_found");
+    // Who owns nothing, and a program, hand over nothing.
+    let nothing = json!({"handed_over_count": 0, "ownerless_count": 0, "clients": []});
+    assert_eq!(owner.get(&format!("/users/{heir}/hand-over")).await.ok()["handed_over_count"], json!(1));
+    let program = owner.post("/users", json!({"kind": "program", "name": "robot"})).await.created();
+    let path = format!("/users/{}/hand-over", program["id"].as_str().unwrap());
+    assert_eq!(owner.get(&path).await.ok(), nothing);
+}
+
+async fn the_plan_of_a_hand_over_names_only_what_one_can_read(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let viewer = world.user("grace@example.com", "viewer").await;
+    own_by(&world, &client, &["grace@example.com"]).await;
+    let path = format!("/users/{}/hand-over", id_of(&world, "grace@example.com").await);
+    // Who cannot read accounts does not learn which clients one owns, also of one's own.
+    viewer.get(&path).await.refused(404, "not_found");
+    let accounts = world.token_of(OWNER, &["user:read"]).await;
+    let plan = accounts.get(&path).await.ok();
+    assert_eq!((&plan["handed_over_count"], &plan["clients"]), (&json!(1), &json!([])));
+    let reading = world.token_of(OWNER, &["user:read", "client:read"]).await;
+    assert_eq!(reading.get(&path).await.ok()["clients"][0]["name"], "Billing");
+    reading.get(&format!("{path}?limit=1")).await.refused(400, "invalid_query");
 }
 
 /// An attacker has a token that manages users and nothing else.
@@ -821,7 +880,7 @@ async fn the_pages_hand_over_and_switch(world: World) {
     let browser = world.signed_in().await;
     let person = format!("/console/people/{}", id_of(&world, "grace@example.com").await);
     let page = browser.get(&person).await.page(200);
-    assert!(page.contains("grace owns 1 client: Billing.") && page.contains("New owner"), "{page}");
+    assert!(page.contains("grace owns 1 client.") && page.contains("managers: owner@example.com"), "{page}");
     let delete = async |browser: &Browser<'_>, to: &str, name: &str| {
         let fields = [("hand_over_to", to), ("confirm_user_name", name)];
         browser.post(&format!("{person}/delete"), &fields).await
