@@ -131,8 +131,8 @@ operations! {
     /// Lists the clients you can read, oldest first.
     ListClients = "list_clients" Get "/clients" Needs(ClientRead), [];
     /// Creates a client with a registration and a first secret in each named environment. The response contains the
-    /// values, only this once, if you have permission to reveal them.
-    CreateClient = "create_client" Post "/clients" Needs(ClientManage), [NameTaken];
+    /// values, only this once, if you have permission to reveal them. Owners other than you are told that they own it.
+    CreateClient = "create_client" Post "/clients" Needs(ClientManage), [NameTaken, TooManyRequests];
     /// Reads a client and those of its registrations that you can read.
     ReadClient = "read_client" Get "/clients/{client}" Needs(ClientRead), [];
     /// Changes a client's name, description or owners. Changing the owners requires `confirm_client_name`.

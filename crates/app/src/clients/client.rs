@@ -419,6 +419,7 @@ impl App {
                 environments: environments.iter().map(|it| it.slug.to_string()).collect(),
             };
             act.audit(&event, about).await?;
+            self.tell_new_owners(act, principal, &client).await?;
             let mut registrations = Vec::new();
             for environment in &environments {
                 registrations.push(self.register(act, principal, &client, environment).await?);
@@ -430,6 +431,26 @@ impl App {
             Ok(Versioned::new(reply, version(act.tx, principal, &client).await?))
         })
         .await
+    }
+
+    /// Tells the owners of a new client that they own it, as if they had been added later. The account that created it
+    /// knows.
+    async fn tell_new_owners(
+        &self,
+        act: &mut Act<'_>,
+        principal: &Principal,
+        client: &Client,
+    ) -> Result<(), Error> {
+        let creator = act.tx.user(principal.user()).await?.and_then(|user| user.email);
+        let mut told = client.clone();
+        told.owners.retain(|owner| Some(owner) != creator.as_ref());
+        if told.owners.is_empty() {
+            return Ok(());
+        }
+        self.unless_many_messages(principal)?;
+        let before = ClientFacts { owners: Vec::new(), ..facts(client) };
+        let event = Event::ClientUpdated { before, after: facts(client) };
+        act.notify(self.random.as_ref(), &event, &told, None, None).await
     }
 
     /// Returns the property for a new client, if it exists and the principal can create clients there.

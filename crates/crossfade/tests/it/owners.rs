@@ -17,6 +17,8 @@ on_both_engines! {
     the_chosen_owner_takes_over_and_is_told_why,
     who_inherits_is_known_before_the_deletion_and_comes_true,
     the_plan_of_a_hand_over_names_only_what_one_can_read,
+    the_owners_of_a_new_client_are_told_and_its_creator_is_not,
+    a_mail_names_the_webhooks_among_the_owners,
     other_owners_remain_and_managers_inherit_what_has_none,
     handing_over_takes_the_permission_for_the_clients_and_the_name,
     one_hand_over_of_many_clients_is_one_message_to_each_person,
@@ -289,6 +291,70 @@ async fn the_plan_of_a_hand_over_names_only_what_one_can_read(world: World) {
     let reading = world.token_of(OWNER, &["user:read", "client:read"]).await;
     assert_eq!(reading.get(&path).await.ok()["clients"][0]["name"], "Billing");
     reading.get(&format!("{path}?limit=1")).await.refused(400, "invalid_query");
+}
+
+async fn the_owners_of_a_new_client_are_told_and_its_creator_is_not(mut world: World) {
+    let server = mailing(&mut world).await;
+    let owner = world.owner().await;
+    let property = owner.post("/properties", json!({"name": "Shop"})).await.created()["id"].clone();
+    let create = async |name: &str, owners: Value| {
+        let body =
+            json!({"name": name, "property_id": property, "environments": ["staging"], "owners": owners});
+        owner.post("/clients", body).await.created()
+    };
+    create("Billing", json!([OWNER, "team@example.com", "grace@example.com"])).await;
+    let letters = letters(&world, &server).await;
+    let mut to: Vec<_> = letters.iter().map(about).collect();
+    to.sort();
+    let told = [
+        ("grace@example.com", "You are an owner: Billing"),
+        ("team@example.com", "You are an owner: Billing"),
+    ];
+    assert_eq!(to, pairs(&told));
+    assert!(letters.iter().all(|it| it.text.contains(OWNER)), "each reads who else owns it");
+    create("Own", json!([OWNER])).await;
+    create("Nobody", json!([])).await;
+    assert_eq!(sent(&world, &server).await, pairs(&[]));
+    // A repeated request tells nobody again, and the switch of each person holds.
+    let body = json!({"name": "Once", "property_id": property, "environments": ["staging"], "owners": ["team@example.com"]});
+    for _ in 0..2 {
+        let key = [("idempotency-key", "one")];
+        owner.call(Method::POST, "/clients", Some(body.to_string()), &key).await.created();
+    }
+    assert_eq!(sent(&world, &server).await, pairs(&[("team@example.com", "You are an owner: Once")]));
+    // A stolen token fills no mailbox: new clients share the pace of all changes that are mailed.
+    let mut done = 0;
+    let off = |word: &str| json!({"off": [word]});
+    while put(&owner, "/me/messages", off(["wake", "today"][done % 2])).await.status.as_u16() == 200 {
+        done += 1;
+        assert!(done < 2000, "it never ends");
+    }
+    // A pace that was slow itself has room for a few more.
+    let mut made = 0;
+    let refused = loop {
+        let body = json!({"name": format!("More {made}"), "property_id": property, "environments": ["staging"],
+            "owners": ["victim@example.com"]});
+        let answer = owner.post("/clients", body).await;
+        if answer.status.as_u16() != 201 {
+            break answer;
+        }
+        made += 1;
+        assert!(made < 100, "it never ends");
+    };
+    refused.refused(429, "too_many_requests");
+    create("Without owners", json!([])).await;
+}
+
+async fn a_mail_names_the_webhooks_among_the_owners(mut world: World) {
+    let server = mailing(&mut world).await;
+    let client = world.client("Billing", &["production"]).await;
+    let hook = json!({"name": "Alerts of the shop", "url": "https://hooks.example.com/x", "confirm_name": "platform"});
+    let hook = world.owner().await.post("/webhooks", hook).await.created();
+    own_by(&world, &client, &[hook["id"].as_str().unwrap(), "team@example.com"]).await;
+    let letters = letters(&world, &server).await;
+    let letter = letters.iter().find(|it| it.to == "team@example.com").unwrap();
+    assert!(letter.text.contains("Alerts of the shop (webhook)"), "{}", letter.text);
+    assert!(!letter.text.contains("wh_"), "{}", letter.text);
 }
 
 /// An attacker has a token that manages users and nothing else.
