@@ -551,6 +551,7 @@ impl App {
                 for secret in act.tx.open_secrets(&registration.id, act.now).await? {
                     act.stop_drill_of(random, &secret.id, StoppedAs::ClientDeleted, &client, environment)
                         .await?;
+                    act.resolve_leak(random, &event, &client, environment, &secret.id).await?;
                     if secret.expires_at.is_some() {
                         act.resolve(random, &event, &client, environment, secret.id.as_str()).await?;
                     }

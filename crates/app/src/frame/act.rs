@@ -12,9 +12,9 @@ use crossfade_core::{
     audit::{Actor, Event},
     base62,
     environment::Slug,
-    messages::{Channel, Class, Kind, OffFor, cause, is_off, not_after},
+    messages::{Channel, Class, Kind, OffFor, cause, is_off, leak_cause, not_after},
     owners::managers_of,
-    webhook::{Choice, RESOLVES, WEBHOOK_NAMES, WebhookFormat},
+    webhook::{Choice, RESOLVES, WEBHOOK_NAMES, WebhookFormat, leak_subject, secrets_ended_by},
 };
 use crossfade_store::{ChangeKind, Client, NewDelivery, Notification, SwitchedFor, Tx, Webhook};
 
@@ -208,6 +208,11 @@ impl<'a> Act<'a> {
         environment: Option<&Slug>,
         reason: Option<&str>,
     ) -> Result<(), Error> {
+        if let Some(environment) = environment {
+            for secret in secrets_ended_by(event) {
+                self.resolve_leak(random, event, client, environment, secret).await?;
+            }
+        }
         let mut details = event.details();
         let webhooks = self.webhooks_for(client, event, environment, &details).await?;
         if client.owners.is_empty() && others.is_empty() && webhooks.is_empty() {
@@ -255,7 +260,7 @@ impl<'a> Act<'a> {
         Ok(())
     }
 
-    /// Queues a message to PagerDuty alone that the incident of this subject, about a client that is deleted, is over.
+    /// Queues a message to PagerDuty alone that the incident of this subject is over.
     pub(crate) async fn resolve(
         &mut self,
         random: &dyn Random,
@@ -279,6 +284,22 @@ impl<'a> Act<'a> {
         self.tx.insert_notification(&notification).await?;
         let recipients: Vec<_> = told.iter().map(|webhook| (Channel::Webhook, webhook.as_str())).collect();
         self.queue(random, &notification, &recipients, (Class::Today, &notification.id, None)).await
+    }
+
+    /// Queues a message to PagerDuty alone that the incident of a leaked secret is over, because the secret has ended. Does
+    /// nothing for a secret that was not reported.
+    pub(crate) async fn resolve_leak(
+        &mut self,
+        random: &dyn Random,
+        event: &Event,
+        client: &Client,
+        environment: &Slug,
+        secret: &SecretId,
+    ) -> Result<(), Error> {
+        match self.tx.end_told(&leak_cause(secret)).await? {
+            true => self.resolve(random, event, client, environment, &leak_subject(secret)).await,
+            false => Ok(()),
+        }
     }
 
     /// Returns a message about a client to nobody.
