@@ -56,7 +56,7 @@ fn meaning(kind: Action) -> &'static str {
         Action::RegistrationUpdated => {
             "A registration was enabled or disabled, or self-rotation was turned on or off."
         }
-        Action::ClientUpdated => "The owners of a client were changed.",
+        Action::ClientUpdated => "The owners of a client were set or changed.",
         kind => kind.title(),
     }
 }
@@ -90,7 +90,7 @@ mod tests {
     fn an_event_is_described_as_webhooks_get_it() {
         let kinds = super::kinds();
         let meaning = |word: &str| kinds.iter().find(|(kind, _)| *kind == word).unwrap().1;
-        assert_eq!(meaning("client.updated"), "The owners of a client were changed.");
+        assert_eq!(meaning("client.updated"), "The owners of a client were set or changed.");
         assert!(meaning("registration.updated").contains("self-rotation"));
         assert_eq!(meaning("secret.rotated"), crossfade_core::audit::Action::SecretRotated.title());
     }
