@@ -49,7 +49,7 @@ pub fn leak_subject(secret: &SecretId) -> String {
     format!("{LEAK}{secret}")
 }
 
-/// Returns the secrets that an event ends, now or when it says.
+/// Returns the secrets that have ended with an event.
 pub fn secrets_ended_by(event: &Event) -> Vec<&SecretId> {
     match event {
         Event::SecretRevoked { secret_id, .. } | Event::SecretExpired { secret_id, .. } => vec![secret_id],
@@ -220,7 +220,7 @@ impl Incident {
             return resolves(subject);
         }
         match event {
-            // Whoever has the secret can use it until it ends.
+            // Anyone who has the secret can use it until it ends.
             Action::LeakReported => opens(format!("{LEAK}{}", text("secret_id")?), "critical"),
             // The old secret is still needed: its deadline is the subject.
             Action::DeadlineNear => {
