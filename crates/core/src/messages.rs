@@ -11,7 +11,7 @@ pub use presented::{COUNTED_FOR, MANY_TRIES, TOLD_FOR, Tries, day, is_told, pres
 pub use switch::{Switch, client_switches_schema, is_off, stops_more, switches_schema};
 pub use weekly::{DueDigest, due_by_move, due_digest};
 
-use crate::{Timestamp, audit::Event};
+use crate::{SecretId, Timestamp, audit::Event};
 use std::time::Duration;
 
 /// How a message reaches its recipient. The channels send independently of each other.
@@ -106,9 +106,14 @@ pub fn cause(event: &Event, message: &str) -> String {
             format!("near {rotation_id} {expires_at} {hours_before}")
         }
         Event::DrillFinished { drill_id, .. } => format!("finished {drill_id}"),
-        Event::LeakReported { secret_id, .. } => format!("leak {secret_id}"),
+        Event::LeakReported { secret_id, .. } => leak_cause(secret_id),
         _ => message.to_owned(),
     }
+}
+
+/// Returns the cause of the one message that a secret was found in a leaked text.
+pub fn leak_cause(secret: &SecretId) -> String {
+    format!("leak {secret}")
 }
 
 /// Returns the time from which a message about this event is of no use; `None` if it always is.
@@ -134,7 +139,7 @@ pub fn retry_after(attempts: i64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{RotationId, SecretId, TransitionHours, change_over::Verdict};
+    use crate::{RotationId, TransitionHours, change_over::Verdict};
 
     fn secret(number: u8) -> SecretId {
         SecretId::parse(&format!("sec_{number:022}")).unwrap()

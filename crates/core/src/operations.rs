@@ -131,8 +131,8 @@ operations! {
     /// Lists the clients you can read, oldest first.
     ListClients = "list_clients" Get "/clients" Needs(ClientRead), [];
     /// Creates a client with a registration and a first secret in each named environment. The response contains the
-    /// values, only this once, if you have permission to reveal them.
-    CreateClient = "create_client" Post "/clients" Needs(ClientManage), [NameTaken];
+    /// values, only this once, if you have permission to reveal them. Owners other than you are told that they own it.
+    CreateClient = "create_client" Post "/clients" Needs(ClientManage), [NameTaken, TooManyRequests];
     /// Reads a client and those of its registrations that you can read.
     ReadClient = "read_client" Get "/clients/{client}" Needs(ClientRead), [];
     /// Changes a client's name, description or owners. Changing the owners requires `confirm_client_name`.
@@ -230,6 +230,9 @@ operations! {
     /// trail. Clients that the user owns are handed over: to `hand_over_to`, or to the other owners or the managers of each
     /// client. This requires `confirm_user_name` and the permission `client:manage` for these clients, at most 1,000.
     DeleteUser = "delete_user" Delete "/users/{user}" Needs(UserManage), [LastOwner, ConfirmationMismatch, InUse];
+    /// Returns the clients that a user owns, and who would own each of them if the user was deleted now without
+    /// `hand_over_to`. Clients that you cannot read are only counted.
+    ReadHandOver = "read_hand_over" Get "/users/{user}/hand-over" Needs(UserRead), [];
     /// Creates a one-time link with which a person sets a password. It replaces any earlier link.
     CreateLink = "create_link" Post "/users/{user}/link" Needs(UserManage), [NotAPerson, TooManyRequests];
     /// Lists the grants of a user.
@@ -298,7 +301,7 @@ impl Operation {
             // Scans of the trail, which is kept for years.
             | ListAuditEvents | ExportAuditEvents | ListAuthenticationFailures
             // Scans for a part of a name, and for what one may read.
-            | ListClients | ListProperties | ListUsers
+            | ListClients | ListProperties | ListUsers | ReadHandOver
             // Look-ups of a thousand secrets.
             | IdentifySecrets
         )

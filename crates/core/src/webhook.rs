@@ -2,8 +2,8 @@
 //! signing secrets sign. Pure functions of what is stored and the time.
 
 use crate::{
-    Timestamp,
-    audit::{Action, details_schemas},
+    SecretId, Timestamp,
+    audit::{Action, Event, details_schemas},
     environment::Slug,
 };
 use schemars::JsonSchema;
@@ -35,8 +35,32 @@ const MAX_ASKED: Duration = Duration::from_secs(86_400);
 /// Seconds from each failed attempt to the next.
 const SCHEDULE: [u64; 9] = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
 
-/// Member of the facts of a deletion that names the subject of an incident which it resolves.
+/// Member of the facts of an end that names the subject of an incident which it resolves, and nothing else.
 pub const RESOLVES: &str = "resolves";
+
+/// Member of the facts of a message with the names of the webhooks among the owners, by their IDs: for people, in no payload.
+pub const WEBHOOK_NAMES: &str = "webhook_names";
+
+/// Beginning of the subject of the incident that a leaked secret opens. The secret alone is the subject of its deadline.
+const LEAK: &str = "leak:";
+
+/// Returns the subject of the incident that a leaked secret opens.
+pub fn leak_subject(secret: &SecretId) -> String {
+    format!("{LEAK}{secret}")
+}
+
+/// Returns the secrets that have ended with an event.
+pub fn secrets_ended_by(event: &Event) -> Vec<&SecretId> {
+    match event {
+        Event::SecretRevoked { secret_id, .. } | Event::SecretExpired { secret_id, .. } => vec![secret_id],
+        Event::SecretRolledBack { revoked_secret_id, .. } => vec![revoked_secret_id],
+        Event::SecretRotated { transition_hours, outgoing_secret_id, superseded_secret_id, .. } => {
+            let outgoing = (transition_hours.hours() == 0).then_some(outgoing_secret_id);
+            outgoing.into_iter().chain(superseded_secret_id).collect()
+        }
+        _ => Vec::new(),
+    }
+}
 
 /// Form of the body of a delivery.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -157,15 +181,18 @@ impl Choice<'_> {
         }
         // PagerDuty is for what opens or closes an incident, and what opens one is chosen with all that closes it.
         let Some(incident) = Incident::of(event, details) else { return false };
-        let closes_chosen =
-            incident.severity.is_none() && opened_by(event).iter().any(|it| self.events.contains(it));
+        let closes_chosen = incident.severity.is_none()
+            && opened_by(event, details).iter().any(|it| self.events.contains(it));
         in_environment && (is_chosen || closes_chosen)
     }
 }
 
 /// Returns the kinds of events whose incidents an event can resolve.
-fn opened_by(event: Action) -> &'static [Action] {
+fn opened_by(event: Action, details: &Value) -> &'static [Action] {
     match event {
+        _ if details[RESOLVES].as_str().is_some_and(|subject| subject.starts_with(LEAK)) => {
+            &[Action::LeakReported]
+        }
         Action::DrillStopped | Action::DrillFinished => &[Action::DrillScheduled],
         Action::RegistrationUpdated => &[Action::RegistrationUpdated],
         Action::ClientDeleted => &[Action::DeadlineNear, Action::RegistrationUpdated],
@@ -189,7 +216,12 @@ impl Incident {
         let text = |name: &str| details[name].as_str().map(str::to_owned);
         let opens = |subject, severity| Some(Self { subject, severity: Some(severity) });
         let resolves = |subject| Some(Self { subject, severity: None });
+        if let Some(subject) = text(RESOLVES) {
+            return resolves(subject);
+        }
         match event {
+            // Anyone who has the secret can use it until it ends.
+            Action::LeakReported => opens(format!("{LEAK}{}", text("secret_id")?), "critical"),
             // The old secret is still needed: its deadline is the subject.
             Action::DeadlineNear => {
                 let severity = match details["hours_before"].as_i64()? {
@@ -215,8 +247,6 @@ impl Incident {
                     true => resolves(registration),
                 }
             }
-            // One message for each incident that the deletion ends.
-            Action::ClientDeleted => resolves(text(RESOLVES)?),
             Action::WebhookTested => opens(text("webhook_id")?, "info"),
             _ => None,
         }
@@ -456,6 +486,29 @@ mod tests {
         }
         assert_eq!(Incident::of(Action::SecretRotated, &json!({"superseded_secret_id": null})), None);
         assert_eq!(Incident::of(Action::ClientDeleted, &json!({})), None);
+    }
+
+    #[test]
+    fn a_leak_is_an_incident_of_its_own_until_the_secret_ends() {
+        let leaked = json!({"secret_id": "sec_1", "state": "retiring"});
+        let opened = Incident::of(Action::LeakReported, &leaked).unwrap();
+        assert_eq!((opened.subject.as_str(), opened.severity), ("leak:sec_1", Some("critical")));
+        // A longer life does not resolve it, as it resolves the deadline.
+        let extended = Incident::of(Action::SecretExtended, &json!({"secret_id": "sec_1"})).unwrap();
+        assert_ne!(extended.subject, opened.subject);
+        let ended = json!({"secret_id": "sec_1", RESOLVES: "leak:sec_1"});
+        for event in
+            [Action::SecretRevoked, Action::SecretExpired, Action::SecretRotated, Action::ClientDeleted]
+        {
+            let resolved = Incident { subject: "leak:sec_1".into(), severity: None };
+            assert_eq!(Incident::of(event, &ended), Some(resolved), "{event:?}");
+            let chosen = |events: &[Action]| {
+                Choice { environments: &[], events, format: WebhookFormat::Pagerduty }
+                    .includes(event, None, &ended)
+            };
+            assert!(chosen(&[Action::LeakReported]), "{event:?}");
+            assert!(!chosen(&[Action::DeadlineNear]), "{event:?}");
+        }
     }
 
     #[test]

@@ -150,6 +150,7 @@ statements! {
                         LEFT JOIN secrets s ON s.registration_id = r.id AND s.expires_at IS NULL AND s.revoked_at IS NULL
                         ORDER BY e.position, e.slug";
     PLACE = "SELECT r.client_id, c.property_id, r.environment, r.oauth_client_id, c.name FROM registrations r JOIN clients c ON c.id = r.client_id WHERE r.id = $1";
+    CALLED = "SELECT id, property_id, name, description, owners, created_at, version FROM clients WHERE name_key = $1 AND deleted_at IS NULL ORDER BY id LIMIT $2";
     PROPERTIES_OF = "SELECT c.id, c.property_id FROM clients c JOIN (VALUES {rows:1}) AS v ON c.id = v.column1 WHERE c.deleted_at IS NULL";
     PROPERTY_OF = "SELECT property_id FROM clients WHERE id = $1";
     TOUCH_REGISTRATION = "UPDATE registrations SET version = version + 1 WHERE id = $1";
@@ -267,6 +268,12 @@ impl Tx {
             filter.ownerless.into(),
         ]);
         self.rows_with(LIST, args, &bounds.rows).await?.iter().map(client).collect()
+    }
+
+    /// Returns the clients of all properties with this name, in any case of its letters, at most `limit`.
+    pub async fn clients_called(&mut self, name: &str, limit: i64) -> Result<Vec<Client>, StoreError> {
+        let rows = self.rows(CALLED, vec![folded(name.trim()).into(), limit.into()]).await?;
+        rows.iter().map(client).collect()
     }
 
     /// Returns the clients that an address owns, alone or with others, oldest first.

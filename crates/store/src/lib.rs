@@ -82,7 +82,7 @@ pub use sessions::SessionRow;
 pub use switches::SwitchedFor;
 pub use token_revocations::{RevocationSum, TokenRevocation};
 pub use verifiers::{ReadVerifier, VerifierRow, VerifierSecret};
-pub use webhooks::{DueWebhook, Webhook};
+pub use webhooks::{DueWebhook, Webhook, WebhookName};
 pub use weekly::{EndedSecret, WeeklyPlace, WeeklySecret};
 
 /// Where a page of a list starts and how long it is.

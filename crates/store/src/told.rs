@@ -12,7 +12,9 @@ statements! {
     ANY_BEGINNING = "SELECT cause FROM told WHERE cause LIKE $1 LIMIT 1";
     SINCE = "SELECT cause FROM told WHERE subject = $1 AND told_at > $2 ORDER BY cause";
     COUNT = "SELECT CAST(COUNT(*) AS BIGINT) AS told FROM told WHERE subject = $1 AND told_at > $2";
-    FORGET = "DELETE FROM told WHERE told_at < $1";
+    END = "DELETE FROM told WHERE cause = $1";
+    // A leak is told once for each secret, until the secret ends.
+    FORGET = "DELETE FROM told WHERE told_at < $1 AND cause NOT LIKE 'leak %'";
     FORGET_ABOUT = "DELETE FROM told WHERE subject = $1 AND told_at < $2";
 }
 
@@ -48,6 +50,11 @@ impl Tx {
     /// Whether this was told.
     pub async fn is_told(&mut self, cause: &str) -> Result<bool, StoreError> {
         Ok(self.optional(ANY, vec![cause.into()]).await?.is_some())
+    }
+
+    /// Forgets what was told, because its cause is over. Returns whether it was told.
+    pub async fn end_told(&mut self, cause: &str) -> Result<bool, StoreError> {
+        Ok(self.execute(END, vec![cause.into()]).await? == 1)
     }
 
     /// Returns which of these causes were told, in one statement.

@@ -9,6 +9,7 @@ use crossfade_core::{
     text::Name,
     webhook::{Choice, DisabledAs, Failing, WebhookFormat, parse_kind},
 };
+use std::collections::HashMap;
 
 /// A stored webhook.
 #[derive(Clone)]
@@ -68,6 +69,17 @@ impl Webhook {
     }
 }
 
+/// What is known of a webhook by its ID.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WebhookName {
+    /// Its name.
+    pub name: Name,
+    /// Property whose clients it gets messages about.
+    pub property_id: Option<PropertyId>,
+    /// Client that it gets messages about.
+    pub client_id: Option<ClientId>,
+}
+
 /// A webhook with deliveries that are due.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DueWebhook {
@@ -87,6 +99,7 @@ statements! {
     INSERT = "INSERT INTO webhooks (id, name, url, property_id, client_id, environments, events, format, signing_secret, routing_key, created_at, created_by, version)
               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1)";
     GET = concat!("SELECT ", columns!(), " FROM webhooks WHERE id = $1");
+    NAMED = "SELECT w.id, w.name, w.property_id, w.client_id FROM webhooks w JOIN (VALUES {rows:1}) AS v ON w.id = v.column1";
     LIST = concat!("SELECT ", columns!(), " FROM webhooks
             WHERE CAST($1 AS BIGINT) IS NULL OR created_at > $1 OR (created_at = $1 AND id > $2)
             ORDER BY created_at, id LIMIT $3");
@@ -188,6 +201,24 @@ impl Tx {
     /// Returns a webhook.
     pub async fn webhook(&mut self, id: &WebhookId) -> Result<Option<Webhook>, StoreError> {
         self.optional(GET, vec![id.as_str().into()]).await?.as_ref().map(webhook).transpose()
+    }
+
+    /// Returns the names of webhooks by their IDs, in one statement.
+    pub async fn webhook_names(
+        &mut self,
+        ids: &[WebhookId],
+    ) -> Result<HashMap<WebhookId, WebhookName>, StoreError> {
+        let keys: Vec<_> = ids.iter().map(|id| vec![id.as_str().into()]).collect();
+        let named = |row: &Row| {
+            let id = row.parsed("id", |text| WebhookId::parse(text).ok())?;
+            let named = WebhookName {
+                name: Name::from_stored(row.text("name")?),
+                property_id: row.opt_parsed("property_id", |text| PropertyId::parse(text).ok())?,
+                client_id: row.opt_parsed("client_id", |text| ClientId::parse(text).ok())?,
+            };
+            Ok((id, named))
+        };
+        self.look_up(NAMED, &keys).await?.iter().map(named).collect()
     }
 
     /// Returns a page of webhooks, oldest first.

@@ -82,7 +82,9 @@ export default async function walk(server) {
   await page.goto(`${server.url}/console/people/${grace.id}`);
   await button(page, "Delete account").click();
   const dialog = page.getByRole("dialog", { name: "Delete account" });
-  await dialog.getByText("Grace Hopper owns 1 client: Billing API.").waitFor();
+  await dialog.getByText("Grace Hopper owns 1 client.").waitFor();
+  const next = dialog.getByRole("table", { name: "Clients and their next owners" });
+  check("the next owners are listed before the deletion", (await next.getByRole("row", { name: /^Billing API/ }).textContent()).includes("other owners: team@example.com"));
   await look(page, "dialog-hand-over");
   await dialog.getByRole("textbox", { name: "New owner" }).fill("nobody");
   await dialog.getByRole("textbox", { name: "Account name" }).fill("Grace Hopper");

@@ -73,4 +73,36 @@ export default async function webhooks(server) {
   await look(page, "dialog-webhook-delete");
   await button(dialog, "Delete").click();
   await page.getByText("The webhook was deleted").waitFor();
+
+  // For one client, found by its name.
+  const property = await server.api("POST", "/properties", { name: "Payments" });
+  const client = await server.api("POST", "/clients", { name: "Billing API", property_id: property.id, environments: ["production"] });
+  await page.goto(`${server.url}/console/webhooks`);
+  await button(page, "Create webhook").first().click();
+  dialog = page.getByRole("dialog", { name: "Create webhook" });
+  await dialog.getByLabel("Name", { exact: true }).fill("Pager");
+  await dialog.getByLabel("URL").fill("https://hooks.invalid/services/pager");
+  await dialog.getByLabel("Messages about", { exact: true }).selectOption("One client");
+  await dialog.getByLabel("Client", { exact: true }).fill("Billing");
+  await dialog.getByLabel("Confirmation").fill("Billing API");
+  await look(page, "dialog-webhook-client");
+  await button(dialog, "Create webhook").click();
+  await page.getByText("Client must be the ID or the unique name of a client").waitFor();
+  await look(page, "dialog-webhook-client-refused");
+  dialog = page.getByRole("dialog", { name: "Create webhook" });
+  check("the clients are on offer", (await dialog.locator("#webhook-clients option").allTextContents()).join() === "Billing API");
+  await dialog.getByLabel("Client", { exact: true }).fill("Billing API");
+  await button(dialog, "Create webhook").click();
+  await page.getByRole("heading", { name: "Pager", level: 1 }).waitFor();
+  check("the page of a webhook leads to its client", (await page.getByRole("link", { name: "Billing API", exact: true }).getAttribute("href")) === `/console/clients/${client.id}`);
+  await page.goto(`${server.url}/console/webhooks`);
+  const row = page.getByRole("row", { name: /^Pager/ });
+  check("the list names the client", await row.getByRole("link", { name: "Billing API", exact: true }).isVisible());
+  check("the list shows no ID", !(await row.textContent()).includes("cl_"));
+  await look(page, "webhooks-named");
+  const { items: [webhook] } = await server.api("GET", "/webhooks");
+  await server.api("PATCH", `/clients/${client.id}`, { owners: [webhook.id], confirm_client_name: "Billing API" });
+  await page.goto(`${server.url}/console/clients/${client.id}`);
+  await page.getByRole("region", { name: "About" }).getByRole("link", { name: "Pager", exact: true }).waitFor();
+  await look(page, "client-owned-by-webhook");
 }

@@ -14,7 +14,7 @@ use crate::{
         versioned::Versioned,
     },
     registrations::registration::shown_registration,
-    webhooks::owners::check_webhook_owners,
+    webhooks::owners::{check_webhook_owners, may_manage},
 };
 use crossfade_core::{
     ClientId, Code, OauthClientId, Operation, Problem, PropertyId, SecretId, Timestamp, UserId, WebhookId,
@@ -28,7 +28,7 @@ use crossfade_core::{
     rotation::{due_at, is_overdue},
     text::{self, Name, REASON_CHARACTERS, Reason, folded},
 };
-use crossfade_store::{ChangeKind, Client, ClientFilter, Environment, Registration, Tx};
+use crossfade_store::{ChangeKind, Client, ClientFilter, Environment, Registration, Tx, WebhookName};
 use std::collections::{BTreeSet, HashMap};
 
 /// Filter for a list of clients, as sent.
@@ -107,39 +107,60 @@ fn facts(client: &Client) -> ClientFacts {
 /// Returns a client as the API shows it to this principal, with the registrations that the principal can read.
 async fn shown(app: &App, tx: &mut Tx, principal: &Principal, client: &Client) -> Result<api::Client, Error> {
     let (environments, registrations) = (tx.environments().await?, tx.registrations(&client.id).await?);
-    let accounts = accounts_of([client], tx).await?;
-    Ok(shown_with(app, principal, client, &registrations, (&environments, &accounts)))
+    let owners = known_owners([client], tx).await?;
+    Ok(shown_with(app, principal, client, &registrations, (&environments, &owners)))
 }
 
-/// Accounts by their email addresses: ID and name.
-pub(crate) type Accounts = HashMap<String, (UserId, String)>;
+/// What is known of the owners of clients.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct KnownOwners {
+    /// Accounts by their email addresses: ID and name.
+    accounts: HashMap<String, (UserId, String)>,
+    /// Webhooks by their IDs.
+    webhooks: HashMap<WebhookId, WebhookName>,
+}
 
-/// Returns the accounts among the owners of clients, in one statement.
-pub(crate) async fn accounts_of(
+/// Returns what is known of the owners of clients, in one statement for accounts and one for webhooks.
+pub(crate) async fn known_owners(
     clients: impl IntoIterator<Item = &Client>,
     tx: &mut Tx,
-) -> Result<Accounts, Error> {
-    let addresses: BTreeSet<&str> =
+) -> Result<KnownOwners, Error> {
+    let owners: BTreeSet<&str> =
         clients.into_iter().flat_map(|client| client.owners.iter().map(String::as_str)).collect();
-    Ok(tx.accounts_at(&addresses.into_iter().collect::<Vec<_>>()).await?)
+    let webhooks: Vec<WebhookId> = owners.iter().filter_map(|owner| WebhookId::parse(owner).ok()).collect();
+    let accounts = tx.accounts_at(&owners.into_iter().collect::<Vec<_>>()).await?;
+    let webhooks = match webhooks.is_empty() {
+        true => HashMap::new(),
+        false => tx.webhook_names(&webhooks).await?,
+    };
+    Ok(KnownOwners { accounts, webhooks })
 }
 
 /// Returns what each owner is. Whether an address has an account, and whose it is, is shown to principals who can read
-/// accounts.
-fn owner_details(principal: &Principal, owners: &[String], accounts: &Accounts) -> Vec<api::OwnerDetails> {
+/// accounts, and the name of a webhook to principals who can manage it.
+fn owner_details(principal: &Principal, client: &Client, known: &KnownOwners) -> Vec<api::OwnerDetails> {
     let reads_users = principal.may(Permission::UserRead, Object::Platform);
     let details = |owner: &String| {
-        let account = accounts.get(owner);
+        if let Ok(webhook) = WebhookId::parse(owner) {
+            let named = known.webhooks.get(&webhook).filter(|it| may_manage(principal, it, client));
+            let name = named.map(|it| it.name.to_string());
+            return api::OwnerDetails {
+                owner: owner.clone(),
+                kind: Some(OwnerKind::Webhook),
+                user_id: None,
+                name,
+            };
+        }
+        let account = known.accounts.get(owner);
         let (user_id, name) = account.filter(|_| reads_users).cloned().unzip();
         let kind = match account {
-            None if WebhookId::parse(owner).is_ok() => Some(OwnerKind::Webhook),
             _ if !reads_users => None,
             Some(_) => Some(OwnerKind::User),
             None => Some(OwnerKind::Group),
         };
         api::OwnerDetails { owner: owner.clone(), kind, user_id, name }
     };
-    owners.iter().map(details).collect()
+    client.owners.iter().map(details).collect()
 }
 
 pub(crate) fn shown_with(
@@ -147,7 +168,7 @@ pub(crate) fn shown_with(
     principal: &Principal,
     client: &Client,
     registrations: &[Registration],
-    (environments, accounts): (&[Environment], &Accounts),
+    (environments, owners): (&[Environment], &KnownOwners),
 ) -> api::Client {
     let shown = |registration: &Registration| {
         let object = Object::Registration(&client.property_id, &client.id, &registration.environment);
@@ -162,7 +183,7 @@ pub(crate) fn shown_with(
         description: client.description.clone(),
         property_id: client.property_id.clone(),
         owners: client.owners.clone(),
-        owner_details: owner_details(principal, &client.owners, accounts),
+        owner_details: owner_details(principal, client, owners),
         created_at: client.created_at,
         registrations,
     }
@@ -330,9 +351,9 @@ impl App {
             }
         }
         let (rows, next_cursor) = scan.rows(key)?;
-        let accounts = accounts_of(rows.iter().map(|(row, _)| row), tx).await?;
+        let owners = known_owners(rows.iter().map(|(row, _)| row), tx).await?;
         let shown = |(row, registrations): &(Client, Vec<Registration>)| {
-            shown_with(self, principal, row, registrations, (&environments, &accounts))
+            shown_with(self, principal, row, registrations, (&environments, &owners))
         };
         Ok(Page { items: rows.iter().map(shown).collect(), next_cursor })
     }
@@ -398,6 +419,7 @@ impl App {
                 environments: environments.iter().map(|it| it.slug.to_string()).collect(),
             };
             act.audit(&event, about).await?;
+            self.tell_new_owners(act, principal, &client).await?;
             let mut registrations = Vec::new();
             for environment in &environments {
                 registrations.push(self.register(act, principal, &client, environment).await?);
@@ -409,6 +431,26 @@ impl App {
             Ok(Versioned::new(reply, version(act.tx, principal, &client).await?))
         })
         .await
+    }
+
+    /// Tells the owners of a new client that they own it, as if they had been added later. The account that created it
+    /// knows.
+    async fn tell_new_owners(
+        &self,
+        act: &mut Act<'_>,
+        principal: &Principal,
+        client: &Client,
+    ) -> Result<(), Error> {
+        let creator = act.tx.user(principal.user()).await?.and_then(|user| user.email);
+        let mut told = client.clone();
+        told.owners.retain(|owner| Some(owner) != creator.as_ref());
+        if told.owners.is_empty() {
+            return Ok(());
+        }
+        self.unless_many_messages(principal)?;
+        let before = ClientFacts { owners: Vec::new(), ..facts(client) };
+        let event = Event::ClientUpdated { before, after: facts(client) };
+        act.notify(self.random.as_ref(), &event, &told, None, None).await
     }
 
     /// Returns the property for a new client, if it exists and the principal can create clients there.
@@ -509,6 +551,7 @@ impl App {
                 for secret in act.tx.open_secrets(&registration.id, act.now).await? {
                     act.stop_drill_of(random, &secret.id, StoppedAs::ClientDeleted, &client, environment)
                         .await?;
+                    act.resolve_leak(random, &event, &client, environment, &secret.id).await?;
                     if secret.expires_at.is_some() {
                         act.resolve(random, &event, &client, environment, secret.id.as_str()).await?;
                     }

@@ -1,7 +1,7 @@
 //! What every page of a client shows: the client, its environments, and the principal's permissions.
 
 use super::{
-    client::{Accounts, accounts_of, shown_with, version_for},
+    client::{KnownOwners, known_owners, shown_with, version_for},
     rotators::{Rotators, rotators_of},
 };
 use crate::{
@@ -48,7 +48,7 @@ pub(crate) struct FrameRows {
     property: String,
     registrations: Vec<Registration>,
     environments: Vec<Environment>,
-    accounts: Accounts,
+    owners: KnownOwners,
     shown_environments: Vec<api::Environment>,
 }
 
@@ -63,16 +63,16 @@ impl FrameRows {
             registrations: tx.registrations(&client.id).await?,
             shown_environments: app.shown_environments(tx, &environments, app.clock.now()).await?,
             environments,
-            accounts: accounts_of([&client], tx).await?,
+            owners: known_owners([&client], tx).await?,
             client,
         })
     }
 
     /// Returns the frame as this principal can see it.
     pub(crate) fn shown(&self, app: &App, principal: &Principal) -> ClientFrame {
-        let Self { client, registrations, environments, accounts, .. } = self;
+        let Self { client, registrations, environments, owners, .. } = self;
         ClientFrame {
-            client: shown_with(app, principal, client, registrations, (environments, accounts)),
+            client: shown_with(app, principal, client, registrations, (environments, owners)),
             version: version_for(principal, client, registrations),
             property: self.property.clone(),
             environments: self.shown_environments.clone(),

@@ -1,9 +1,10 @@
 //! Clients: what they are, in every environment together.
 //! `client` has the operations. `lines` reads the list of the Console, `overview` its first page, and `frame` what every
-//! page of a client shows. `meanwhile` says
+//! page of a client shows. `find` finds one by what a person typed. `meanwhile` says
 //! who changed a client that a principal wanted to change, and `rotators` which accounts can rotate its secrets.
 
 pub(crate) mod client;
+pub(crate) mod find;
 pub(crate) mod frame;
 pub(crate) mod lines;
 pub(crate) mod meanwhile;

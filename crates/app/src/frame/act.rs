@@ -12,9 +12,9 @@ use crossfade_core::{
     audit::{Actor, Event},
     base62,
     environment::Slug,
-    messages::{Channel, Class, Kind, OffFor, cause, is_off, not_after},
+    messages::{Channel, Class, Kind, OffFor, cause, is_off, leak_cause, not_after},
     owners::managers_of,
-    webhook::{Choice, RESOLVES, WebhookFormat},
+    webhook::{Choice, RESOLVES, WEBHOOK_NAMES, WebhookFormat, leak_subject, secrets_ended_by},
 };
 use crossfade_store::{ChangeKind, Client, NewDelivery, Notification, SwitchedFor, Tx, Webhook};
 
@@ -208,11 +208,17 @@ impl<'a> Act<'a> {
         environment: Option<&Slug>,
         reason: Option<&str>,
     ) -> Result<(), Error> {
-        let details = event.details();
+        if let Some(environment) = environment {
+            for secret in secrets_ended_by(event) {
+                self.resolve_leak(random, event, client, environment, secret).await?;
+            }
+        }
+        let mut details = event.details();
         let webhooks = self.webhooks_for(client, event, environment, &details).await?;
         if client.owners.is_empty() && others.is_empty() && webhooks.is_empty() {
             return Ok(());
         }
+        self.name_webhooks(event, &mut details).await?;
         let number = match environment {
             Some(environment) => self.tx.next_message_number(&client.id, environment).await?,
             None => None,
@@ -237,7 +243,24 @@ impl<'a> Act<'a> {
         self.queue(random, &notification, &recipients, (Class::of(event), &cause, not_after)).await
     }
 
-    /// Queues a message to PagerDuty alone that the incident of this subject, about a client that is deleted, is over.
+    /// Adds the names of the webhooks among the owners to the facts of a message that lists the owners.
+    async fn name_webhooks(&mut self, event: &Event, details: &mut serde_json::Value) -> Result<(), Error> {
+        let owners = match event {
+            Event::ClientUpdated { after, .. } => &after.owners,
+            Event::ClientHandedOver { owners, .. } => owners,
+            _ => return Ok(()),
+        };
+        let webhooks: Vec<_> = owners.iter().filter_map(|owner| WebhookId::parse(owner).ok()).collect();
+        if webhooks.is_empty() {
+            return Ok(());
+        }
+        let names = self.tx.webhook_names(&webhooks).await?;
+        let named = names.into_iter().map(|(id, named)| (id.to_string(), named.name.to_string().into()));
+        details[WEBHOOK_NAMES] = serde_json::Value::Object(named.collect());
+        Ok(())
+    }
+
+    /// Queues a message to PagerDuty alone that the incident of this subject is over.
     pub(crate) async fn resolve(
         &mut self,
         random: &dyn Random,
@@ -261,6 +284,22 @@ impl<'a> Act<'a> {
         self.tx.insert_notification(&notification).await?;
         let recipients: Vec<_> = told.iter().map(|webhook| (Channel::Webhook, webhook.as_str())).collect();
         self.queue(random, &notification, &recipients, (Class::Today, &notification.id, None)).await
+    }
+
+    /// Queues a message to PagerDuty alone that the incident of a leaked secret is over, because the secret has ended. Does
+    /// nothing for a secret that was not reported.
+    pub(crate) async fn resolve_leak(
+        &mut self,
+        random: &dyn Random,
+        event: &Event,
+        client: &Client,
+        environment: &Slug,
+        secret: &SecretId,
+    ) -> Result<(), Error> {
+        match self.tx.end_told(&leak_cause(secret)).await? {
+            true => self.resolve(random, event, client, environment, &leak_subject(secret)).await,
+            false => Ok(()),
+        }
     }
 
     /// Returns a message about a client to nobody.

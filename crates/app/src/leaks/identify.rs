@@ -17,6 +17,7 @@ use crossfade_core::{
     api::{FoundSecret, IdentifiedSecret, IdentifiedSecrets, IdentifySecrets},
     audit::Event,
     environment::Slug,
+    messages::leak_cause,
     roles::{Object, Permission},
     rotation::SecretState,
     secret::{Found, find},
@@ -144,7 +145,7 @@ impl App {
         for leaks in valid.chunks(LEAKS_TOLD_AT_ONCE) {
             self.change_own(principal, async |act, _| {
                 for it in leaks {
-                    if !act.tx.tell_once(&format!("leak {}", it.secret.id), act.now).await? {
+                    if !act.tx.tell_once(&leak_cause(&it.secret.id), act.now).await? {
                         continue;
                     }
                     let environment = Slug::from_stored(it.environment.clone());

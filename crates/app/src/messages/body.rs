@@ -5,7 +5,8 @@ use super::letter::{letter, url};
 use crossfade_core::{
     TimeZone,
     webhook::{
-        Incident, PAYLOAD_VERSION, WebhookClient, WebhookData, WebhookFormat, WebhookPayload, payload_type,
+        Incident, PAYLOAD_VERSION, WEBHOOK_NAMES, WebhookClient, WebhookData, WebhookFormat, WebhookPayload,
+        payload_type,
     },
 };
 use crossfade_outbound::Letter;
@@ -45,6 +46,10 @@ fn payload(message: &Notification, base: &str) -> WebhookPayload {
         id: id.to_string(),
         name: message.client_name.clone().unwrap_or_default(),
     });
+    let mut details = message.details.clone();
+    if let Some(details) = details.as_object_mut() {
+        details.remove(WEBHOOK_NAMES);
+    }
     WebhookPayload {
         kind: payload_type(message.event).to_owned(),
         version: PAYLOAD_VERSION,
@@ -56,7 +61,7 @@ fn payload(message: &Notification, base: &str) -> WebhookPayload {
             actor: message.actor_name.clone(),
             reason: message.reason.clone(),
             url: url(message, base),
-            details: message.details.clone(),
+            details,
         },
     }
 }

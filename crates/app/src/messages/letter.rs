@@ -9,6 +9,7 @@ use crossfade_core::{
     TimeZone, Timestamp,
     audit::Action,
     messages::{Class, Switch},
+    webhook::WEBHOOK_NAMES,
 };
 use crossfade_outbound::Letter;
 use crossfade_store::Notification;
@@ -537,7 +538,7 @@ fn owners(facts: &Facts<'_>, to: &str) -> Said {
             "Check that the list is right. All owners are notified about the client.",
         ),
     };
-    said.fact("Owners", joined(after.list("owners"))).button("View the client")
+    said.fact("Owners", owner_names(after.list("owners"), facts)).button("View the client")
 }
 
 fn messages_switched(facts: &Facts<'_>) -> Said {
@@ -579,7 +580,11 @@ fn handed_over(facts: &Facts<'_>, to: &str) -> Option<Said> {
             "Check that the list is right. All owners are notified about the client.",
         ),
     };
-    Some(said.fact("Owners", joined(facts.list("owners"))).fact("Why", why).button("View the client"))
+    Some(
+        said.fact("Owners", owner_names(facts.list("owners"), facts))
+            .fact("Why", why)
+            .button("View the client"),
+    )
 }
 
 /// Returns the switches of a list as a text, in the words of the Console.
@@ -599,9 +604,18 @@ fn switched_off(words: &[Value]) -> String {
     joined(&words.iter().filter_map(title).collect::<Vec<_>>())
 }
 
-/// Returns the owners of a list as a text.
-fn joined(owners: &[Value]) -> String {
-    let list: Vec<&str> = owners.iter().filter_map(Value::as_str).collect();
+/// Returns owners as a text, with the names of webhooks.
+fn owner_names(owners: &[Value], facts: &Facts<'_>) -> String {
+    let name = |owner: &Value| {
+        let name = owner.as_str().and_then(|id| facts.0[WEBHOOK_NAMES][id].as_str());
+        name.map_or_else(|| owner.clone(), |name| format!("{name} (webhook)").into())
+    };
+    joined(&owners.iter().map(name).collect::<Vec<_>>())
+}
+
+/// Returns the entries of a list as a text.
+fn joined(entries: &[Value]) -> String {
+    let list: Vec<&str> = entries.iter().filter_map(Value::as_str).collect();
     let more = list.len().saturating_sub(MAX_OWNERS);
     let mut shown = list[..list.len() - more].join(",\n");
     if more > 0 {

@@ -8,10 +8,11 @@ use crossfade_core::{
     audit::{Action, Actor},
     drill::{self, StoppedAs},
     messages::{AbandonedAs, is_in_time},
+    rotation::state_at,
     webhook::{DisabledAs, Failing, Incident, WebhookFormat, retry_after, still_signs},
 };
 use crossfade_outbound::{Answer, Post, Poster, SigningSecret};
-use crossfade_store::{Attempt, Delivery, DueWebhook, Notification, Tx, Webhook};
+use crossfade_store::{Attempt, Delivery, DueWebhook, Notification, Secret, Tx, Webhook};
 use futures_util::{StreamExt, stream, stream::FuturesUnordered};
 use std::{
     collections::BTreeMap,
@@ -482,6 +483,11 @@ async fn still_so(tx: &mut Tx, message: &Notification, now: Timestamp) -> Result
             Ok(secret.is_some_and(|secret| {
                 secret.rule.revoked_at.is_none() && secret.rule.expires_at == deadline && deadline > Some(now)
             }))
+        }
+        (Action::LeakReported, Some(secret)) => {
+            let secret = tx.secret(&registration.id, &secret).await?;
+            let state = |secret: Secret| state_at(secret.rule.expires_at, secret.rule.revoked_at, now);
+            Ok(secret.is_some_and(|secret| state(secret).is_valid()))
         }
         (Action::DrillScheduled, Some(secret)) => {
             let drill = tx.latest_drill(&secret).await?.map(|drill| drill.rule);

@@ -6,14 +6,15 @@ use crate::{
     frame::principal::Principal,
     people::{
         giving::{closes_account, may_change_roles_of, within_reach},
+        hand_over,
         users::{Account, UserPath},
     },
 };
 use crossfade_core::{
     Code, Operation,
+    api::HandedOver,
     roles::{Grant, Object, Permission, Role, Scope},
 };
-use crossfade_store::Client;
 
 /// Permissions of a principal on a client, or on one of its registrations.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -36,18 +37,6 @@ pub struct Abilities {
     pub see: bool,
 }
 
-/// Clients that an account owns.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct OwnedClients {
-    /// Number.
-    pub count: u64,
-    /// Names of those that the principal can read, at most 5.
-    pub names: Vec<String>,
-}
-
-/// Maximum number of clients that are named.
-const MOST_NAMED: usize = 5;
-
 /// Permissions of a principal on an account.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct AccountAbilities {
@@ -57,8 +46,8 @@ pub struct AccountAbilities {
     pub remove_roles: bool,
     /// Roles that the principal can grant to it.
     pub roles: Vec<Role>,
-    /// Clients that it owns.
-    pub owned: OwnedClients,
+    /// Clients that it owns, and who would own them if it was deleted without a choice.
+    pub owned: HandedOver,
     /// Those of `roles` that would close the account: end its password, sessions, tokens and links.
     pub closing: Vec<Role>,
 }
@@ -115,16 +104,8 @@ impl App {
                     closing.push(*role);
                 }
             }
-            let owned = match &account.user.email {
-                Some(email) => tx.clients_owned_by(email).await?,
-                None => Vec::new(),
-            };
-            let readable =
-                |it: &&Client| principal.may(Permission::ClientRead, Object::Client(&it.property_id, &it.id));
-            let readable = owned.iter().filter(readable);
-            let names = readable.take(MOST_NAMED).map(|client| client.name.to_string()).collect();
             Ok(AccountAbilities {
-                owned: OwnedClients { count: owned.len() as u64, names },
+                owned: hand_over::planned(tx, principal, &account.user).await?,
                 manage: reaches && principal.may_on_platform(Permission::UserManage),
                 remove_roles: changes && principal.may_on_platform(Permission::GrantManage),
                 roles,

@@ -5,16 +5,17 @@ use crate::{
     error::Error,
     frame::{act::Act, idempotency::Repeatable, principal::Principal, targets::forbidden_on},
     messages::handed_over::HandedClient,
+    people::users::{Account, UserPath},
 };
 use crossfade_core::{
-    Code, Problem, Random, UserId,
+    Code, Operation, Problem, Random, UserId,
     api::{HandedOver, HandedOverClient},
     audit::Event,
-    owners::{self, HandOverCause, Heirs, MAX_HANDED_OVER, managers_of},
+    owners::{self, HandOverCause, Heirs, MAX_HANDED_OVER, Manager, managers_of},
     roles::{Object, Permission},
     text::{self, Name},
 };
-use crossfade_store::{Client, User};
+use crossfade_store::{Client, Tx, User};
 
 /// Maximum number of clients that a response names.
 const MOST_NAMED: usize = 200;
@@ -74,17 +75,21 @@ impl App {
         unless_too_many(owned.len())?;
         confirm_user(gone, confirmed)?;
         let handed = replace_owner(act, self.random.as_ref(), gone, owned, chosen).await?;
-        let mut done = HandedOver { handed_over_count: handed.len() as u64, ..HandedOver::default() };
-        for (HandedClient { client, .. }, heirs) in handed {
-            done.ownerless_count += u64::from(client.owners.is_empty());
-            let readable =
-                principal.may(Permission::ClientRead, Object::Client(&client.property_id, &client.id));
-            if readable && done.clients.len() < MOST_NAMED {
-                let name = client.name.to_string();
-                done.clients.push(HandedOverClient { id: client.id, name, owners: client.owners, heirs });
-            }
-        }
-        Ok(done)
+        let after = handed.into_iter().map(|(it, heirs)| (it.client, heirs));
+        Ok(shown(principal, after))
+    }
+
+    /// Returns the clients that an account owns, and who would own them if it was deleted now without a choice.
+    pub async fn read_hand_over(
+        &self,
+        principal: &Principal,
+        path: UserPath<'_>,
+    ) -> Result<HandedOver, Error> {
+        let _turns = self.costly(Operation::ReadHandOver, principal).await?;
+        self.view(Operation::ReadHandOver, principal, path, async |tx, principal, account: Account| {
+            planned(tx, principal, &account.user).await
+        })
+        .await
     }
 
     /// Replaces the address of an owner by a new one of the same account.
@@ -108,6 +113,51 @@ impl App {
         let cause = HandOverCause::AddressChanged;
         change_owners(act, self.random.as_ref(), user, owned, (cause, changed)).await.map(drop)
     }
+}
+
+/// Returns the clients that an account owns, and who would own them if it was deleted now without a choice.
+pub(super) async fn planned(tx: &mut Tx, principal: &Principal, user: &User) -> Result<HandedOver, Error> {
+    let Some(address) = &user.email else { return Ok(HandedOver::default()) };
+    let owned = tx.clients_owned_by(address).await?;
+    if owned.is_empty() {
+        return Ok(HandedOver::default());
+    }
+    // The grants of a deleted account end first.
+    let mut managers = tx.managers(None).await?;
+    managers.retain(|manager| manager.user != user.id);
+    let after = |mut client: Client| {
+        let (owners, heirs) = owners_after(&client, address, None, &managers);
+        client.owners = owners;
+        (client, heirs)
+    };
+    Ok(shown(principal, owned.into_iter().map(after)))
+}
+
+/// Returns clients with their owners after a hand-over as the API shows them to this principal.
+fn shown(principal: &Principal, after: impl Iterator<Item = (Client, Heirs)>) -> HandedOver {
+    let mut shown = HandedOver::default();
+    for (client, heirs) in after {
+        shown.handed_over_count += 1;
+        shown.ownerless_count += u64::from(client.owners.is_empty());
+        let readable = principal.may(Permission::ClientRead, Object::Client(&client.property_id, &client.id));
+        if readable && shown.clients.len() < MOST_NAMED {
+            let name = client.name.to_string();
+            shown.clients.push(HandedOverClient { id: client.id, name, owners: client.owners, heirs });
+        }
+    }
+    shown
+}
+
+/// Returns the owners of a client after the one at `address` has gone: `chosen` in its place, or else the other owners,
+/// or the managers of the client.
+fn owners_after(
+    client: &Client,
+    address: &str,
+    chosen: Option<&str>,
+    managers: &[Manager],
+) -> (Vec<String>, Heirs) {
+    let of_client = managers_of(managers, &client.property_id, &client.id);
+    owners::after(&client.owners, address, chosen, of_client.into_iter().map(|it| it.email.as_str()))
 }
 
 /// Hands over the clients of an account that has ended otherwise than by a person's request: as if it had been deleted
@@ -141,11 +191,7 @@ async fn replace_owner(
         None => act.tx.managers(None).await?,
         Some(_) => Vec::new(),
     };
-    let changed = |client: &Client| {
-        let of_client = managers_of(&managers, &client.property_id, &client.id);
-        let of_client = of_client.into_iter().map(|manager| manager.email.as_str());
-        owners::after(&client.owners, address, chosen, of_client)
-    };
+    let changed = |client: &Client| owners_after(client, address, chosen, &managers);
     change_owners(act, random, gone, owned, (HandOverCause::AccountDeleted, changed)).await
 }
 

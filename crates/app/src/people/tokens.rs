@@ -2,6 +2,7 @@
 
 use crate::{
     app::App,
+    clients::find::find_client,
     error::Error,
     frame::{
         act::Act,
@@ -14,7 +15,7 @@ use crate::{
     people::sessions::Session,
 };
 use crossfade_core::{
-    ClientId, Code, Operation, Problem, Timestamp, TokenId, UserId,
+    Code, Operation, Problem, Timestamp, TokenId, UserId,
     api::{self, Page},
     audit::{Actor, Event},
     environment::Slug,
@@ -23,7 +24,7 @@ use crossfade_core::{
     secret::{SecretKind, SecretValue},
     text::Name,
 };
-use crossfade_store::{Client, ClientFilter, PageStart, TokenRow, Tx, User};
+use crossfade_store::{Client, TokenRow, Tx, User};
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -134,9 +135,6 @@ async fn named_user(tx: &mut Tx, named: &str) -> Result<User, Error> {
     Ok(user.ok_or_else(missing)?)
 }
 
-/// Maximum number of clients with a similar name among which the named one is looked for.
-const MAX_NAMED: i64 = 200;
-
 /// Returns the registration that a person names, among those that `may_read` lets through.
 async fn find_registration(
     tx: &mut Tx,
@@ -144,19 +142,8 @@ async fn find_registration(
     may_read: impl Fn(Object<'_>) -> bool,
 ) -> Result<Option<OneRegistration>, Error> {
     let Some(named) = named else { return Ok(None) };
-    let unknown = || Problem::invalid("client", "must be the ID or the unique name of a client");
-    let found = match ClientId::parse(named.client.trim()) {
-        Ok(id) => tx.client(&id).await?.into_iter().collect(),
-        Err(_) => {
-            let filter = ClientFilter { q: Some(named.client.trim().to_owned()), ..ClientFilter::default() };
-            tx.clients(&filter, &PageStart { after: None, limit: MAX_NAMED }).await?
-        }
-    };
-    let is_named =
-        |client: &Client| client.id.as_str() == named.client.trim() || client.name.is_typed_as(&named.client);
     let is_readable = |client: &Client| may_read(Object::Client(&client.property_id, &client.id));
-    let mut found = found.into_iter().filter(|client| is_named(client) && is_readable(client));
-    let (Some(client), None) = (found.next(), found.next()) else { return Err(unknown().into()) };
+    let client = find_client(tx, "client", &named.client, is_readable).await?;
     let missing =
         || Problem::invalid("environment", "must be an environment in which the client is registered");
     let environment = Slug::parse("environment", named.environment.trim()).map_err(|_| missing())?;

@@ -92,7 +92,7 @@ impl App {
             self.may_send_from_here(act).await?;
             let event = Event::WebhookCreated { webhook: facts(&self.posting.poster, &webhook) };
             act.audit(&event, about(&webhook)).await?;
-            let mut reply = shown(&webhook, act.now);
+            let mut reply = shown(&webhook, subject.name_for(principal), act.now);
             reply.object.signing_secret = Some(secret.text());
             Ok(reply)
         })

@@ -115,8 +115,7 @@ impl App {
         self.view(Operation::ReadWebhook, principal, path, async |tx, principal, loaded: Loaded| {
             Ok(WebhookPage {
                 deliveries: deliveries_page(tx, principal, &loaded, &start).await?,
-                scope: loaded.subject.name().map(ToString::to_string),
-                webhook: shown(&loaded.webhook, self.clock.now()),
+                webhook: shown(&loaded.webhook, loaded.subject.name_for(principal), self.clock.now()),
             })
         })
         .await

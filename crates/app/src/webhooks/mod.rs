@@ -1,8 +1,9 @@
-//! Webhooks: `webhook` reads and deletes them, `create` and `update` make and change them, from what `fields` parses. `subject` is
-//! what one gets messages about and decides who manages it, `shown` how it is shown. `signing` rotates signing secrets, and
-//! `deliveries` lists, tests and replays. `disabling` disables a webhook whose receiver is gone, and tells its people. `owners`
-//! checks the webhooks among the owners of a client.
+//! Webhooks: `webhook` reads and deletes them, `create` and `update` make and change them, from what `fields` parses.
+//! `choices` has the clients that one can be for. `subject` is what one gets messages about and decides who manages it,
+//! `shown` how it is shown. `signing` rotates signing secrets, and `deliveries` lists, tests and replays. `disabling` disables
+//! a webhook whose receiver is gone, and tells its people. `owners` checks the webhooks among the owners of a client.
 
+pub(crate) mod choices;
 mod create;
 mod deliveries;
 pub(crate) mod disabling;

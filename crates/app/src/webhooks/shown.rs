@@ -9,7 +9,9 @@ use crate::{
     },
 };
 use aws_lc_rs::digest::{SHA256, digest};
-use crossfade_core::{Operation, SecretId, api, audit::WebhookFacts, roles::Object, webhook::still_signs};
+use crossfade_core::{
+    Operation, SecretId, api, audit::WebhookFacts, roles::Object, text::Name, webhook::still_signs,
+};
 use crossfade_outbound::Poster;
 use crossfade_store::Webhook;
 
@@ -49,15 +51,22 @@ impl Repeatable for Versioned<api::Webhook> {
     }
 }
 
-/// Returns a webhook as the API shows it.
-pub(super) fn shown(webhook: &Webhook, now: crossfade_core::Timestamp) -> Versioned<api::Webhook> {
+/// Returns a webhook as the API shows it. `name` is the name of its client or property, if the reader can know it.
+pub(super) fn shown(
+    webhook: &Webhook,
+    name: Option<&Name>,
+    now: crossfade_core::Timestamp,
+) -> Versioned<api::Webhook> {
     let (disabled_at, disabled_as) = webhook.disabled.unzip();
+    let name = name.map(ToString::to_string);
     let object = api::Webhook {
         id: webhook.id.clone(),
         name: webhook.name.to_string(),
         url: webhook.url.clone(),
         property_id: webhook.property_id.clone(),
+        property_name: name.clone().filter(|_| webhook.property_id.is_some()),
         client_id: webhook.client_id.clone(),
+        client_name: name.filter(|_| webhook.client_id.is_some()),
         environments: webhook.environments.iter().map(ToString::to_string).collect(),
         events: webhook.events.iter().map(|event| event.as_str().to_owned()).collect(),
         format: webhook.format,

@@ -30,8 +30,8 @@ impl App {
         path: WebhookPath<'_>,
         input: Input<'_, RotateWebhookSecret>,
     ) -> Result<Versioned<api::Webhook>, Error> {
-        self.change(Operation::RotateWebhookSecret, request, path, async |act, _, loaded: Loaded| {
-            let mut webhook = loaded.webhook;
+        self.change(Operation::RotateWebhookSecret, request, path, async |act, principal, loaded: Loaded| {
+            let Loaded { mut webhook, subject } = loaded;
             act.matches(webhook.version)?;
             let body = input.read()?;
             let hours = body.overlap_hours.as_ref().and_then(serde_json::Value::as_u64);
@@ -57,7 +57,7 @@ impl App {
             act.tx.set_signing_secrets(&webhook).await?;
             act.audit(&Event::WebhookSecretRotated { overlap_hours: hours }, about(&webhook)).await?;
             webhook.version += 1;
-            let mut reply = shown(&webhook, act.now);
+            let mut reply = shown(&webhook, subject.name_for(principal), act.now);
             reply.object.signing_secret = Some(secret.text());
             Ok(reply)
         })

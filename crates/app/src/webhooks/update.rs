@@ -99,7 +99,7 @@ impl App {
             }
             let after = facts(&self.posting.poster, &webhook);
             if after == before && !is_moved && key.is_none() {
-                return Ok(shown(&webhook, act.now));
+                return Ok(shown(&webhook, subject.name_for(principal), act.now));
             }
             act.tx.update_webhook(&webhook).await?;
             let event = Event::WebhookUpdated {
@@ -111,7 +111,7 @@ impl App {
             act.audit(&event, about(&webhook)).await?;
             self.posting.end_pause(&webhook.id);
             webhook.version += 1;
-            Ok(shown(&webhook, act.now))
+            Ok(shown(&webhook, subject.name_for(principal), act.now))
         })
         .await
     }

@@ -2,7 +2,7 @@
 
 use super::{
     shown::{about, facts, shown},
-    subject::{Loaded, MANAGE, NewWebhook, WebhookPath, manageable},
+    subject::{Loaded, MANAGE, NewWebhook, WebhookPath, manageable, names_of},
 };
 use crate::{
     app::App,
@@ -15,22 +15,28 @@ use crate::{
     },
 };
 use crossfade_core::{
-    Code, Operation, Problem,
+    ClientId, Code, Operation, Problem, PropertyId,
     api::{self, Page},
     audit::Event,
+    text::Name,
     webhook::DisabledAs,
 };
 use crossfade_store::Webhook;
+use std::collections::HashMap;
 
-/// A webhook with the name of what it belongs to, for a page.
+/// A webhook with its deliveries, for a page.
 #[derive(Clone, Debug)]
 pub struct WebhookPage {
     /// The webhook, with its version.
     pub webhook: Versioned<api::Webhook>,
-    /// Name of the client or property whose messages it gets; `None` for the platform.
-    pub scope: Option<String>,
     /// Its deliveries, newest first.
     pub deliveries: Page<api::WebhookDelivery>,
+}
+
+/// Returns the name of the client or property of a webhook.
+fn name_among<'a>(names: &'a HashMap<String, Name>, webhook: &Webhook) -> Option<&'a Name> {
+    let client = webhook.client_id.as_ref().map(ClientId::as_str);
+    names.get(client.or(webhook.property_id.as_ref().map(PropertyId::as_str))?)
 }
 
 impl App {
@@ -50,8 +56,9 @@ impl App {
                 manageable(tx, principal, rows).await?.into_iter().for_each(|row| scan.keep(row));
             }
             let (rows, next_cursor) = scan.rows(key)?;
-            let now = self.clock.now();
-            Ok(Page { items: rows.iter().map(|row| shown(row, now).object).collect(), next_cursor })
+            let (names, now) = (names_of(tx, principal, rows.iter()).await?, self.clock.now());
+            let shown = |row: &Webhook| shown(row, name_among(&names, row), now).object;
+            Ok(Page { items: rows.iter().map(shown).collect(), next_cursor })
         })
         .await
     }
@@ -86,8 +93,8 @@ impl App {
         principal: &Principal,
         path: WebhookPath<'_>,
     ) -> Result<Versioned<api::Webhook>, Error> {
-        self.view(Operation::ReadWebhook, principal, path, async |_, _, loaded: Loaded| {
-            Ok(shown(&loaded.webhook, self.clock.now()))
+        self.view(Operation::ReadWebhook, principal, path, async |_, principal, loaded: Loaded| {
+            Ok(shown(&loaded.webhook, loaded.subject.name_for(principal), self.clock.now()))
         })
         .await
     }

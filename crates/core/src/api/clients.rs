@@ -44,7 +44,8 @@ pub struct OwnerDetails {
     pub kind: Option<OwnerKind>,
     /// ID of the account, for a caller who can read users; otherwise `null`.
     pub user_id: Option<UserId>,
-    /// Display name of the account, for a caller who can read users; otherwise `null`.
+    /// Display name of the account, for a caller who can read users, or name of the webhook, for a caller who can manage
+    /// it; otherwise `null`.
     pub name: Option<String>,
 }
 

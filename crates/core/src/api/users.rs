@@ -128,25 +128,25 @@ fn choice_is_confirmed(schema: &mut schemars::Schema) {
     schema.insert("then".into(), named);
 }
 
-/// The clients that a deleted account owned.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+/// The clients that an account owns, or owned until it was deleted.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct HandedOver {
-    /// Number of clients that the account owned.
+    /// Number of clients that the account owns or owned.
     pub handed_over_count: u64,
-    /// Number of those that have no owner now.
+    /// Number of those that have no owner after it is deleted.
     pub ownerless_count: u64,
     /// Those that you can read, at most 200.
     pub clients: Vec<HandedOverClient>,
 }
 
-/// A client that a deleted account owned.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+/// A client that an account owns, or owned until it was deleted.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct HandedOverClient {
     /// ID of the client.
     pub id: ClientId,
     /// Name of the client.
     pub name: String,
-    /// Its owners now.
+    /// Its owners after the account is deleted.
     pub owners: Vec<String>,
     /// Who they are.
     pub heirs: Heirs,

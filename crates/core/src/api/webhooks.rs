@@ -40,8 +40,12 @@ pub struct Webhook {
     pub url: String,
     /// Property whose clients it gets messages about; `null` if it belongs to the platform or a client.
     pub property_id: Option<PropertyId>,
+    /// Name of the property; `null` without one, or if you cannot read it.
+    pub property_name: Option<String>,
     /// Client that it gets messages about; `null` if it belongs to the platform or a property.
     pub client_id: Option<ClientId>,
+    /// Name of the client; `null` without one, or if you cannot read it.
+    pub client_name: Option<String>,
     /// Environments that it gets messages about; empty: all, and messages about the client as a whole.
     pub environments: Vec<String>,
     /// Kinds of events that it gets messages about; empty: all.

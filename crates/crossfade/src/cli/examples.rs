@@ -295,6 +295,10 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         ],
     ),
     (
+        "user hand-over",
+        ["crossfade user hand-over grace@example.com", "crossfade user hand-over grace@example.com --json"],
+    ),
+    (
         "user link",
         [
             "crossfade user link grace@example.com --output grace.link",

@@ -130,6 +130,7 @@ pub(crate) fn command(operation: Operation) -> &'static str {
         ReadUser => "user show",
         UpdateUser => "user update",
         DeleteUser => "user delete",
+        ReadHandOver => "user hand-over",
         CreateLink => "user link",
         ListGrants => "grant list",
         CreateGrant => "grant create",

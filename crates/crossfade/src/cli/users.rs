@@ -48,9 +48,16 @@ pub(crate) enum User {
         /// other owners of each client, or to its managers if there are none.
         #[arg(long, value_name = "OWNER")]
         hand_over_to: Option<String>,
-        /// User name, to confirm. Prompted for on a terminal if omitted.
+        /// User name, to confirm. Prompted for on a terminal if omitted, after the user's clients are listed.
         #[arg(long, value_name = "NAME")]
         confirm: Option<String>,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Show the clients that a user owns, and who would own each of them if the user was deleted.
+    HandOver {
+        /// User ID or email address.
+        user: String,
         #[command(flatten)]
         remote: Remote,
     },

@@ -10,8 +10,9 @@ use crate::{
     failure::Failure,
     output::{self, SECRET, Sink, fixed, text, time},
 };
-use crossfade_core::api::{
-    Client, CreateClient, CreateRegistration, DeleteClient, Property, Registration, UpdateClient,
+use crossfade_core::{
+    api::{Client, CreateClient, CreateRegistration, DeleteClient, Property, Registration, UpdateClient},
+    owners::OwnerKind,
 };
 use reqwest::Method;
 
@@ -152,12 +153,15 @@ fn shown_clients(clients: &[Client], json: bool) -> Result<(), Failure> {
     )
 }
 
-/// Returns the owners with what each is, such as `grace@example.com (user)`.
+/// Returns the owners with what each is, such as `grace@example.com (user)` or `Alerts (webhook wh_…)`.
 fn owners(client: &Client) -> String {
     let kind = |owner: &String| {
         let known = client.owner_details.iter().find(|it| it.owner == *owner);
-        let kind = known.and_then(|it| it.kind);
-        kind.map_or_else(|| owner.clone(), |kind| format!("{owner} ({})", kind.as_str()))
+        match known.and_then(|it| Some((it.kind?, it.name.as_ref()))) {
+            Some((OwnerKind::Webhook, Some(name))) => format!("{name} (webhook {owner})"),
+            Some((kind, _)) => format!("{owner} ({})", kind.as_str()),
+            None => owner.clone(),
+        }
     };
     client.owners.iter().map(kind).collect::<Vec<_>>().join(", ")
 }

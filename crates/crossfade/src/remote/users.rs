@@ -10,8 +10,11 @@ use crate::{
     failure::Failure,
     output::{self, LINK, Sink, fixed, text, time},
 };
-use crossfade_core::api::{
-    CreateUser, DeleteUser, HandedOver, HandedOverClient, Me, OneTimeLink, UpdateUser, User, UserKind,
+use crossfade_core::{
+    api::{
+        CreateUser, DeleteUser, HandedOver, HandedOverClient, Me, OneTimeLink, UpdateUser, User, UserKind,
+    },
+    owners::Heirs,
 };
 use reqwest::Method;
 use serde_json::json;
@@ -43,6 +46,14 @@ pub(crate) async fn user(command: Command) -> Result<(), Failure> {
             let api = Api::new(&remote)?;
             let path = format!("/users/{}", api.find_user(&user).await?);
             let found: User = api.get(&path).await?;
+            if confirm.is_none() {
+                // A server of an earlier version does not have this list.
+                match api.get::<HandedOver>(&format!("{path}/hand-over")).await {
+                    Ok(owned) => note_owned(&found, &owned, hand_over_to.as_deref()),
+                    Err(failure) if failure.is_not_found() => {}
+                    Err(failure) => return Err(failure),
+                }
+            }
             let sentence = format!(
                 "This deletes {}, ends their sessions, tokens, links and roles, and hands over the clients that they own.",
                 described(&found)
@@ -58,6 +69,12 @@ pub(crate) async fn user(command: Command) -> Result<(), Failure> {
                 Some(handed_over) => shown_clients(&handed_over, remote.json),
                 None => Ok(()),
             }
+        }
+        Command::HandOver { user, remote } => {
+            let api = Api::new(&remote)?;
+            let path = format!("/users/{}/hand-over", api.find_user(&user).await?);
+            let owned: HandedOver = api.get(&path).await?;
+            if remote.json { output::json(&owned) } else { planned(&owned) }
         }
         Command::Link { user, value, remote } => {
             let api = Api::new(&remote)?;
@@ -92,6 +109,64 @@ fn shown_clients(handed_over: &HandedOver, json: bool) -> Result<(), Failure> {
     let row = |it: &HandedOverClient| vec![it.id.to_string(), it.name.clone(), it.owners.join(", ")];
     output::table(&[fixed("id"), text("name"), text("owners")], handed_over.clients.iter().map(row).collect())
 }
+
+/// Shows the clients that a user owns, and who would own them.
+fn planned(owned: &HandedOver) -> Result<(), Failure> {
+    if let Some(more) = more(owned) {
+        output::note(&format!("The user also owns {more}."));
+    }
+    let row = |it: &HandedOverClient| vec![it.id.to_string(), it.name.clone(), heirs(it)];
+    output::table(
+        &[fixed("id"), text("name"), text("owned by after a deletion")],
+        owned.clients.iter().map(row).collect(),
+    )
+}
+
+/// Tells which clients a user owns before the user is deleted, and who takes over.
+fn note_owned(user: &User, owned: &HandedOver, to: Option<&str>) {
+    if owned.handed_over_count == 0 {
+        return;
+    }
+    let count = match owned.handed_over_count {
+        1 => "1 client".to_owned(),
+        count => format!("{count} clients"),
+    };
+    output::note(&match to {
+        Some(to) => format!("{} owns {count}, which {to} takes over:", user.name),
+        None => format!("{} owns {count}. After the deletion:", user.name),
+    });
+    for client in &owned.clients {
+        output::note(&match to {
+            Some(_) => format!("  {} ({})", client.name, client.id),
+            None => format!("  {} ({}) is owned by {}", client.name, client.id, heirs(client)),
+        });
+    }
+    if let Some(more) = more(owned) {
+        output::note(&format!("  and {more}"));
+    }
+}
+
+/// Returns the clients that a list does not name; `None` if it names all.
+fn more(owned: &HandedOver) -> Option<String> {
+    let more = owned.handed_over_count.saturating_sub(owned.clients.len() as u64);
+    match more {
+        0 => None,
+        1 => Some("1 client that is not listed here".to_owned()),
+        more => Some(format!("{more} clients that are not listed here")),
+    }
+}
+
+/// Returns the owners of a client after a deletion, and who they are.
+fn heirs(client: &HandedOverClient) -> String {
+    let owners = client.owners.join(", ");
+    match client.heirs {
+        Heirs::Chosen => owners,
+        Heirs::OtherOwners => format!("{owners} (the other owners)"),
+        Heirs::Managers => format!("{owners} (the managers)"),
+        Heirs::Nobody => "nobody".to_owned(),
+    }
+}
+
 /// Added if a link was mailed.
 const MAILED: &str = " It was also mailed to the account.";
 

@@ -255,10 +255,12 @@ async fn one(api: &Api, webhook: Webhook, json: bool) -> Result<(), Failure> {
 async fn shown(api: &Api, webhooks: Vec<Webhook>) -> Result<(), Failure> {
     let (mut names, mut rows) = (Names::new(api), Vec::new());
     for it in webhooks {
-        let about = match (&it.client_id, &it.property_id) {
-            (Some(client), _) => names.name(client.as_str()).await,
-            (None, Some(property)) => names.name(property.as_str()).await,
-            (None, None) => "platform".to_owned(),
+        // A server of an earlier version sends the ID alone.
+        let about = match (it.client_name.or(it.property_name), &it.client_id, &it.property_id) {
+            (Some(name), ..) => name,
+            (None, Some(client), _) => names.name(client.as_str()).await,
+            (None, None, Some(property)) => names.name(property.as_str()).await,
+            (None, None, None) => "platform".to_owned(),
         };
         let state = match (it.disabled_as, it.failing_since) {
             (Some(reason), _) => format!("disabled ({})", reason.as_str()),

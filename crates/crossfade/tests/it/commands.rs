@@ -383,6 +383,71 @@ fn tables_have_reasons_and_names_in_place_of_ids() {
 }
 
 #[test]
+fn webhooks_are_listed_with_the_names_of_what_they_are_about() {
+    let site = Site::new();
+    let client = site.client("Billing");
+    let create = |name: &str, more: &[&str]| {
+        let url = ["--to", "https://hooks.example.com/x", "--output", &site.file(name)];
+        site.json(&[&["webhook", "create", name], more, &url].concat())
+    };
+    create("of-client", &["--client", "Billing", "--confirm", "Billing"]);
+    create("of-property", &["--property", "Payments", "--confirm", "Payments"]);
+    let of_all = create("of-all", &["--confirm", "platform"]);
+    for (words, about) in [("of-client", "Billing"), ("of-property", "Payments"), ("of-all", "platform")] {
+        let shown = site.does(&["webhook", "show", words]);
+        assert!(shown.contains(about) && !shown.contains("cl_") && !shown.contains("prop_"), "{shown}");
+    }
+    let listed = site.does(&["webhook", "list"]);
+    assert!(listed.contains("Billing") && listed.contains("Payments"), "{listed}");
+    assert!(!listed.contains("cl_") && !listed.contains("prop_"), "{listed}");
+    let json = site.json(&["webhook", "show", "of-client"]);
+    assert_eq!((&json["client_id"], &json["client_name"]), (&client["id"], &"Billing".into()));
+    // A webhook among the owners has its name there, and its ID for the next command.
+    let id = of_all["id"].as_str().unwrap();
+    site.does(&["client", "update", "Billing", "--owner", id, "--confirm", "Billing"]);
+    let shown = site.does(&["client", "show", "Billing"]);
+    assert!(shown.contains(&format!("of-all (webhook {id})")), "{shown}");
+}
+
+#[test]
+fn the_clients_of_a_user_are_listed_before_the_deletion() {
+    let site = Site::new();
+    let client = site.client("Billing");
+    let second = site.client("Ledger");
+    site.does(&["user", "create", "--email", "grace@example.com", "--name", "Grace Hopper", "--show"]);
+    let own = |client: &str, owners: &str| {
+        site.does(&["client", "update", client, "--owner", owners, "--confirm", client]);
+    };
+    own("Billing", "grace@example.com");
+    own("Ledger", "grace@example.com,team@example.com");
+    let table = site.does(&["user", "hand-over", "grace@example.com"]);
+    assert!(table.contains("team@example.com (the other owners)"), "{table}");
+    assert!(table.contains("ada@example.com (the managers)"), "{table}");
+    assert_eq!(site.json(&["user", "hand-over", "grace@example.com"])["handed_over_count"], 2);
+    let delete = ["user", "delete", "grace@example.com"];
+    let asked = site.run(&delete);
+    assert_eq!((asked.status, &*asked.out), (2, ""), "{asked:?}");
+    assert!(asked.err.contains("Grace Hopper owns 2 clients. After the deletion:"), "{asked:?}");
+    let line = |name: &str, client: &Json, heirs: &str| {
+        format!("  {name} ({}) is owned by {heirs}\n", client["id"].as_str().unwrap())
+    };
+    for line in [
+        line("Billing", &client, "ada@example.com (the managers)"),
+        line("Ledger", &second, "team@example.com (the other owners)"),
+    ] {
+        assert!(asked.err.contains(&line), "{line}: {asked:?}");
+    }
+    let chosen = site.run(&[&delete[..], &["--hand-over-to", "new@example.com"]].concat());
+    assert!(
+        chosen.err.contains("Grace Hopper owns 2 clients, which new@example.com takes over:"),
+        "{chosen:?}"
+    );
+    assert_eq!(site.json(&["user", "list"]).as_array().unwrap().len(), 2, "nobody was deleted");
+    let done = site.does(&[&delete[..], &["--confirm", "Grace Hopper"]].concat());
+    assert!(done.contains("Billing") && done.contains("Ledger"), "{done}");
+}
+
+#[test]
 fn a_client_is_found_changed_disabled_and_deleted() {
     let site = Site::new();
     let client = site.client("Billing");

@@ -15,6 +15,10 @@ on_both_engines! {
     an_owner_is_a_user_or_a_group_and_only_who_reads_users_learns_whose_account_it_is,
     clients_without_an_owner_are_listed_counted_and_shown,
     the_chosen_owner_takes_over_and_is_told_why,
+    who_inherits_is_known_before_the_deletion_and_comes_true,
+    the_plan_of_a_hand_over_names_only_what_one_can_read,
+    the_owners_of_a_new_client_are_told_and_its_creator_is_not,
+    a_mail_names_the_webhooks_among_the_owners,
     other_owners_remain_and_managers_inherit_what_has_none,
     handing_over_takes_the_permission_for_the_clients_and_the_name,
     one_hand_over_of_many_clients_is_one_message_to_each_person,
@@ -230,6 +234,127 @@ async fn other_owners_remain_and_managers_inherit_what_has_none(mut world: World
     );
     // An account that owns nothing is deleted as before.
     assert_eq!(owner.delete(&format!("/users/{other}"), json!({})).await.status.as_u16(), 204);
+}
+
+async fn who_inherits_is_known_before_the_deletion_and_comes_true(world: World) {
+    let shared = world.client("Shared", &["production"]).await;
+    world.advance(MICRO);
+    let managed = world.client("Managed", &["production"]).await;
+    world.advance(MICRO);
+    let plain = world.client("Plain", &["production"]).await;
+    let owner = world.owner().await;
+    let (grace, _) = without_role(&world, "grace@example.com").await;
+    own_by(&world, &shared, &["grace@example.com", "team@example.com"]).await;
+    own_by(&world, &managed, &["grace@example.com"]).await;
+    own_by(&world, &plain, &["grace@example.com"]).await;
+    let property = async |client: &Client| {
+        owner.get(&format!("/clients/{}", client.id)).await.ok()["property_id"].clone()
+    };
+    let manager = json!({"role": "application_manager", "property_id": property(&managed).await});
+    let (heir, _) = without_role(&world, "heir@example.com").await;
+    owner.post(&format!("/users/{heir}/grants"), manager).await.created();
+    // The account that goes is the only manager of a property: it does not inherit from itself.
+    let manager = json!({"role": "application_manager", "property_id": property(&plain).await});
+    owner.post(&format!("/users/{grace}/grants"), manager).await.created();
+    let path = format!("/users/{grace}");
+    let plan = owner.get(&format!("{path}/hand-over")).await.ok();
+    assert_eq!((&plan["handed_over_count"], &plan["ownerless_count"]), (&json!(3), &json!(0)));
+    let heirs: Vec<_> = plan["clients"].as_array().unwrap().iter().map(|it| it["heirs"].clone()).collect();
+    assert_eq!(heirs, ["other_owners", "managers", "managers"]);
+    assert_eq!(plan["clients"][2]["owners"], json!([OWNER]));
+    assert_eq!(owners_of(&world, &plain).await, json!(["grace@example.com"]), "nothing was changed");
+    let browser = world.signed_in().await;
+    let page = browser.get(&format!("/console/people/{grace}")).await.page(200);
+    assert!(page.contains("grace owns 3 clients.") && page.contains("managers: heir@example.com"), "{page}");
+    assert!(page.contains("other owners: team@example.com"), "{page}");
+    let done = owner.delete(&path, json!({"confirm_user_name": "grace"})).await.ok();
+    assert_eq!(done, plan, "what was said is what happened");
+    owner.get(&format!("{path}/hand-over")).await.refused(404, "not_found");
+    // Who owns nothing, and a program, hand over nothing.
+    let nothing = json!({"handed_over_count": 0, "ownerless_count": 0, "clients": []});
+    assert_eq!(owner.get(&format!("/users/{heir}/hand-over")).await.ok()["handed_over_count"], json!(1));
+    let program = owner.post("/users", json!({"kind": "program", "name": "robot"})).await.created();
+    let path = format!("/users/{}/hand-over", program["id"].as_str().unwrap());
+    assert_eq!(owner.get(&path).await.ok(), nothing);
+}
+
+async fn the_plan_of_a_hand_over_names_only_what_one_can_read(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let viewer = world.user("grace@example.com", "viewer").await;
+    own_by(&world, &client, &["grace@example.com"]).await;
+    let path = format!("/users/{}/hand-over", id_of(&world, "grace@example.com").await);
+    // Who cannot read accounts does not learn which clients one owns, also of one's own.
+    viewer.get(&path).await.refused(404, "not_found");
+    let accounts = world.token_of(OWNER, &["user:read"]).await;
+    let plan = accounts.get(&path).await.ok();
+    assert_eq!((&plan["handed_over_count"], &plan["clients"]), (&json!(1), &json!([])));
+    let reading = world.token_of(OWNER, &["user:read", "client:read"]).await;
+    assert_eq!(reading.get(&path).await.ok()["clients"][0]["name"], "Billing");
+    reading.get(&format!("{path}?limit=1")).await.refused(400, "invalid_query");
+}
+
+async fn the_owners_of_a_new_client_are_told_and_its_creator_is_not(mut world: World) {
+    let server = mailing(&mut world).await;
+    let owner = world.owner().await;
+    let property = owner.post("/properties", json!({"name": "Shop"})).await.created()["id"].clone();
+    let create = async |name: &str, owners: Value| {
+        let body =
+            json!({"name": name, "property_id": property, "environments": ["staging"], "owners": owners});
+        owner.post("/clients", body).await.created()
+    };
+    create("Billing", json!([OWNER, "team@example.com", "grace@example.com"])).await;
+    let letters = letters(&world, &server).await;
+    let mut to: Vec<_> = letters.iter().map(about).collect();
+    to.sort();
+    let told = [
+        ("grace@example.com", "You are an owner: Billing"),
+        ("team@example.com", "You are an owner: Billing"),
+    ];
+    assert_eq!(to, pairs(&told));
+    assert!(letters.iter().all(|it| it.text.contains(OWNER)), "each reads who else owns it");
+    create("Own", json!([OWNER])).await;
+    create("Nobody", json!([])).await;
+    assert_eq!(sent(&world, &server).await, pairs(&[]));
+    // A repeated request tells nobody again, and the switch of each person holds.
+    let body = json!({"name": "Once", "property_id": property, "environments": ["staging"], "owners": ["team@example.com"]});
+    for _ in 0..2 {
+        let key = [("idempotency-key", "one")];
+        owner.call(Method::POST, "/clients", Some(body.to_string()), &key).await.created();
+    }
+    assert_eq!(sent(&world, &server).await, pairs(&[("team@example.com", "You are an owner: Once")]));
+    // A stolen token fills no mailbox: new clients share the pace of all changes that are mailed.
+    let mut done = 0;
+    let off = |word: &str| json!({"off": [word]});
+    while put(&owner, "/me/messages", off(["wake", "today"][done % 2])).await.status.as_u16() == 200 {
+        done += 1;
+        assert!(done < 2000, "it never ends");
+    }
+    // A pace that was slow itself has room for a few more.
+    let mut made = 0;
+    let refused = loop {
+        let body = json!({"name": format!("More {made}"), "property_id": property, "environments": ["staging"],
+            "owners": ["victim@example.com"]});
+        let answer = owner.post("/clients", body).await;
+        if answer.status.as_u16() != 201 {
+            break answer;
+        }
+        made += 1;
+        assert!(made < 100, "it never ends");
+    };
+    refused.refused(429, "too_many_requests");
+    create("Without owners", json!([])).await;
+}
+
+async fn a_mail_names_the_webhooks_among_the_owners(mut world: World) {
+    let server = mailing(&mut world).await;
+    let client = world.client("Billing", &["production"]).await;
+    let hook = json!({"name": "Alerts of the shop", "url": "https://hooks.example.com/x", "confirm_name": "platform"});
+    let hook = world.owner().await.post("/webhooks", hook).await.created();
+    own_by(&world, &client, &[hook["id"].as_str().unwrap(), "team@example.com"]).await;
+    let letters = letters(&world, &server).await;
+    let letter = letters.iter().find(|it| it.to == "team@example.com").unwrap();
+    assert!(letter.text.contains("Alerts of the shop (webhook)"), "{}", letter.text);
+    assert!(!letter.text.contains("wh_"), "{}", letter.text);
 }
 
 /// An attacker has a token that manages users and nothing else.
@@ -821,7 +946,7 @@ async fn the_pages_hand_over_and_switch(world: World) {
     let browser = world.signed_in().await;
     let person = format!("/console/people/{}", id_of(&world, "grace@example.com").await);
     let page = browser.get(&person).await.page(200);
-    assert!(page.contains("grace owns 1 client: Billing.") && page.contains("New owner"), "{page}");
+    assert!(page.contains("grace owns 1 client.") && page.contains("managers: owner@example.com"), "{page}");
     let delete = async |browser: &Browser<'_>, to: &str, name: &str| {
         let fields = [("hand_over_to", to), ("confirm_user_name", name)];
         browser.post(&format!("{person}/delete"), &fields).await

@@ -14,6 +14,7 @@ mod choices;
 mod copies;
 mod disabling;
 mod incidents;
+mod names;
 mod rights;
 mod sending;
 mod signing;

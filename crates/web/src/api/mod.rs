@@ -118,6 +118,7 @@ fn route(operation: Operation) -> Route {
         ReadUser => of(operation, users::read, users::read_shape),
         UpdateUser => of(operation, users::update, users::update_shape),
         DeleteUser => of(operation, users::delete, users::delete_shape),
+        ReadHandOver => of(operation, users::hand_over, users::hand_over_shape),
         CreateLink => of(operation, users::create_link, users::create_link_shape),
         ListGrants => of(operation, users::list_grants, users::list_grants_shape),
         CreateGrant => of(operation, users::create_grant, users::create_grant_shape),

@@ -76,6 +76,15 @@ pub(super) fn delete_shape(schemas: &mut Schemas) -> Shape {
     Shape { body_optional: true, ..schemas.reads(shape, &example) }
 }
 
+pub(super) async fn hand_over(Ids(user): Ids<String>, call: Call) -> Reply {
+    call.only(&[])?;
+    ok(&call.app.read_hand_over(&call.principal, UserPath(&user)).await?)
+}
+
+pub(super) fn hand_over_shape(schemas: &mut Schemas) -> Shape {
+    schemas.answers::<api::HandedOver>(200)
+}
+
 pub(super) async fn create_link(Ids(user): Ids<String>, call: Call) -> Reply {
     created(&call.app.create_link(&call.request(), UserPath(&user), call.optional_input()).await?)
 }

@@ -38,9 +38,14 @@ impl Offers {
 
     /// Returns what a field for a client accepts.
     pub(super) fn hint(&self) -> &'static str {
-        match self.has_more {
-            true => "ID or unique name. Type a name to search the first 200 clients.",
-            false => "ID or unique name. Type a name to search.",
-        }
+        hint(self.has_more)
+    }
+}
+
+/// Returns what a field for a client accepts, beside a list of clients that can have more.
+pub(super) fn hint(has_more: bool) -> &'static str {
+    match has_more {
+        true => "ID or unique name. Type a name to search the first 200 clients.",
+        false => "ID or unique name. Type a name to search.",
     }
 }

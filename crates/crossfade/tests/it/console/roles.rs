@@ -155,6 +155,7 @@ const WITHOUT_A_ROUTE: &[Operation] = &[
     ListUsage,
     ListUsageSeries,
     ReadChangeOver,
+    ReadHandOver,
     ListGrants,
     ListTokens,
     ReadAuditCheckpoint,

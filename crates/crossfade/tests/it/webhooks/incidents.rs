@@ -13,6 +13,8 @@ on_both_engines! {
     an_incident_ends_with_every_end_of_its_cause,
     a_routing_key_goes_to_no_other_host,
     an_incident_is_opened_and_resolved,
+    a_leaked_secret_is_an_incident_until_it_has_ended,
+    a_leak_that_is_over_opens_nothing,
 }
 
 /// A webhook for PagerDuty.
@@ -135,4 +137,107 @@ async fn an_incident_is_opened_and_resolved(mut world: World) {
     let [closed] = sent(&world, &receiver).await.try_into().unwrap();
     assert_eq!(closed.json()["event_action"], "resolve");
     assert_eq!(closed.json()["dedup_key"], opened[0]["dedup_key"]);
+}
+
+/// Reports a secret by its value, and returns its ID.
+async fn report(world: &World, value: &str) -> String {
+    let reply = world.owner().await.post("/leaks", json!({"text": format!("found {value}.")})).await.ok();
+    reply["found"][0]["identified"]["secret"]["id"].as_str().unwrap().to_owned()
+}
+
+fn pair(what: &str, key: &str) -> (String, String) {
+    (what.to_owned(), format!("crossfade:{key}"))
+}
+
+async fn a_leaked_secret_is_an_incident_until_it_has_ended(mut world: World) {
+    let (client, receiver) = (posting(&mut world).await, Receiver::start().await);
+    let owner = world.owner().await;
+    // The kind that opens an incident is chosen with all that closes it.
+    on_call(&world, &receiver, json!({"events": ["leak.reported"]})).await;
+    let path = |rest: &str| client.path("production", rest);
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    for end in ["expire", "revoke", "rollback", "rotate", "emergency", "delete"] {
+        let mut body = client.rotation(24);
+        body["end_running_transition"] = json!(true);
+        let rotated = owner.post(&path("/secrets/rotate"), body).await.created();
+        let (current, old) = (text(&rotated["secret"]["id"]), text(&rotated["previous_secret"]["id"]));
+        let rotation = text(&rotated["rotation"]["id"]);
+        // The old secret leaks, or the new one.
+        let is_old = ["expire", "revoke", "rotate"].contains(&end);
+        let secret = if is_old { &old } else { &current };
+        let revealed = owner.post(&path(&format!("/secrets/{secret}/reveal")), json!({})).await.ok();
+        let value = text(&revealed["value"]);
+        assert_eq!(report(&world, &value).await, *secret);
+        let key = format!("leak:{secret}");
+        let opened: Vec<_> = sent(&world, &receiver).await;
+        assert_eq!(incidents(&opened), [pair("trigger", &key)], "{end}");
+        assert_eq!(opened[0].json()["payload"]["severity"], "critical");
+        assert!(!opened[0].body.contains(&value));
+        // Another report of the same secret opens nothing, and a longer life ends nothing.
+        report(&world, &value).await;
+        if end == "revoke" {
+            let body = json!({"expires_at": world.now().after(HOUR * 48).to_string(), "reason": "more"});
+            owner.post(&path(&format!("/secrets/{old}/extend")), body).await.ok();
+        }
+        assert_eq!(incidents(&sent(&world, &receiver).await), [], "{end}");
+        let over = json!({"reason": "over"});
+        match end {
+            "expire" => {
+                world.advance(HOUR * 168);
+                world.run_jobs().await;
+            }
+            "revoke" => drop(owner.post(&path(&format!("/secrets/{old}/revoke")), over).await.ok()),
+            "rollback" => {
+                drop(owner.post(&path(&format!("/rotations/{rotation}/rollback")), over).await.ok())
+            }
+            "rotate" => drop(rotate(&world, &client, "production").await),
+            "emergency" => {
+                let body = json!({"transition_hours": 0, "confirm_client_name": "Billing", "reason": "leaked",
+                    "compromised": true, "end_running_transition": true});
+                owner.post(&path("/secrets/rotate"), body).await.created();
+            }
+            _ => {
+                let deletion = json!({"confirm_client_name": "Billing", "reason": "gone"});
+                assert_eq!(owner.delete(&format!("/clients/{}", client.id), deletion).await.status, 204);
+            }
+        }
+        assert_eq!(incidents(&sent(&world, &receiver).await), [pair("resolve", &key)], "{end}");
+        // What notes the end later says it no more.
+        world.advance(HOUR);
+        world.run_jobs().await;
+        assert_eq!(incidents(&sent(&world, &receiver).await), [], "{end}");
+    }
+}
+
+async fn a_leak_that_is_over_opens_nothing(mut world: World) {
+    let (client, receiver) = (posting(&mut world).await, Receiver::start().await);
+    let owner = world.owner().await;
+    on_call(&world, &receiver, json!({"events": ["leak.reported"]})).await;
+    let rotated = rotate(&world, &client, "production").await;
+    let value = rotated["secret"]["value"].as_str().unwrap().to_owned();
+    // The first attempt fails, and the secret ends before the second.
+    receiver.answer(&["500"]);
+    let secret = report(&world, &value).await;
+    assert_eq!(incidents(&sent(&world, &receiver).await), [pair("trigger", &format!("leak:{secret}"))]);
+    let body = json!({"transition_hours": 0, "confirm_client_name": "Billing", "reason": "leaked",
+        "compromised": true, "end_running_transition": true});
+    owner.post(&client.path("production", "/secrets/rotate"), body).await.created();
+    world.advance(HOUR);
+    assert_eq!(incidents(&sent(&world, &receiver).await), [pair("resolve", &format!("leak:{secret}"))]);
+    assert_eq!((open(&world).await, abandoned(&world, "late").await), (0, 1));
+    // An ended secret that is found is no incident, and is known after months, when what was told is forgotten.
+    assert_eq!(report(&world, &value).await, secret);
+    assert_eq!(incidents(&sent(&world, &receiver).await), []);
+    let rotated = rotate(&world, &client, "production").await;
+    let value = rotated["secret"]["value"].as_str().unwrap().to_owned();
+    let secret = report(&world, &value).await;
+    assert_eq!(sent(&world, &receiver).await.len(), 1);
+    world.advance(HOUR * 24 * 200);
+    world.run_jobs().await;
+    report(&world, &value).await;
+    assert_eq!(incidents(&sent(&world, &receiver).await), []);
+    rotate(&world, &client, "production").await;
+    world.advance(HOUR * 24 * 8);
+    world.run_jobs().await;
+    assert_eq!(incidents(&sent(&world, &receiver).await), [pair("resolve", &format!("leak:{secret}"))]);
 }

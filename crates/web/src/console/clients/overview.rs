@@ -35,6 +35,11 @@ struct OverviewPage {
 }
 
 impl OverviewPage {
+    /// Returns the name of an owner that is a webhook, for a reader who can manage it.
+    fn named_webhook<'a>(&self, owner: &'a api::OwnerDetails) -> Option<&'a str> {
+        owner.name.as_deref().filter(|_| owner.kind == Some(OwnerKind::Webhook))
+    }
+
     /// Returns the names of the environments that a role is limited to.
     fn environments_of(&self, rotator: &Rotator) -> String {
         let Some(slugs) = &rotator.environments else { return "All".to_owned() };

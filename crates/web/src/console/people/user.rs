@@ -14,13 +14,14 @@ use super::{
 use crate::reply::{Refused, Reply};
 use askama::Template;
 use axum::{extract::Path, response::Response};
-use crossfade_app::{
-    ClientQuery, Error, Input, ListQuery, NO_INPUT, Named, OwnedClients, Request, UserPath, Versioned,
-};
+use crossfade_app::{ClientQuery, Error, Input, ListQuery, NO_INPUT, Named, Request, UserPath, Versioned};
 use crossfade_core::{
     ClientId, Problem, PropertyId, Timestamp,
-    api::{CreateGrant, CreateLink, DeleteUser, Environment, Grant, OneTimeLink, UpdateUser, User, UserKind},
-    owners::MAX_HANDED_OVER,
+    api::{
+        CreateGrant, CreateLink, DeleteUser, Environment, Grant, HandedOver, HandedOverClient, OneTimeLink,
+        UpdateUser, User, UserKind,
+    },
+    owners::{Heirs, MAX_HANDED_OVER},
     roles::{Permission, Role},
 };
 use std::collections::HashMap;
@@ -46,8 +47,8 @@ struct UserPage {
     edit: Form,
     grant: Form,
     delete: Form,
-    /// Clients that the account owns: their number and the names of the first.
-    owned: OwnedClients,
+    /// Clients that the account owns, and who would own them if it was deleted.
+    owned: HandedOver,
 }
 
 /// A role of the account, with the names of its scope.
@@ -68,6 +69,12 @@ struct May {
 }
 
 const GIVEN: &str = "The role was granted, effective from the next request.";
+/// Maximum number of clients that a sentence names.
+const MAX_NAMED: usize = 5;
+/// Maximum number of clients that the dialog of a deletion lists.
+const MAX_LISTED: usize = 20;
+/// Maximum number of owners that are named for each client.
+const MAX_HEIRS: usize = 3;
 /// Maximum number of properties and clients offered; others are entered by id.
 const OFFERED: &str = "200";
 
@@ -145,19 +152,40 @@ impl UserPage {
         format!("Type {} to confirm.", self.user.name)
     }
 
-    /// Returns a sentence about the clients that the account owns.
+    /// Returns a sentence with the number of clients that the account owns.
     fn owns(&self) -> String {
-        let OwnedClients { count, names } = &self.owned;
-        let more = count.saturating_sub(names.len() as u64);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let clients = if *count == 1 { "1 client".to_owned() } else { format!("{count} clients") };
-        let limit = match *count as usize > MAX_HANDED_OVER {
+        let count = self.owned.handed_over_count;
+        let clients = if count == 1 { "1 client".to_owned() } else { format!("{count} clients") };
+        let limit = match count as usize > MAX_HANDED_OVER {
             false => String::new(),
             true => format!(
                 " At most {MAX_HANDED_OVER} clients are handed over at once. Change the owners of some of them first."
             ),
         };
-        format!("{} owns {clients}: {}{more}.{limit}", self.user.name, names.join(", "))
+        format!("{} owns {clients}.{limit}", self.user.name)
+    }
+
+    /// Returns a sentence with the names of the first clients that the account owns.
+    fn owned_names(&self) -> String {
+        let clients = &self.owned.clients;
+        let names: Vec<&str> = clients.iter().take(MAX_NAMED).map(|it| it.name.as_str()).collect();
+        let more = self.owned.handed_over_count.saturating_sub(names.len() as u64);
+        match (names.is_empty(), more) {
+            (true, _) => String::new(),
+            (false, 0) => format!("They are {}.", names.join(", ")),
+            (false, more) => format!("They are {} and {more} more.", names.join(", ")),
+        }
+    }
+
+    /// Returns the clients that the dialog lists, each with its owners after a deletion.
+    fn heirs(&self) -> Vec<(&HandedOverClient, String)> {
+        let heirs = |it| (it, heirs(it));
+        self.owned.clients.iter().take(MAX_LISTED).map(heirs).collect()
+    }
+
+    /// Returns the number of clients that the dialog does not list.
+    fn unlisted(&self) -> u64 {
+        self.owned.handed_over_count.saturating_sub(self.heirs().len() as u64)
     }
 
     fn owner_hint(&self) -> String {
@@ -169,6 +197,21 @@ impl UserPage {
 
     fn token_command(&self) -> String {
         format!("crossfade token create --user {} --name deploy --expires-days 365", self.user.id)
+    }
+}
+
+/// Returns who owns a client after the account is deleted.
+fn heirs(client: &HandedOverClient) -> String {
+    let more = client.owners.len().saturating_sub(MAX_HEIRS);
+    let mut owners = client.owners[..client.owners.len() - more].join(", ");
+    if more > 0 {
+        owners.push_str(&format!(" and {more} more"));
+    }
+    match client.heirs {
+        Heirs::Chosen => owners,
+        Heirs::OtherOwners => format!("other owners: {owners}"),
+        Heirs::Managers => format!("managers: {owners}"),
+        Heirs::Nobody => "nobody".to_owned(),
     }
 }
 
@@ -357,6 +400,15 @@ mod tests {
     use crate::console::crossfade;
     use crossfade_core::environment::{EnvironmentKind, SigningAlg};
 
+    fn owned(number: u32, name: &str, owners: &[&str]) -> HandedOverClient {
+        HandedOverClient {
+            id: ClientId::parse(&format!("cl_{number:022}")).unwrap(),
+            name: name.to_owned(),
+            owners: owners.iter().map(|owner| (*owner).to_owned()).collect(),
+            heirs: if owners.is_empty() { Heirs::Nobody } else { Heirs::OtherOwners },
+        }
+    }
+
     fn sample(kind: UserKind) -> UserPage {
         let user = samples::user(2, kind, "Ada Lovelace");
         let grants = user.grants.iter().map(|grant| Row {
@@ -388,7 +440,11 @@ mod tests {
                 signing_key_rotation_days: None,
             }],
             closing: Vec::new(),
-            owned: OwnedClients { count: 3, names: vec!["Billing <API>".into(), "Ledger".into()] },
+            owned: HandedOver {
+                handed_over_count: 3,
+                ownerless_count: 1,
+                clients: vec![owned(1, "Billing <API>", &["team@example.com"]), owned(2, "Ledger", &[])],
+            },
             link: None,
             edit: Form::new("edit", Fields::default()),
             delete: Form::new("delete", Fields::default()),

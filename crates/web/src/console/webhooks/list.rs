@@ -1,21 +1,21 @@
 //! The list of webhooks, and the form that creates one.
 
-use super::{super::clients::belongs_to_form, chosen, environments, format_name, kinds, one};
+use super::{super::clients::belongs_to_form, About, chosen, environments, format_name, kinds, one};
 use crate::{
     console::{
         error::status,
         form::{Fields, Form},
         layout::{Layout, Section},
-        page, page_with,
+        offers, page, page_with,
         session::{Fresh, SignedIn},
     },
     reply::{Refused, Reply},
 };
 use askama::Template;
 use axum::extract::RawQuery;
-use crossfade_app::{Input, ListQuery};
+use crossfade_app::{Error, Input, ListQuery, OfferedClients};
 use crossfade_core::{
-    ClientId, Problem, PropertyId, Timestamp,
+    Problem, PropertyId, Timestamp,
     api::{self, CreateWebhook},
     roles::Permission,
     webhook::WebhookFormat,
@@ -33,6 +33,8 @@ struct ListPage {
     create: Form,
     /// What a webhook can get messages about: value and label.
     scopes: Vec<(String, String)>,
+    /// Clients that the person can choose.
+    offered: OfferedClients,
     environments: Vec<(String, String)>,
     kinds: Vec<(&'static str, &'static str)>,
 }
@@ -43,13 +45,15 @@ struct Line {
     /// Host of its URL. The rest can be a secret.
     host: String,
     format: &'static str,
+    /// Client or property that it gets messages about; `None` for the platform.
+    about: Option<About>,
 }
 
 impl Line {
     fn new(webhook: api::Webhook) -> Self {
         let rest = webhook.url.split_once("://").map_or("", |(_, rest)| rest);
         let host = rest.split(['/', '?']).next().unwrap_or_default().to_owned();
-        Self { host, format: format_name(webhook.format), webhook }
+        Self { host, format: format_name(webhook.format), about: About::of(&webhook), webhook }
     }
 }
 
@@ -80,6 +84,11 @@ impl ListPage {
             scopes.extend(properties.into_iter().map(property));
         }
         scopes.push(("client".to_owned(), "One client".to_owned()));
+        let may_create = principal.may_somewhere(Permission::WebhookManage);
+        let offered = match may_create {
+            true => app.clients_for_webhooks(principal).await?,
+            false => OfferedClients::default(),
+        };
         let client = query.filled("client").unwrap_or_default();
         let first = if client.is_empty() { scopes[0].0.as_str() } else { "client" };
         let fields = ["name", "url", "routing_key", "confirm_name"];
@@ -91,12 +100,18 @@ impl ListPage {
             webhooks: found.items.into_iter().map(Line::new).collect(),
             next: found.next_cursor.map(|cursor| format!("{PATH}?cursor={cursor}")).unwrap_or_default(),
             is_first,
-            may_create: principal.may_somewhere(Permission::WebhookManage),
+            may_create,
             create: Form::new("create", fields),
             scopes,
+            offered,
             environments: environments(app.list_environments(principal).await?),
             kinds: kinds(),
         })
+    }
+
+    /// Returns what the field for a client accepts.
+    fn client_hint(&self) -> &'static str {
+        offers::hint(self.offered.has_more)
     }
 
     fn first(&self) -> &'static str {
@@ -112,12 +127,12 @@ pub(in crate::console) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) 
     Ok(page(&shown))
 }
 
-fn body(fields: &Fields) -> Result<CreateWebhook, Problem> {
+async fn body(signed: &SignedIn, fields: &Fields) -> Result<CreateWebhook, Error> {
     let (property_id, client_id) = match fields.text("scope") {
         "platform" => (None, None),
         "client" => {
-            let id = ClientId::parse(fields.text("client_id").trim());
-            (None, Some(id.map_err(|_| Problem::invalid("client_id", "must be the ID of a client (cl_…)"))?))
+            let typed = fields.text("client_id");
+            (None, Some(signed.app.client_for_webhook(signed.principal(), typed).await?))
         }
         property => {
             let id = PropertyId::parse(property);
@@ -139,9 +154,9 @@ fn body(fields: &Fields) -> Result<CreateWebhook, Problem> {
 }
 
 pub(in crate::console) async fn create(Fresh { signed, fields }: Fresh) -> Reply {
-    let created = match body(&fields) {
+    let created = match body(&signed, &fields).await {
         Ok(body) => signed.app.create_webhook(&signed.request(), Input::Value(body)).await,
-        Err(problem) => Err(problem.into()),
+        Err(error) => Err(error),
     };
     match created {
         Ok(created) => one::show_secret(&signed, &created.object).await,
@@ -173,6 +188,7 @@ mod tests {
             may_create: true,
             create: Form::new("create", Fields::default().with("format", "standard").with("url", "")),
             scopes: vec![("platform".into(), "All clients".into())],
+            offered: OfferedClients::default(),
             environments: vec![("staging".into(), "Staging".into())],
             kinds: kinds(),
         }

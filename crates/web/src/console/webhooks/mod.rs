@@ -5,10 +5,40 @@ pub(super) mod one;
 
 use super::form::Fields;
 use crossfade_core::{
-    api::Environment,
+    api::{Environment, Webhook},
     audit::Action,
     webhook::{DisabledAs, KINDS, WebhookFormat},
 };
+
+/// Client or property that a webhook gets messages about.
+struct About {
+    /// What it is.
+    kind: &'static str,
+    id: String,
+    /// Its name, or its ID for a person who cannot read it.
+    name: String,
+    /// Its page.
+    path: String,
+}
+
+impl About {
+    /// Returns what a webhook gets messages about; `None` for the platform.
+    fn of(webhook: &Webhook) -> Option<Self> {
+        let about = |kind, id: String, name: Option<&String>, path| Self {
+            kind,
+            name: name.unwrap_or(&id).clone(),
+            path: format!("/console/{path}/{id}"),
+            id,
+        };
+        match (&webhook.client_id, &webhook.property_id) {
+            (Some(id), _) => Some(about("Client", id.to_string(), webhook.client_name.as_ref(), "clients")),
+            (None, Some(id)) => {
+                Some(about("Property", id.to_string(), webhook.property_name.as_ref(), "properties"))
+            }
+            (None, None) => None,
+        }
+    }
+}
 
 /// Environments that a form offers: slug and name.
 fn environments(list: Vec<Environment>) -> Vec<(String, String)> {
@@ -26,7 +56,7 @@ fn meaning(kind: Action) -> &'static str {
         Action::RegistrationUpdated => {
             "A registration was enabled or disabled, or self-rotation was turned on or off."
         }
-        Action::ClientUpdated => "The owners of a client were changed.",
+        Action::ClientUpdated => "The owners of a client were set or changed.",
         kind => kind.title(),
     }
 }
@@ -60,7 +90,7 @@ mod tests {
     fn an_event_is_described_as_webhooks_get_it() {
         let kinds = super::kinds();
         let meaning = |word: &str| kinds.iter().find(|(kind, _)| *kind == word).unwrap().1;
-        assert_eq!(meaning("client.updated"), "The owners of a client were changed.");
+        assert_eq!(meaning("client.updated"), "The owners of a client were set or changed.");
         assert!(meaning("registration.updated").contains("self-rotation"));
         assert_eq!(meaning("secret.rotated"), crossfade_core::audit::Action::SecretRotated.title());
     }

@@ -1,6 +1,6 @@
 //! The page of a webhook: its settings, its deliveries, and what can be done with it.
 
-use super::{super::clients::belongs_to_form, chosen, environments, format_name, kinds, why_disabled};
+use super::{super::clients::belongs_to_form, About, chosen, environments, format_name, kinds, why_disabled};
 use crate::{
     console::{
         error::status,
@@ -30,8 +30,8 @@ struct OnePage {
     layout: Layout,
     now: Timestamp,
     webhook: api::Webhook,
-    /// Name of the client or property; `None` for the platform.
-    scope: Option<String>,
+    /// Client or property that it gets messages about; `None` for the platform.
+    about: Option<About>,
     /// Why it is disabled.
     disabled: Option<&'static str>,
     format: &'static str,
@@ -73,7 +73,7 @@ impl OnePage {
         let is_first = cursor.is_none();
         let query = ListQuery { limit: None, cursor };
         let found = signed.app.webhook_page(signed.principal(), WebhookPath(id), &query).await?;
-        let WebhookPage { webhook, scope, deliveries } = found;
+        let WebhookPage { webhook, deliveries } = found;
         let environments = environments(signed.app.list_environments(signed.principal()).await?);
         let version = webhook.version.to_string();
         let webhook = webhook.object;
@@ -96,7 +96,7 @@ impl OnePage {
         Ok(Self {
             layout: signed.layout(Section::Webhooks, &webhook.name).crumb("Webhooks", "/console/webhooks"),
             now: signed.session.now,
-            scope,
+            about: About::of(&webhook),
             disabled: webhook.disabled_as.as_ref().map(why_disabled),
             format: format_name(webhook.format),
             deliveries: deliveries.items.into_iter().map(Line::new).collect(),
@@ -129,8 +129,8 @@ impl OnePage {
 
     /// Returns what to type to redirect messages.
     fn confirm_hint(&self) -> String {
-        match &self.scope {
-            Some(name) => format!("Required to change the URL or to select more. Enter {name}."),
+        match &self.about {
+            Some(about) => format!("Required to change the URL or to select more. Enter {}.", about.name),
             None => "Required to change the URL or to select more. Enter platform.".to_owned(),
         }
     }
@@ -283,7 +283,9 @@ pub(super) mod samples {
             name: "<Rotations>".into(),
             url: "https://hooks.example.com/services/canary".into(),
             property_id: None,
+            property_name: None,
             client_id: None,
+            client_name: None,
             environments: vec!["staging".into()],
             events: Vec::new(),
             format: WebhookFormat::Standard,
@@ -302,7 +304,7 @@ pub(super) mod samples {
 mod tests {
     use super::*;
     use crate::console::crossfade::samples::now;
-    use crossfade_core::{DeliveryId, webhook::DisabledAs};
+    use crossfade_core::{ClientId, DeliveryId, webhook::DisabledAs};
 
     fn sample() -> OnePage {
         let delivery = |number: u32, status, said: Option<&str>| WebhookDelivery {
@@ -325,7 +327,11 @@ mod tests {
             layout: Layout::sample(Section::Webhooks, "<Rotations>"),
             now: now(),
             webhook: samples::webhook(),
-            scope: Some("Billing".into()),
+            about: About::of(&api::Webhook {
+                client_id: Some(ClientId::parse("cl_0000000000000000000001").unwrap()),
+                client_name: Some("Billing".into()),
+                ..samples::webhook()
+            }),
             disabled: None,
             format: "Standard Webhooks",
             deliveries: vec![
