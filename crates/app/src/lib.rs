@@ -25,11 +25,11 @@ mod wording;
 
 pub use app::{App, Readiness};
 pub use backup::{Backup, Header, Restore, Restored, back_up};
-pub use clients::client::ClientQuery;
 pub use clients::frame::{ClientFrame, ClientOverview};
 pub use clients::lines::{ClientLines, ClientList};
 pub use clients::meanwhile::Meanwhile;
 pub use clients::overview::{OverdueSecret, Overview, RunningTransition};
+pub use clients::query::ClientQuery;
 pub use clients::rotators::{Rotator, Rotators};
 pub use crossfade_outbound::{Failure as MailFailure, MailServer, Mailer, Poster, Resolve};
 pub use crossfade_store::{ClientLine, ClientOrder, Fault, RegistrationLine, SharedHour};

@@ -1,11 +1,15 @@
 //! Clients: list, read, create, change, delete.
 
+use super::{
+    owners::{KnownOwners, known_owners, owner_details},
+    query::{ClientQuery, is_found_by},
+};
 use crate::{
     app::App,
     error::Error,
     frame::{
         act::Act,
-        cursor::{ListQuery, Scan, Start, invalid},
+        cursor::{Scan, Start, invalid},
         entry::About,
         idempotency::Repeatable,
         principal::Principal,
@@ -14,39 +18,20 @@ use crate::{
         versioned::Versioned,
     },
     registrations::registration::shown_registration,
-    webhooks::owners::{check_webhook_owners, may_manage},
+    webhooks::owners::check_webhook_owners,
 };
 use crossfade_core::{
-    ClientId, Code, OauthClientId, Operation, Problem, PropertyId, SecretId, Timestamp, UserId, WebhookId,
+    ClientId, Code, Operation, Problem, PropertyId, SecretId,
     api::{self, CreateClient, DeleteClient, Page, UpdateClient},
     audit::{ClientFacts, Event},
     drill::StoppedAs,
     environment::{MAX_ENVIRONMENTS, Slug},
     operations::Access,
-    owners::{self, OwnerKind},
+    owners,
     roles::{Object, Permission, Scope},
-    rotation::{due_at, is_overdue},
-    text::{self, Name, REASON_CHARACTERS, Reason, folded},
+    text::{self, Name, REASON_CHARACTERS, Reason},
 };
-use crossfade_store::{ChangeKind, Client, ClientFilter, Environment, Registration, Tx, WebhookName};
-use std::collections::{BTreeSet, HashMap};
-
-/// Filter for a list of clients, as sent.
-#[derive(Clone, Debug, Default)]
-pub struct ClientQuery {
-    /// Limit and cursor.
-    pub list: ListQuery,
-    /// Part of the name, or a complete OAuth `client_id`.
-    pub q: Option<String>,
-    /// A property's id.
-    pub property_id: Option<String>,
-    /// An environment's slug.
-    pub environment: Option<String>,
-    /// `true`: only clients with a secret older than its environment's maximum age.
-    pub overdue: Option<String>,
-    /// `true`: only clients without an owner.
-    pub ownerless: Option<String>,
-}
+use crossfade_store::{ChangeKind, Client, ClientFilter, Environment, Registration, Tx};
 
 impl Repeatable for Versioned<api::Client> {
     async fn may_be_given(&self, principal: &Principal, operation: Operation) -> Result<(), Error> {
@@ -85,9 +70,6 @@ impl Repeatable for Versioned<api::Client> {
     }
 }
 
-/// Maximum length of a search in characters; SQLite limits the length of a pattern.
-const LONGEST_SEARCH: usize = 200;
-
 fn name_taken() -> Problem {
     Problem::new(
         Code::NameTaken,
@@ -96,7 +78,7 @@ fn name_taken() -> Problem {
     .with_field("name")
 }
 
-fn facts(client: &Client) -> ClientFacts {
+pub(super) fn facts(client: &Client) -> ClientFacts {
     ClientFacts {
         name: client.name.to_string(),
         description: client.description.clone(),
@@ -109,58 +91,6 @@ async fn shown(app: &App, tx: &mut Tx, principal: &Principal, client: &Client) -
     let (environments, registrations) = (tx.environments().await?, tx.registrations(&client.id).await?);
     let owners = known_owners([client], tx).await?;
     Ok(shown_with(app, principal, client, &registrations, (&environments, &owners)))
-}
-
-/// What is known of the owners of clients.
-#[derive(Clone, Default, Debug)]
-pub(crate) struct KnownOwners {
-    /// Accounts by their email addresses: ID and name.
-    accounts: HashMap<String, (UserId, String)>,
-    /// Webhooks by their IDs.
-    webhooks: HashMap<WebhookId, WebhookName>,
-}
-
-/// Returns what is known of the owners of clients, in one statement for accounts and one for webhooks.
-pub(crate) async fn known_owners(
-    clients: impl IntoIterator<Item = &Client>,
-    tx: &mut Tx,
-) -> Result<KnownOwners, Error> {
-    let owners: BTreeSet<&str> =
-        clients.into_iter().flat_map(|client| client.owners.iter().map(String::as_str)).collect();
-    let webhooks: Vec<WebhookId> = owners.iter().filter_map(|owner| WebhookId::parse(owner).ok()).collect();
-    let accounts = tx.accounts_at(&owners.into_iter().collect::<Vec<_>>()).await?;
-    let webhooks = match webhooks.is_empty() {
-        true => HashMap::new(),
-        false => tx.webhook_names(&webhooks).await?,
-    };
-    Ok(KnownOwners { accounts, webhooks })
-}
-
-/// Returns what each owner is. Whether an address has an account, and whose it is, is shown to principals who can read
-/// accounts, and the name of a webhook to principals who can manage it.
-fn owner_details(principal: &Principal, client: &Client, known: &KnownOwners) -> Vec<api::OwnerDetails> {
-    let reads_users = principal.may(Permission::UserRead, Object::Platform);
-    let details = |owner: &String| {
-        if let Ok(webhook) = WebhookId::parse(owner) {
-            let named = known.webhooks.get(&webhook).filter(|it| may_manage(principal, it, client));
-            let name = named.map(|it| it.name.to_string());
-            return api::OwnerDetails {
-                owner: owner.clone(),
-                kind: Some(OwnerKind::Webhook),
-                user_id: None,
-                name,
-            };
-        }
-        let account = known.accounts.get(owner);
-        let (user_id, name) = account.filter(|_| reads_users).cloned().unzip();
-        let kind = match account {
-            _ if !reads_users => None,
-            Some(_) => Some(OwnerKind::User),
-            None => Some(OwnerKind::Group),
-        };
-        api::OwnerDetails { owner: owner.clone(), kind, user_id, name }
-    };
-    client.owners.iter().map(details).collect()
 }
 
 pub(crate) fn shown_with(
@@ -214,86 +144,6 @@ pub(crate) fn version_for(principal: &Principal, client: &Client, registrations:
         [Permission::ClientRead, Permission::ClientManage].iter().any(|it| principal.may(*it, object))
     });
     client.version + seen.map(|registration| registration.version).sum::<i64>()
-}
-
-/// Facts of a registration that a filter checks.
-pub(crate) struct Facts<'a> {
-    pub(crate) environment: &'a Slug,
-    pub(crate) oauth_client_id: &'a OauthClientId,
-    pub(crate) current_since: Option<Timestamp>,
-}
-
-/// Whether the filter still matches when only readable registrations count. Without this check, filtering would reveal
-/// registrations that the principal cannot read.
-pub(crate) fn is_found_in(
-    filter: &ClientFilter,
-    name: &Name,
-    readable: &[Facts<'_>],
-    environments: &[Environment],
-) -> bool {
-    let overdue = |it: &Facts<'_>, now: Timestamp| {
-        let environment = environments.iter().find(|environment| environment.slug == *it.environment);
-        let max_age = environment.and_then(|it| it.max_age_days);
-        is_overdue(it.current_since.and_then(|since| due_at(since, max_age)), now)
-    };
-    let any = |asked: &dyn Fn(&Facts<'_>) -> bool| readable.iter().any(asked);
-    let called = |q: &String| folded(name.as_str()).contains(&folded(q));
-    filter.q.as_ref().is_none_or(|q| called(q) || any(&|it| it.oauth_client_id.as_str() == q))
-        && filter.environment.as_ref().is_none_or(|slug| any(&|it| it.environment == slug))
-        && filter.overdue_at.is_none_or(|now| any(&|it| overdue(it, now)))
-}
-
-/// Whether the filter matches a client in those of its registrations that the principal can read.
-fn is_found_by(
-    principal: &Principal,
-    filter: &ClientFilter,
-    client: &Client,
-    registrations: &[Registration],
-    environments: &[Environment],
-) -> bool {
-    if filter.q.is_none() && filter.environment.is_none() && filter.overdue_at.is_none() {
-        return true;
-    }
-    let readable = registrations.iter().filter(|it| {
-        let object = Object::Registration(&client.property_id, &client.id, &it.environment);
-        principal.may(Permission::ClientRead, object)
-    });
-    let facts = readable.map(|it| Facts {
-        environment: &it.environment,
-        oauth_client_id: &it.oauth_client_id,
-        current_since: it.current_since,
-    });
-    is_found_in(filter, &client.name, &facts.collect::<Vec<_>>(), environments)
-}
-
-/// Reads a filter that is either set or not.
-fn flag(name: &'static str, text: Option<&str>) -> Result<bool, Problem> {
-    match text {
-        None | Some("false") => Ok(false),
-        Some("true") => Ok(true),
-        Some(_) => Err(invalid(name, "must be true or false")),
-    }
-}
-
-impl ClientQuery {
-    pub(crate) fn filter(&self, app: &App) -> Result<ClientFilter, Problem> {
-        let overdue = flag("overdue", self.overdue.as_deref())?.then(|| app.clock.now());
-        if self.q.as_ref().is_some_and(|q| q.chars().count() > LONGEST_SEARCH) {
-            return Err(invalid("q", "must be at most 200 characters long"));
-        }
-        let property = self.property_id.as_deref().map(PropertyId::parse).transpose();
-        let environment =
-            self.environment.as_deref().map(|text| Slug::parse("environment", text)).transpose();
-        Ok(ClientFilter {
-            q: self.q.as_deref().map(str::trim).filter(|q| !q.is_empty()).map(str::to_owned),
-            property_id: property.map_err(|_| invalid("property_id", "must be the id of a property"))?,
-            environment: environment
-                .map_err(|_| invalid("environment", "must be the slug of an environment"))?,
-            overdue_at: overdue,
-            ownerless: flag("ownerless", self.ownerless.as_deref())?,
-            once: false,
-        })
-    }
 }
 
 impl App {
@@ -431,26 +281,6 @@ impl App {
             Ok(Versioned::new(reply, version(act.tx, principal, &client).await?))
         })
         .await
-    }
-
-    /// Tells the owners of a new client that they own it, as if they had been added later. The account that created it
-    /// knows.
-    async fn tell_new_owners(
-        &self,
-        act: &mut Act<'_>,
-        principal: &Principal,
-        client: &Client,
-    ) -> Result<(), Error> {
-        let creator = act.tx.user(principal.user()).await?.and_then(|user| user.email);
-        let mut told = client.clone();
-        told.owners.retain(|owner| Some(owner) != creator.as_ref());
-        if told.owners.is_empty() {
-            return Ok(());
-        }
-        self.unless_many_messages(principal)?;
-        let before = ClientFacts { owners: Vec::new(), ..facts(client) };
-        let event = Event::ClientUpdated { before, after: facts(client) };
-        act.notify(self.random.as_ref(), &event, &told, None, None).await
     }
 
     /// Returns the property for a new client, if it exists and the principal can create clients there.

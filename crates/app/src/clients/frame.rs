@@ -1,7 +1,8 @@
 //! What every page of a client shows: the client, its environments, and the principal's permissions.
 
 use super::{
-    client::{KnownOwners, known_owners, shown_with, version_for},
+    client::{shown_with, version_for},
+    owners::{KnownOwners, known_owners},
     rotators::{Rotators, rotators_of},
 };
 use crate::{

@@ -2,7 +2,7 @@
 
 use crate::{
     app::App,
-    clients::client::{ClientQuery, Facts, is_found_in},
+    clients::query::{ClientQuery, Facts, is_found_in},
     error::Error,
     frame::{
         cursor::{ListQuery, Scan, Start, unknown_cursor},

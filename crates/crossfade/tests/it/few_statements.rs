@@ -256,7 +256,7 @@ async fn a_hand_over_takes_few_statements_for_many_clients(world: World) {
     let client = world.client("Billing", &["production"]).await;
     let (owner, grace) = (world.owner().await, json!({"email": "grace@example.com"}));
     let grace = owner.post("/users", grace).await.created()["id"].clone();
-    crate::owners::insert_clients(&world, &client, 640, &["grace@example.com"]).await;
+    crate::owners::hand_over::insert_clients(&world, &client, 640, &["grace@example.com"]).await;
     let counter = Counter::default();
     let counting = listen(counter.clone());
     let path = format!("/users/{}", grace.as_str().unwrap());

@@ -1,6 +1,6 @@
 //! What a message to a person about their own account says: what happened, who did it, and what to do if that is not right.
 
-use super::{Facts, count, switched_off};
+use super::{Facts, clients::switched_off, count};
 use crossfade_core::{TimeZone, audit::Action, roles::Role};
 use crossfade_outbound::Letter;
 use crossfade_store::Notification;

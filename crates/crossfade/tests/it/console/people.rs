@@ -293,7 +293,7 @@ async fn a_token_of_one_registration_is_chosen_from_the_clients_one_can_read(wor
     world.raw("DELETE FROM grants WHERE role = 'viewer'").await;
     assert_eq!(offered(&mia).await.0, 0);
     // However many there are, the page stays short, and any client can be typed.
-    crate::owners::insert_clients(&world, &billing, 1000, &[]).await;
+    crate::owners::hand_over::insert_clients(&world, &billing, 1000, &[]).await;
     let (count, _, _, page) = offered(&owner).await;
     assert!(count == 200 && page.contains("the first 200 clients") && page.len() < 200_000, "{}", page.len());
 }

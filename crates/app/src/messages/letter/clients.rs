@@ -1,0 +1,157 @@
+//! Letters about the settings and the owners of a client.
+
+use super::{Facts, Said};
+use crossfade_core::{
+    messages::{Class, Switch},
+    webhook::WEBHOOK_NAMES,
+};
+use serde_json::Value;
+
+/// Maximum number of owners that are named.
+const MAX_OWNERS: usize = 20;
+
+/// Whether a registration was neither enabled nor disabled.
+pub(super) fn is_self_rotation_alone(facts: &Facts<'_>) -> bool {
+    facts.part("before").flag("enabled") == facts.part("after").flag("enabled")
+}
+
+pub(super) fn switched(facts: &Facts<'_>) -> Said {
+    let (before, after) = (facts.part("before"), facts.part("after"));
+    let enabled = before.flag("enabled") != after.flag("enabled");
+    let said = match (enabled, after.flag("enabled")) {
+        (true, true) => Said::new(
+            "Registration enabled",
+            "The registration was enabled",
+            "Callers are accepted again. Nothing needs to be done.",
+        ),
+        (true, false) => Said::new(
+            "Registration disabled",
+            "The registration was disabled",
+            "All its callers are refused. If this was not intended, enable the registration.",
+        )
+        .urgent(true),
+        (false, _) if after.flag("self_rotation") => Said::new(
+            "Self-rotation turned on",
+            "The client may rotate its own secret",
+            "Anyone who has the secret can replace it from now on. If this was not intended, turn self-rotation off under OAuth settings.",
+        )
+        .urgent(true),
+        (false, _) => Said::new(
+            "Self-rotation turned off",
+            "The client may not rotate its own secret any more",
+            "Check that no program of the client depends on it.",
+        ),
+    };
+    // One change can do both.
+    let said = match (before.flag("self_rotation"), after.flag("self_rotation")) {
+        (false, true) if enabled => said.urgent(true).fact("Self-rotation", "turned on"),
+        (true, false) if enabled => said.fact("Self-rotation", "turned off"),
+        _ => said,
+    };
+    said.button("View the registration")
+}
+
+pub(super) fn owners(facts: &Facts<'_>, to: &str) -> Said {
+    let (before, after) = (facts.part("before"), facts.part("after"));
+    let said = match (has_owner(&before, to), has_owner(&after, to)) {
+        (false, true) => Said::new(
+            "You are an owner",
+            "You are now an owner of a client",
+            "You are notified of rotations, deadlines and drills of this client from now on.",
+        ),
+        (true, false) => Said::new(
+            "You are no longer an owner",
+            "You are no longer an owner of a client",
+            "You are not notified about this client any more. If this is wrong, ask the person who changed the owners.",
+        ),
+        _ => Said::new(
+            "Owners changed",
+            "The owners of a client were changed",
+            "Check that the list is right. All owners are notified about the client.",
+        ),
+    };
+    said.fact("Owners", owner_names(after.list("owners"), facts)).button("View the client")
+}
+
+pub(super) fn messages_switched(facts: &Facts<'_>) -> Said {
+    let next = "Check that the owners still hear of what they must know.";
+    Said::new("Messages switched on or off", "Messages about a client were switched on or off", next)
+        .fact("Switched off", switched_off(facts.list("off")))
+        .fact("Switched off before", switched_off(facts.list("off_before")))
+        .button("View the client")
+}
+
+pub(super) fn handed_over(facts: &Facts<'_>, to: &str) -> Option<Said> {
+    let name = facts.text("user_name")?;
+    let why = match facts.text("cause")? {
+        "address_changed" => format!("The email address of {name} was changed."),
+        _ => format!("The account of {name} was deleted."),
+    };
+    let was_owner = facts.list("owners_before").iter().any(|owner| owner.as_str() == Some(to));
+    let said = match (was_owner, has_owner(facts, to)) {
+        (false, true) => Said::new(
+            "You take over a client",
+            "You are now an owner of a client",
+            "You are notified of rotations, deadlines and drills of this client from now on.",
+        ),
+        (true, false) if facts.text("cause")? == "account_deleted" => Said::new(
+            "You are no longer an owner",
+            "You are no longer an owner of a client",
+            "You are not notified about this client any more. If this is wrong, tell a person who manages accounts now.",
+        )
+        .urgent(true),
+        (true, false) => Said::new(
+            "Messages go to another address",
+            "Messages about a client go to another address",
+            "If you did not ask for another address, tell a person who manages accounts now.",
+        )
+        .urgent(true),
+        _ => Said::new(
+            "An owner has gone",
+            "The owners of a client were changed",
+            "Check that the list is right. All owners are notified about the client.",
+        ),
+    };
+    Some(
+        said.fact("Owners", owner_names(facts.list("owners"), facts))
+            .fact("Why", why)
+            .button("View the client"),
+    )
+}
+
+/// Returns the switches of a list as a text, in the words of the Console.
+pub(super) fn switched_off(words: &[Value]) -> String {
+    let title = |word: &Value| {
+        let word = word.as_str()?;
+        let title = match Switch::parse(word) {
+            Some(Switch::Class(Class::Wake)) => "All urgent messages",
+            Some(Switch::Class(Class::Today)) => "All messages of the day",
+            Some(Switch::Class(Class::Digest)) => "The weekly digest",
+            Some(Switch::Kind(kind)) => kind.title().trim_end_matches('.'),
+            // A word of another version.
+            None => word,
+        };
+        Some(Value::from(title))
+    };
+    joined(&words.iter().filter_map(title).collect::<Vec<_>>())
+}
+
+/// Returns owners as a text, with the names of webhooks.
+fn owner_names(owners: &[Value], facts: &Facts<'_>) -> String {
+    let name = |owner: &Value| {
+        let name = owner.as_str().and_then(|id| facts.0[WEBHOOK_NAMES][id].as_str());
+        name.map_or_else(|| owner.clone(), |name| format!("{name} (webhook)").into())
+    };
+    joined(&owners.iter().map(name).collect::<Vec<_>>())
+}
+
+/// Returns the entries of a list as a text.
+fn joined(entries: &[Value]) -> String {
+    let list: Vec<&str> = entries.iter().filter_map(Value::as_str).collect();
+    let more = list.len().saturating_sub(MAX_OWNERS);
+    let mut shown = list[..list.len() - more].join(",\n");
+    if more > 0 {
+        shown.push_str(&format!("\nand {more} more"));
+    }
+    if list.is_empty() { "none".to_owned() } else { shown }
+}
