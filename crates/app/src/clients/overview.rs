@@ -2,7 +2,7 @@
 
 use crate::{
     app::App,
-    clients::{client::ClientQuery, lines::readable},
+    clients::{lines::readable, query::ClientQuery},
     error::Error,
     frame::{cursor::ListQuery, principal::Principal},
     secrets::transition::Transition,

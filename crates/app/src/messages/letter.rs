@@ -257,6 +257,13 @@ fn has_owner(client: &Facts<'_>, to: &str) -> bool {
     client.list("owners").iter().any(|owner| owner.as_str() == Some(to))
 }
 
+/// Returns address, user agent and instance of a refused caller.
+fn described_caller(caller: &Value) -> String {
+    let parts = ["source_ip", "user_agent", "instance"].map(|name| caller[name].as_str());
+    let parts: Vec<&str> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() { "others".to_owned() } else { parts.join(", ") }
+}
+
 /// Returns a count such as `3 hours`.
 fn count(number: i64, thing: &str) -> String {
     crate::wording::count(number.unsigned_abs(), thing)

@@ -1,6 +1,6 @@
 //! Letters about the settings and the owners of a client.
 
-use super::{Facts, Said};
+use super::{Facts, Said, has_owner};
 use crossfade_core::{
     messages::{Class, Switch},
     webhook::WEBHOOK_NAMES,

@@ -1,6 +1,6 @@
 //! Letters about drills.
 
-use super::{Facts, Said, count};
+use super::{Facts, Said, count, described_caller};
 use crossfade_core::TimeZone;
 
 /// Maximum number of callers that are named.

@@ -1,8 +1,7 @@
 //! Letters about the secrets of a client: rotated, extended, ended, presented after its end, leaked.
 
-use super::{Facts, Said, count};
+use super::{Facts, Said, count, described_caller};
 use crossfade_core::{TimeZone, Timestamp};
-use serde_json::Value;
 
 /// Maximum number of callers of an ended secret that are named.
 const MAX_PRESENTING: usize = 3;
@@ -140,13 +139,6 @@ pub(super) fn presented(facts: &Facts<'_>, zone: &TimeZone) -> Option<Said> {
     }
     let more = (more > 0).then(|| format!("and {more} more"));
     Some(said.fact("Callers", callers.into_iter().chain(more).collect::<Vec<_>>().join(";\n")))
-}
-
-/// Returns address, user agent and instance of a refused caller.
-fn described_caller(caller: &Value) -> String {
-    let parts = ["source_ip", "user_agent", "instance"].map(|name| caller[name].as_str());
-    let parts: Vec<&str> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
-    if parts.is_empty() { "others".to_owned() } else { parts.join(", ") }
 }
 
 pub(super) fn near(facts: &Facts<'_>, zone: &TimeZone) -> Option<Said> {

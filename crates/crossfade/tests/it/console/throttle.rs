@@ -3,6 +3,7 @@
 use super::browser::{Browser, PASSWORD};
 use crate::engines::on_both_engines;
 use crate::world::{OWNER, World};
+use crossfade_app::PasswordCost;
 use serde_json::{Value, json};
 use std::time::Duration;
 

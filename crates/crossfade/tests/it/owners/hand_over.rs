@@ -1,7 +1,7 @@
 //! Clients of an account that ends: who takes over, who may decide that, and who is told.
 
 use super::{
-    HOUR, MICRO, events, id_of, letters, mailing, own_by, owners_of, pairs, person, rotate, sent,
+    HOUR, MICRO, about, events, id_of, letters, mailing, own_by, owners_of, pairs, person, rotate, sent,
     without_role,
 };
 use crate::{
