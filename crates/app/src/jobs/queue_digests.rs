@@ -369,7 +369,7 @@ async fn due_at_all(tx: &mut Tx, now: Timestamp) -> Result<(Due, Option<Timestam
     let told = told_of(tx, &causes).await?;
     for (recipient, week) in moved {
         let zone = zones.get(&recipient).map_or(NO_ZONE, String::as_str);
-        // Whoever has moved again may have to wait.
+        // A person who has moved again may have to wait.
         let is_there = due_in(zone).is_some_and(|due| due.week == week);
         if is_there && !told.contains(&cause_of(&week, &recipient)) {
             due.moved.insert(recipient, week);

@@ -31,7 +31,7 @@ async fn refused_lately(
     let mut callers = act.tx.refused_callers_of_secrets(&[secret]).await?;
     // Those of a drill were refused before the end.
     callers.retain(|row| row.drill_id.is_none() && row.refusals.last_used_at >= since);
-    // A row that groups others names nobody.
+    // A row for all other callers has no name to tell.
     callers.sort_by_key(|row| (row.source.gathered, Reverse(row.refusals.last_used_at)));
     Ok(callers)
 }

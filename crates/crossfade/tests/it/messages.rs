@@ -307,13 +307,19 @@ async fn a_wake_is_sent_before_what_was_queued_earlier(mut world: World) {
     assert!(last_wake.is_some_and(|last| last < 16), "{last_wake:?}");
 }
 
-/// All places of other messages are taken, and more are leased ahead.
-async fn a_wake_that_is_queued_beside_slow_messages_does_not_wait_for_them(mut world: World) {
-    let (server, client) = mailing(&mut world).await;
-    rotate(&world, &client, 168).await;
-    send_all(&world).await;
+/// A mail server that does not answer for messages to Eve. One connection to it is kept.
+async fn slow_to_eve(world: &mut World) -> MailServer {
+    let (server, client) = mailing(world).await;
+    rotate(world, &client, 168).await;
+    send_all(world).await;
     server.take();
     server.hold(Some("eve@example.com"));
+    server
+}
+
+/// All places of other messages are taken, and more are leased ahead.
+async fn a_wake_that_is_queued_beside_slow_messages_does_not_wait_for_them(mut world: World) {
+    let server = slow_to_eve(&mut world).await;
     let message = "(SELECT id FROM notifications WHERE event = 'secret.rotated')";
     let columns = "id, notification_id, channel, recipient, cause, urgency, created_at, next_attempt_at";
     let row = |id: &str, to: &str, urgency: i64| {
@@ -559,11 +565,7 @@ async fn a_hold_is_shown_without_mail_where_webhooks_wait(mut world: World) {
 }
 
 async fn a_message_whose_lease_may_end_during_an_attempt_is_not_begun(mut world: World) {
-    let (server, client) = mailing(&mut world).await;
-    rotate(&world, &client, 168).await;
-    send_all(&world).await;
-    server.take();
-    server.hold(Some("eve@example.com"));
+    let server = slow_to_eve(&mut world).await;
     let message = "(SELECT id FROM notifications WHERE event = 'secret.rotated')";
     let columns = "id, notification_id, channel, recipient, cause, urgency, created_at, next_attempt_at";
     let row = |n: u32| format!("('d{n}', {message}, 'mail', 'eve@example.com', 'd{n}', 1, 1, 1)");

@@ -35,14 +35,19 @@ async fn mailing(world: &mut World) -> MailServer {
 
 /// Sends what is queued. Returns the recipients with the subjects, in order.
 async fn sent(world: &World, server: &MailServer) -> Vec<(String, String)> {
-    let mut sent: Vec<_> = letters(world, server).await.iter().map(about).collect();
-    sent.sort();
-    sent
+    subjects(&letters(world, server).await)
 }
 
 async fn letters(world: &World, server: &MailServer) -> Vec<Message> {
     while Box::pin(world.app.send_due_messages()).await.unwrap() {}
     server.take()
+}
+
+/// Returns the recipients of letters with the subjects, in order.
+fn subjects(letters: &[Message]) -> Vec<(String, String)> {
+    let mut subjects: Vec<_> = letters.iter().map(about).collect();
+    subjects.sort();
+    subjects
 }
 
 fn about(message: &Message) -> (String, String) {

@@ -41,7 +41,7 @@ pub(super) fn rotated(facts: &Facts<'_>, at: Timestamp, zone: &TimeZone) -> Opti
     Some(if facts.flag("compromised") { said.fact("Old secret leaked", "yes") } else { said })
 }
 
-/// What is said when a client rotated its own secret, which whoever has stolen the secret can do, too.
+/// What is said when a client rotated its own secret, which anyone who has stolen the secret can do, too.
 pub(super) fn rotated_itself(facts: &Facts<'_>, zone: &TimeZone) -> Option<Said> {
     let deadline = zone.at(facts.time("outgoing_expires_at")?);
     let next = format!(
