@@ -14,6 +14,7 @@ mod evidence;
 mod leaks;
 mod mail;
 mod messages;
+mod nodes;
 mod places;
 mod quarantine;
 mod secrets;
@@ -33,6 +34,7 @@ pub use evidence::{
 pub use leaks::{FoundSecret, IdentifiedSecret, IdentifiedSecrets, IdentifySecrets};
 pub use mail::{Mail, MailEncryption, MailReleased, MailServer, MailTested, ReleaseMail, TestMail};
 pub use messages::{ClientMessages, MessageKind, OwnMessages, UpdateClientMessages, UpdateOwnMessages};
+pub use nodes::{Enforced, EnforcedNode, KnownBy, Node};
 pub use places::{
     CreateEnvironment, Environment, Limits, Property, PropertyBody, RotateSigningKey, SigningKey,
     UpdateEnvironment, UpdateLimits,

@@ -118,6 +118,8 @@ ids! {
     WebhookId = "wh_";
     /// One message to one recipient.
     DeliveryId = "del_";
+    /// A serving process, from its start to its end.
+    NodeId = "node_";
     /// A session in the Console (its id, not the value of the cookie).
     SessionId = "ses_";
     /// The OAuth `client_id` of a registration (RFC 6749 §2.2). It has no prefix: every client library form-encodes

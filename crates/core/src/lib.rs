@@ -34,8 +34,8 @@ pub mod time_zone;
 pub mod webhook;
 
 pub use ids::{
-    ClientId, DeliveryId, DrillId, GrantId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId,
-    SessionId, TokenId, UserId, WebhookId,
+    ClientId, DeliveryId, DrillId, GrantId, NodeId, OauthClientId, PropertyId, RegistrationId, RotationId,
+    SecretId, SessionId, TokenId, UserId, WebhookId,
 };
 pub use operations::Operation;
 pub use problem::{Code, Problem};
