@@ -1,7 +1,7 @@
 //! Registrations whose credentials are derived from their number, so that the three processes agree on them.
 
 use crate::{ASKED, Alg, Failure, server};
-use crossfade_app::{App, Creation, KeySource, Options, PasswordCost};
+use crossfade_app::{App, Creation, DEFAULT_LEASE, KeySource, NodeOptions, Options, PasswordCost};
 use crossfade_authority::{Clock, SystemRandom};
 use crossfade_core::{
     ClientId, OauthClientId, PropertyId, Random, RegistrationId, SecretId,
@@ -91,6 +91,7 @@ pub(crate) async fn open(directory: &Path) -> Result<Arc<App>, Failure> {
         random: Arc::new(SystemRandom),
         evidence_addresses: crossfade_app::AddressPolicy::Full,
         fresh_sign_in: std::time::Duration::from_secs(600),
+        node: NodeOptions { name: "here".to_owned(), lease: DEFAULT_LEASE },
         password_cost: PasswordCost::RECOMMENDED,
         readings_kept: std::time::Duration::from_secs(1),
         decides: true,

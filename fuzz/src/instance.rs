@@ -6,7 +6,9 @@ use axum::{
     extract::ConnectInfo,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use crossfade_app::{AddressPolicy, App, Creation, NewToken, Options, PasswordCost};
+use crossfade_app::{
+    AddressPolicy, App, Creation, DEFAULT_LEASE, NewToken, NodeOptions, Options, PasswordCost,
+};
 use crossfade_authority::{Clock, SystemRandom};
 use crossfade_core::Timestamp;
 use crossfade_store::Location;
@@ -75,6 +77,7 @@ impl Instance {
             evidence_addresses: AddressPolicy::Full,
             fresh_sign_in: Duration::from_secs(600),
             // A sign-in is to take as long as other requests.
+            node: NodeOptions { name: "here".to_owned(), lease: DEFAULT_LEASE },
             password_cost: PasswordCost { memory: 64, passes: 1 },
             readings_kept: Duration::ZERO,
             audit_sinks: vec![],

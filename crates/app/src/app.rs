@@ -288,7 +288,8 @@ impl App {
         if let Some(journal) = &self.node.journal {
             journal.close().await;
         }
-        if let Some(lock) = self.node.lock.lock().await.take() {
+        if let Some(mut lock) = self.node.lock.lock().await.take() {
+            self.node.release_lease(&mut lock).await;
             lock.release().await;
         }
         self.db.close().await;
@@ -396,13 +397,17 @@ impl App {
         Origin { ip: Some(ip), stored: Some(self.node.addresses.kept(ip)), request_id: None }
     }
 
-    /// Whether this process is allowed to verify secrets: it holds the lock on the database, or held it a moment ago,
-    /// and the instance is not in quarantine.
+    /// Whether this process is allowed to verify secrets: it has a lease, and the instance is not in quarantine.
     pub fn may_decide(&self) -> bool {
         self.node.may_decide()
     }
 
-    /// Keeps the lock on the database. Returns when this process must stop.
+    /// Takes the first lease of this node, before it serves. If it gets none, it decides nothing until it does.
+    pub async fn begin_serving(&self) {
+        self.node.begin_serving().await;
+    }
+
+    /// Keeps the lock on the database and the lease. Returns when this process must stop.
     pub async fn keep_serving(&self) -> Stopped {
         self.node.keep_serving().await
     }

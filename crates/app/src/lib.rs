@@ -51,7 +51,10 @@ pub use keys::source::KeySource;
 pub use messages::{posting::WebhookState, sending::MailState};
 pub use node::addresses::AddressPolicy;
 pub use node::measure::{Disk, Gauges, StoredGauges};
-pub use node::serving::{DECIDES_FOR, Stopped};
+pub use node::{
+    lease::{DEFAULT_LEASE, LEASE_SECONDS, NodeOptions},
+    serving::Stopped,
+};
 pub use options::{Creation, Options};
 pub use people::abilities::{Abilities, AccountAbilities};
 pub use people::devices::{KNOWN_FOR, join_devices, parse_devices};

@@ -1,7 +1,9 @@
 //! Options for opening an application.
 
 use crate::{
-    keys::source::KeySource, node::addresses::AddressPolicy, people::password::PasswordCost,
+    keys::source::KeySource,
+    node::{addresses::AddressPolicy, lease::NodeOptions},
+    people::password::PasswordCost,
     trail::sinks::AuditSink,
 };
 use crossfade_authority::Clock;
@@ -42,6 +44,8 @@ pub struct Options {
     pub readings_kept: Duration,
     /// File in which each end is noted, outside the database and its backups.
     pub journal: Option<PathBuf>,
+    /// How this process is called, and how long its leases last.
+    pub node: NodeOptions,
     /// Whether this process verifies secrets. A local command does not: it takes no lock and loads no tables.
     pub decides: bool,
     /// Whether an empty database becomes a new instance.

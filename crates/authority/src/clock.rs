@@ -9,7 +9,9 @@
 //!
 //! On PostgreSQL both come from the database's clock, continued by the boot-time clock of this machine. Once the
 //! database's clock has been read ([`Clock::calibrate`]), this machine's wall clock decides nothing, and its earlier
-//! times no longer count.
+//! times no longer count. When exactly the database read its clock is unknown, between the question and the answer: the
+//! time assumes the question, so that it is never behind the database's, and the machine's time the answer, so that it
+//! is never ahead. [`Clock::uncertainty`] is half of what lies between them.
 
 use crossfade_core::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
@@ -22,6 +24,9 @@ use std::{
 pub const MAX_OFFSET: Duration = Duration::from_secs(60);
 /// Value for a database whose clock was never read.
 const UNREAD: i64 = i64::MIN;
+/// By which part of the time that has passed a database's clock can gain on the boot-time clock: the 500 ppm by which
+/// Linux slews a clock at most.
+const DRIFT: i64 = 2000;
 
 /// A clock whose time is the latest of three: the authoritative clock, its boot-time clock since the start, and the
 /// latest time ever stored or returned. If the last of these is ahead of the others, the time continues from it at half
@@ -34,9 +39,14 @@ pub struct Clock {
     floor: AtomicI64,
     /// The latest stored time, computed like `floor`. It replaces `floor` when a database's clock is first read.
     stored: AtomicI64,
-    /// The time of the database's clock minus the time elapsed since the start, in microseconds; [`UNREAD`] without
-    /// one.
-    database: AtomicI64,
+    /// The latest that the database's clock can say, minus [`at_most`] of the time elapsed since the start, in
+    /// microseconds; [`UNREAD`] without such a clock.
+    latest: AtomicI64,
+    /// The earliest that it can say, minus the time elapsed since the start.
+    earliest: AtomicI64,
+    /// How long the last question about its time took, and when it was asked, in microseconds since the start.
+    took: AtomicI64,
+    asked: AtomicI64,
     /// The lowest and the highest machine's time since the start, each minus the time elapsed by then, in microseconds.
     lowest: AtomicI64,
     highest: AtomicI64,
@@ -57,6 +67,13 @@ enum TimeSource {
     },
     /// `advanced`: microseconds by which it was advanced.
     Manual { at: AtomicI64, advanced: AtomicI64 },
+}
+
+/// When a database was asked for the time of its clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Asked {
+    /// By the boot-time clock, in microseconds.
+    booted: i64,
 }
 
 /// One reading of the clock. The time is never before the machine's time.
@@ -125,10 +142,11 @@ impl Clock {
     }
 
     fn of(source: TimeSource) -> Self {
-        let database = AtomicI64::new(UNREAD);
+        let (latest, earliest) = (AtomicI64::new(UNREAD), AtomicI64::new(UNREAD));
+        let (took, asked) = (AtomicI64::new(0), AtomicI64::new(0));
         let (lowest, highest) = (AtomicI64::new(i64::MAX), AtomicI64::new(i64::MIN));
         let (floor, stored) = (AtomicI64::new(0), AtomicI64::new(0));
-        let clock = Self { source, floor, stored, database, lowest, highest };
+        let clock = Self { source, floor, stored, latest, earliest, took, asked, lowest, highest };
         clock.read();
         clock
     }
@@ -169,12 +187,16 @@ impl Clock {
             TimeSource::System { started_wall, started, set_back, behind, .. } => {
                 let running = boot_time() - started;
                 let behind = behind.load(Ordering::SeqCst);
-                let (present, machine) = match self.database.load(Ordering::SeqCst) {
+                let (present, machine) = match self.latest.load(Ordering::SeqCst) {
                     UNREAD => {
                         let own = wall() - behind;
                         (own.max(started_wall.saturating_add(running) - behind), own)
                     }
-                    begun => (begun.saturating_add(running), begun.saturating_add(running)),
+                    latest => {
+                        let latest = latest.saturating_add(at_most(running));
+                        // The two are stored one after the other.
+                        (latest, self.earliest.load(Ordering::SeqCst).saturating_add(running).min(latest))
+                    }
                 };
                 // A simulation that catches up is no clock that was set.
                 Reading { present, machine, elapsed: running + set_back - behind, half: running / 2 }
@@ -198,18 +220,39 @@ impl Clock {
         self.floor.fetch_max(floor, Ordering::SeqCst);
     }
 
-    /// Sets the time and the machine's time to `at`, just read from the database's clock. Times of this machine's clock
-    /// before the first such reading no longer count. A clock that is set by hand or runs on simulated time is left
-    /// unchanged.
-    pub fn calibrate(&self, at: Timestamp) {
+    /// Begins a question about the time of a database's clock.
+    pub fn ask(&self) -> Asked {
+        Asked { booted: boot_time() }
+    }
+
+    /// Sets the time and the machine's time by `at`, which the database's clock said after it was `asked` and before
+    /// now. Times of this machine's clock before the first such reading no longer count. A clock that is set by hand or
+    /// runs on simulated time is left unchanged.
+    pub fn calibrate(&self, at: Timestamp, asked: Asked) {
         if let TimeSource::System { started, is_simulated: false, .. } = &self.source {
-            let begun = at.as_micros().saturating_sub(boot_time() - started);
-            if self.database.swap(begun, Ordering::SeqCst) == UNREAD {
+            let (asked, answered) = (asked.booted - started, boot_time() - started);
+            self.earliest.store(at.as_micros().saturating_sub(answered), Ordering::SeqCst);
+            let before = self.latest.swap(at.as_micros().saturating_sub(at_most(asked)), Ordering::SeqCst);
+            self.took.store(answered - asked, Ordering::SeqCst);
+            self.asked.store(asked, Ordering::SeqCst);
+            if before == UNREAD {
                 self.floor.store(self.stored.load(Ordering::SeqCst), Ordering::SeqCst);
                 self.lowest.store(i64::MAX, Ordering::SeqCst);
                 self.highest.store(i64::MIN, Ordering::SeqCst);
             }
         }
+    }
+
+    /// Returns how far the time can be from that of the database's clock, in either direction: half of the time that the
+    /// last question took, and what the clocks can have drifted since. `None` if no database's clock was read.
+    pub fn uncertainty(&self) -> Option<Duration> {
+        let TimeSource::System { started, .. } = &self.source else { return None };
+        if self.latest.load(Ordering::SeqCst) == UNREAD {
+            return None;
+        }
+        let since = boot_time() - started - self.asked.load(Ordering::SeqCst);
+        let half = self.took.load(Ordering::SeqCst) / 2 + (at_most(since) - since);
+        Some(Duration::from_micros(u64::try_from(half).unwrap_or(0)))
     }
 
     /// Whether the clock has caught up with the machine's. Always true unless it was set back.
@@ -256,12 +299,17 @@ fn extreme(known: &AtomicI64, value: i64, better: impl Fn(i64, i64) -> i64) -> i
     better(before, value)
 }
 
-fn micros(span: Duration) -> i64 {
+/// Returns how far a database's clock has advanced at most while the boot-time clock advanced by `passed`.
+fn at_most(passed: i64) -> i64 {
+    passed.saturating_add(passed / DRIFT)
+}
+
+pub(crate) fn micros(span: Duration) -> i64 {
     i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// Returns the microseconds since this machine was booted, including time suspended. This clock is never set.
-fn boot_time() -> i64 {
+pub(crate) fn boot_time() -> i64 {
     #[cfg(target_os = "linux")]
     const CLOCK: ClockId = ClockId::Boottime;
     #[cfg(not(target_os = "linux"))]
@@ -270,7 +318,7 @@ fn boot_time() -> i64 {
     passed.tv_sec.saturating_mul(1_000_000).saturating_add(passed.tv_nsec / 1000)
 }
 
-fn wall() -> i64 {
+pub(crate) fn wall() -> i64 {
     #[expect(clippy::disallowed_methods, reason = "this is the clock itself")]
     let now = SystemTime::now();
     now.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(0))

@@ -5,14 +5,16 @@ mod attempts;
 mod authority;
 mod clock;
 mod evidence;
+mod lease;
 mod mint;
 mod random;
 mod signing;
 mod verifier;
 
 pub use authority::{ActiveToken, Authority, Client, Credentials, Issued, Tables};
-pub use clock::{Clock, MAX_OFFSET, Moment};
+pub use clock::{Asked, Clock, MAX_OFFSET, Moment};
 pub use evidence::{Counter, Evidence, Failure, FailureCount, RefusedBy, Source, SourceCount};
+pub use lease::{Lease, LeaseAsked, MARGIN, MAX_UNCERTAINTY};
 pub use mint::Claims;
 pub use random::SystemRandom;
 pub use signing::{Environment, InvalidKey, SigningKey};

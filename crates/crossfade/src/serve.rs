@@ -46,6 +46,7 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
     }
     let app = open(&settings, true, Creation::WithNewKey).await?;
     app.open_connections().await;
+    app.begin_serving().await;
     warn_of_findings(&settings, &app).await;
     if !app.has_owner().await? {
         let link = app.create_set_up_link().await?;
@@ -134,6 +135,7 @@ pub(crate) async fn open_at(
         poster: settings.poster.clone(),
         journal: settings.journal.clone(),
         evidence_addresses: settings.evidence_addresses.policy(),
+        node: settings.node.clone(),
         fresh_sign_in: settings.fresh_sign_in,
         password_cost: PasswordCost::RECOMMENDED,
         readings_kept: READINGS_KEPT,

@@ -64,6 +64,7 @@ pub const LEFT_OUT: &[&str] = &[
     "ends",
     "links",
     "message_links",
+    "nodes",
     "oldest_program",
     "quarantine",
     "sessions",

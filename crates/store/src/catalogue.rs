@@ -4,8 +4,8 @@
 use crate::{
     access, audit, backup, carry_over, chain, change_log, checks, clients, counts, db, deliveries, devices,
     drills, ends, environments, evidence, failures, guard, history, idempotency, keys, leaks, limits, lines,
-    makers, message_links, messages, properties, proxies, refused, rotations, secrets, seen, sending_place,
-    sessions, switches, token_revocations, told, verifiers, webhooks, weekly,
+    makers, message_links, messages, nodes, properties, proxies, refused, rotations, secrets, seen,
+    sending_place, sessions, switches, token_revocations, told, verifiers, webhooks, weekly,
 };
 
 use std::borrow::Cow;
@@ -57,6 +57,7 @@ impl Statement {
             makers::STATEMENTS,
             message_links::STATEMENTS,
             messages::STATEMENTS,
+            nodes::STATEMENTS,
             properties::STATEMENTS,
             proxies::STATEMENTS,
             refused::STATEMENTS,

@@ -5,6 +5,7 @@ mod examine;
 mod fault;
 mod files;
 mod identity;
+mod lease;
 mod lent;
 mod migrate;
 mod place;
@@ -18,15 +19,16 @@ mod tx;
 pub use examine::{Durability, Integrity};
 pub use fault::Fault;
 pub use identity::{ServerId, ServerRun};
+pub use lease::{LeaseGrant, LeaseRequest, Wake, Wakes};
 pub use pool::Purpose;
 pub(crate) use row::Row;
 pub use row::Value;
 pub use serving::{Holder, ServeLock};
-pub use tx::{TRACE_STATEMENTS, Tx};
+pub use tx::{TRACE_STATEMENTS, Told, Tx};
 
 use crate::catalogue::{Statement, statements};
 use connect::{PgLink, cannot_open, open_postgres, open_sqlite, postgres_options, private_file};
-use crossfade_core::{Timestamp, audit::chain::ChainHash, ended::EndHash};
+use crossfade_core::{NodeId, Timestamp, audit::chain::ChainHash, ended::EndHash};
 use fault::describe;
 use files::Files;
 use identity::Identity;
@@ -36,7 +38,7 @@ use sqlx::{Executor, sqlite::SqliteConnection};
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicI64, Ordering},
     },
 };
@@ -192,10 +194,21 @@ pub struct Db {
     claims: Mutex<Vec<Holder>>,
     /// Files that must stay at their paths while this process serves.
     files: Arc<Files>,
+    /// The node of this process; unset in a process that takes no lease.
+    node: OnceLock<NodeId>,
 }
 
 /// Term of a process that does not serve. The term of its changes is not compared.
 const NO_TERM: i64 = -1;
+
+/// Writes the head of PostgreSQL and wakes the nodes when this is committed. Both engines share the statement without that.
+const STORE_HEAD_AND_WAKE: &str = "UPDATE head SET change_seq = $1, audit_seq = $2, highest_time = $3, audit_hash = $4, end_seq = $5, end_hash = $6 WHERE one = 1
+    RETURNING CAST(pg_notify('crossfade_changes', $7) AS TEXT)";
+
+/// Reads the clock of PostgreSQL, and until when any node but $1 may decide. With the lock on the head, no other node can
+/// get a longer lease before this transaction has ended.
+const CLOCK_AND_LEASES: &str = "SELECT clock.micros, (SELECT MAX(lease_until) FROM nodes WHERE id <> $1 AND released_at IS NULL AND lease_until > clock.micros)
+    FROM (SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS micros) AS clock";
 
 /// Reads the clock of PostgreSQL; not now(), which is the start of the transaction.
 const CLOCK: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)";
@@ -235,7 +248,7 @@ impl Db {
 
     fn new(engine: Engine, location: Location, identity: Arc<Identity>) -> Self {
         let (term, claims) = (AtomicI64::new(NO_TERM), Mutex::default());
-        Self { engine, location, identity, term, claims, files: Arc::default() }
+        Self { engine, location, identity, term, claims, files: Arc::default(), node: OnceLock::new() }
     }
 
     /// Returns the directory of the database file; `None` on PostgreSQL.
@@ -249,6 +262,11 @@ impl Db {
     /// Refuses every new connection from now on that does not lead to this instance.
     pub fn expect_instance(&self, id: &str) {
         self.identity.expect(id);
+    }
+
+    /// Names the node of this process, which its changes do not wake or wait for.
+    pub fn is_node(&self, id: &NodeId) {
+        let _ = self.node.set(id.clone());
     }
 
     /// Returns where the last new connection led, if not to the expected instance and server.
@@ -280,7 +298,8 @@ impl Db {
                 end_hash: head.opt_blob("end_hash")?.as_deref().and_then(EndHash::from_bytes),
             };
             tx.is_noting = head.flag("noting")?;
-            tx.told = tx.read_clock().await?;
+            tx.began_at = tx.head.change_seq;
+            tx.node = self.node.get().map_or_else(String::new, ToString::to_string);
             let done = work(&mut tx).await?;
             tx.note_ends().await?;
             tx.store_head().await?;

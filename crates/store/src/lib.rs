@@ -28,6 +28,7 @@ mod lines;
 mod makers;
 mod message_links;
 mod messages;
+mod nodes;
 mod properties;
 mod proxies;
 mod refused;
@@ -53,8 +54,8 @@ pub use checks::{SealedAnswer, Trail, ValidSecrets};
 pub use clients::{Client, ClientFilter, Place, Registration};
 pub use counts::RegisteredCount;
 pub use db::{
-    Db, Durability, Fault, Holder, Integrity, Location, Purpose, ServeLock, ServerId, ServerRun, StoreError,
-    TRACE_STATEMENTS, Tx, Value,
+    Db, Durability, Fault, Holder, Integrity, LeaseGrant, LeaseRequest, Location, Purpose, ServeLock,
+    ServerId, ServerRun, StoreError, TRACE_STATEMENTS, Told, Tx, Value, Wake, Wakes,
 };
 pub use deliveries::{Attempt, Delivery, DeliveryQueue, LoggedDelivery, NewDelivery};
 pub use devices::DeviceRow;
@@ -72,6 +73,7 @@ pub use limits::StoredLimits;
 pub use lines::{ClientLine, ClientOrder, LinePlace, RegistrationLine, SharedHour};
 pub use makers::Maker;
 pub use messages::Notification;
+pub use nodes::NodeRow;
 pub use properties::Property;
 pub use refused::{DrillCounts, DrillFindings, RefusedCallerRow};
 pub use rotations::{Decision, Rotation, RotationLine, SecretMarks};

@@ -100,8 +100,8 @@ pub async fn examine(instance: &Instance<'_>) -> Findings {
     };
     findings.served = db.is_served().await.ok();
     // Tokens tell the time of a database that has a clock; one that cannot be read is found by the checks.
-    if let Ok(Some(told)) = db.clock().await {
-        instance.clock.calibrate(told);
+    if let Ok(Some((told, asked))) = db.clock(|| instance.clock.ask()).await {
+        instance.clock.calibrate(told, asked);
     }
     let is_readable = database::check(&db, checks).await;
     if is_readable {

@@ -4,7 +4,10 @@ use super::lines::{Chain, Found, Line, read};
 use crate::{
     app::App,
     keys::source::KeySource,
-    node::addresses::AddressPolicy,
+    node::{
+        addresses::AddressPolicy,
+        lease::{DEFAULT_LEASE, NodeOptions},
+    },
     options::{Creation, Options},
     people::password::PasswordCost,
 };
@@ -52,6 +55,7 @@ impl Place {
             journal: Some(self.journal()),
             evidence_addresses: AddressPolicy::Full,
             fresh_sign_in: Duration::from_secs(600),
+            node: NodeOptions { name: "here".to_owned(), lease: DEFAULT_LEASE },
             password_cost: PasswordCost::RECOMMENDED,
             readings_kept: Duration::ZERO,
             decides: true,

@@ -365,8 +365,8 @@ impl Node {
             if tx.history().await? != *judged {
                 return Ok(None);
             }
-            if let Some(told) = tx.told() {
-                self.clock.calibrate(told);
+            if let Some(told) = tx.told(|| self.clock.ask()).await? {
+                self.clock.calibrate(told.at, told.asked);
             }
             self.clock.raise(tx.highest_time());
             let now = self.clock.now();

@@ -37,6 +37,8 @@ const NOTIFICATIONS_LIVE: Duration = Duration::from_secs(30 * 86_400);
 const TOLD_LIVES: Duration = Duration::from_secs(90 * 86_400);
 /// How long is known who has got a digest.
 const DIGESTS_LIVE: Duration = Duration::from_secs(14 * 86_400);
+/// How long a node is known whose lease has ended.
+const NODES_LIVE: Duration = Duration::from_secs(86_400);
 /// Number of changes that stay in the log although every table has applied them.
 const CHANGES_KEPT: i64 = 10_000;
 /// Number of ends that stay in the database although they are in the journal.
@@ -89,7 +91,11 @@ impl App {
                 tx.forget_told_about(subject, now.before(DIGESTS_LIVE)).await?;
             }
             tx.delete_notifications(now.before(NOTIFICATIONS_LIVE)).await?;
-            tx.trim_changes(applied.saturating_sub(CHANGES_KEPT)).await?;
+            tx.forget_nodes(now.before(NODES_LIVE)).await?;
+            let slowest =
+                tx.nodes().await?.into_iter().filter(|node| node.may_decide(now)).map(|node| node.applied);
+            let applied_everywhere = slowest.fold(applied, i64::min);
+            tx.trim_changes(applied_everywhere.saturating_sub(CHANGES_KEPT)).await?;
             if let Some(journal) = &self.node.journal {
                 tx.trim_ends(journal.synced().min(tx.last_end()).saturating_sub(ENDS_KEPT)).await?;
             }

@@ -73,8 +73,8 @@ impl Seen {
 /// Reads the clock of a database that has one, before anything is decided or stored, so that the node's wall clock
 /// never counts.
 pub(crate) async fn calibrate(db: &Db, clock: &Clock) -> Result<(), StoreError> {
-    if let Some(told) = db.clock().await? {
-        clock.calibrate(told);
+    if let Some((told, asked)) = db.clock(|| clock.ask()).await? {
+        clock.calibrate(told, asked);
     }
     Ok(())
 }
@@ -105,14 +105,13 @@ impl Node {
 
     /// Reads the clock of a database that has one. On PostgreSQL, tokens use its time.
     pub(crate) async fn calibrate(&self) -> Result<(), Error> {
-        let asked = Instant::now();
-        let told = self.db.clock().await?;
-        let took = asked.elapsed();
-        if let Some(told) = told {
+        let told = self.db.clock(|| (Instant::now(), self.clock.ask())).await?;
+        if let Some((told, (began, asked))) = told {
+            let took = began.elapsed();
             let mut seen = self.clock_watch.0.lock().unwrap_or_else(PoisonError::into_inner);
             // The first answer counts however late it is: without one, tokens would tell the time of this machine.
             if took <= TOLD_WITHIN || seen.read_at.is_none() {
-                self.clock.calibrate(told);
+                self.clock.calibrate(told, asked);
                 seen.read_at = Some(Instant::now());
             }
         }

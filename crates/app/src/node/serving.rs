@@ -1,31 +1,26 @@
 //! The lock on the database, which ensures that only one process decides, and the behaviour while it is lost.
 //!
-//! While the lock is lost, nothing is changed, and secrets are verified for [`DECIDES_FOR`] after the lock was last
-//! known to be held. That is longer than a restart of the database, and too short to miss another server's changes for
-//! long.
+//! While the lock is lost, nothing is changed, and secrets are verified until the lease of this node ends. That is longer
+//! than a restart of the database, and too short to miss another server's changes for long.
 
 use crate::{
     error::Error,
     history::journal::Journal,
     node::{feed::lacks, state::Node},
 };
+use crossfade_authority::LeaseAsked;
 use crossfade_core::{Code, Problem};
 use crossfade_store::{Fault, Purpose, ServeLock, StoreError};
 use std::{
     convert::Infallible,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
-use tokio::{
-    sync::Notify,
-    time::{Instant, timeout},
-};
+use tokio::{sync::Notify, time::timeout};
 
-/// How long secrets are verified after the lock was last known to be held.
-pub const DECIDES_FOR: Duration = Duration::from_secs(10);
 /// Interval for checking the lock, and time limit for the database's answer.
 const CHECKED_EVERY: Duration = Duration::from_secs(1);
 const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
@@ -35,11 +30,6 @@ const TRY_WITHIN: Duration = Duration::from_secs(5);
 
 /// This process's knowledge of whether it alone serves the database.
 pub(crate) struct Hold {
-    /// Zero point of `decides_until`.
-    base: Instant,
-    /// Until when secrets are verified, in milliseconds; [`FOR_EVER`] if the lock cannot be lost or is not watched, as
-    /// in tests and local commands.
-    decides_until: AtomicU64,
     /// Why the lock is lost; `None` while it is held.
     lost: Mutex<Option<String>>,
     /// Whether all tables must be loaded before anything is changed.
@@ -50,8 +40,6 @@ pub(crate) struct Hold {
     /// Notified when a lost lock is held again.
     taken_again: Notify,
 }
-
-const FOR_EVER: u64 = u64::MAX;
 
 /// Why a server stops.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,8 +53,6 @@ pub enum Stopped {
 impl Hold {
     pub(crate) fn new() -> Self {
         Self {
-            base: Instant::now(),
-            decides_until: AtomicU64::new(FOR_EVER),
             lost: Mutex::default(),
             must_load: AtomicBool::new(false),
             watched: AtomicBool::new(false),
@@ -79,12 +65,9 @@ impl Hold {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records that the lock was held at `at`.
-    fn held(&self, lock: &ServeLock, at: Instant) {
-        let mut lost = self.state();
-        let until = (at + DECIDES_FOR).saturating_duration_since(self.base).as_millis() as u64;
-        self.decides_until.store(if lock.can_be_lost() { until } else { FOR_EVER }, Ordering::SeqCst);
-        *lost = None;
+    /// Records that the lock is held.
+    fn held(&self) {
+        *self.state() = None;
     }
 
     fn lost(&self, reason: impl Into<String>) {
@@ -96,12 +79,6 @@ impl Hold {
             );
         }
         *lost = Some(reason);
-    }
-
-    /// Records that another server holds the lock, so that this one decides nothing.
-    fn superseded(&self) {
-        self.lost("another server holds the lock on the database");
-        self.decides_until.store(0, Ordering::SeqCst);
     }
 
     /// Records that the lock is lost, or is held again.
@@ -124,24 +101,16 @@ impl Hold {
         self.state().clone()
     }
 
-    /// Whether this process is allowed to verify secrets.
-    fn may_decide(&self) -> bool {
-        match self.decides_until.load(Ordering::SeqCst) {
-            FOR_EVER => true,
-            until => (self.base.elapsed().as_millis() as u64) < until,
-        }
-    }
-
     /// Refuses a change while another server could also make changes.
     pub(crate) fn may_change(&self) -> Result<(), Error> {
         match self.why_lost() {
-            None if self.may_decide() => Ok(()),
-            why => Err(Error {
+            None => Ok(()),
+            Some(why) => Err(Error {
                 problem: Problem::new(
                     Code::Unavailable,
                     "This server has lost its lock on the database and is taking it again. Nothing was changed. Try again.",
                 ),
-                source: why.map(Into::into),
+                source: Some(why.into()),
                 hidden: false,
                 fault: Some(Fault::Unreachable),
             }),
@@ -150,10 +119,9 @@ impl Hold {
 }
 
 impl Node {
-    /// Whether this process is allowed to verify secrets: it holds the lock on the database, or held it a moment ago,
-    /// and the instance is not in quarantine.
+    /// Whether this process is allowed to verify secrets: it has a lease, and the instance is not in quarantine.
     pub(crate) fn may_decide(&self) -> bool {
-        self.hold.may_decide() && !self.is_held.load(Ordering::SeqCst)
+        self.lease.holds() && !self.is_held.load(Ordering::SeqCst)
     }
 
     /// Whether this process holds the lock on the database, so that no other server sends its messages.
@@ -166,6 +134,24 @@ impl Node {
         self.hold.taken_again.notified().await;
     }
 
+    /// Records that another server holds the lock, so that this one decides nothing.
+    fn superseded(&self) {
+        self.hold.lost("another server holds the lock on the database");
+        self.lease.end();
+    }
+
+    /// Takes the first lease, before anything is served.
+    pub(crate) async fn begin_serving(&self) {
+        self.db.is_node(&self.own.id);
+        let looked = LeaseAsked::now();
+        let mut lock = self.lock.lock().await;
+        let Some(lock) = lock.as_mut().filter(|lock| lock.can_be_lost()) else { return };
+        if let Err(error) = self.renew_lease(lock, looked).await {
+            self.lease.end();
+            self.hold.lost(format!("no lease was granted: {error}"));
+        }
+    }
+
     /// Keeps the lock on the database: checks it, takes it again when it was lost, and then updates the tables before
     /// anything is changed. Returns when this process must stop.
     pub(crate) async fn keep_serving(&self) -> Stopped {
@@ -174,6 +160,7 @@ impl Node {
             stopped = self.keep_lock() => stopped,
             // Beside the lock, which no disk of the journal may delay.
             never = self.keep_journal() => match never {},
+            never = self.follow_announcements() => match never {},
         }
     }
 
@@ -190,14 +177,14 @@ impl Node {
         loop {
             if let Err(stopped) = self.check_lock().await {
                 // Requests that run while the server stops are not decided, either.
-                self.hold.superseded();
+                self.superseded();
                 return stopped;
             }
             let is_held = self.hold.why_lost().is_none();
             if is_held {
                 self.follow_log().await;
             }
-            let pause = if is_held { CHECKED_EVERY } else { TRIED_EVERY };
+            let pause = if is_held { CHECKED_EVERY.min(self.own.renewed_every()) } else { TRIED_EVERY };
             let _ = timeout(pause, self.hold.doubted.notified()).await;
         }
     }
@@ -208,7 +195,7 @@ impl Node {
             && let Some(lock) = lock.as_mut()
         {
             // Before the question: the answer is about no later moment, and changes are applied meanwhile.
-            let (asked_at, applied) = (Instant::now(), self.feed.applied());
+            let (looked, applied) = (LeaseAsked::now(), self.feed.applied());
             let found = timeout(ANSWERS_WITHIN, lock.look()).await;
             match (found, self.db.leads_elsewhere()) {
                 (Ok(Err(StoreError::Replaced(file))), _) => {
@@ -216,13 +203,16 @@ impl Node {
                     return Err(Stopped::FileReplaced);
                 }
                 (Ok(Ok(stored)), None) => {
-                    if !stored.is_some_and(|stored| lacks(stored, applied)) {
-                        self.hold.held(lock, asked_at);
+                    if stored.is_some_and(|stored| lacks(stored, applied)) {
+                        self.hold.lost("the database lacks changes that were applied");
+                    } else if let Err(error) = self.renew_lease(lock, looked).await {
+                        self.hold.lost(format!("the lease was not renewed: {error}"));
+                    } else {
+                        self.hold.held();
                         return Ok(());
                     }
-                    self.hold.lost("the database lacks changes that were applied");
                 }
-                (Ok(Err(StoreError::AlreadyServed)), _) => self.hold.superseded(),
+                (Ok(Err(StoreError::AlreadyServed)), _) => self.superseded(),
                 (Ok(Err(error)), _) => self.hold.lost(error.to_string()),
                 (Ok(Ok(_)), Some(what)) if !lock.can_be_lost() => {
                     tracing::error!(what, "the database file was replaced while it was in use");
@@ -238,7 +228,7 @@ impl Node {
     async fn take_lock_again(&self, lock: &mut Option<ServeLock>) -> Result<(), Stopped> {
         // Reads of this server must not take the last connection that the database has for the lock.
         self.db.hold_reads_back();
-        let asked_at = Instant::now();
+        let looked = LeaseAsked::now();
         let holder = lock.as_ref().and_then(ServeLock::holder);
         let again = match timeout(TRY_WITHIN, self.db.lock_again(holder)).await {
             Ok(Ok(again)) => again,
@@ -272,9 +262,13 @@ impl Node {
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = again.server_run();
         let again = lock.insert(again);
         // Nothing is changed before the tables follow the database that is there now.
-        match self.follow_database().await {
+        let followed = async {
+            self.follow_database().await?;
+            self.renew_lease(again, looked).await
+        };
+        match followed.await {
             Ok(()) => {
-                self.hold.held(again, asked_at);
+                self.hold.held();
                 self.db.let_reads_go_on().await;
                 self.hold.taken_again.notify_one();
             }
@@ -288,7 +282,7 @@ impl Node {
 
     /// Applies stored changes that were not applied yet: a change whose commit was not acknowledged in time, or a
     /// change by a local command.
-    async fn follow_log(&self) {
+    pub(crate) async fn follow_log(&self) {
         let followed = timeout(ANSWERS_WITHIN, async {
             let head = self.db.read_for::<_, Error>(Purpose::Feed, async |tx| Ok(tx.read_head().await?.0));
             match head.await? {

@@ -13,6 +13,7 @@ use crate::{
         feed::Feed,
         in_flight::InFlight,
         lanes::Lanes,
+        lease::Own,
         measure::Counted,
         password_checks::PasswordChecks,
         proxies::UnreadableProxies,
@@ -26,8 +27,8 @@ use crate::{
     },
     options::Options,
 };
-use crossfade_authority::{Authority, Clock};
-use crossfade_core::{Random, SecretId, environment::Slug};
+use crossfade_authority::{Authority, Clock, Lease};
+use crossfade_core::{NodeId, Random, SecretId, environment::Slug};
 use crossfade_store::{Db, QuarantineRow, ServeLock, ServerRun};
 use std::{
     collections::HashMap,
@@ -37,7 +38,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 /// Maximum number of non-urgent changes, such as recording a refusal, that wait for the lock at the same time.
 const PARALLEL_BACKGROUND: usize = 2;
@@ -73,6 +74,13 @@ pub(crate) struct Node {
     /// Prevents other processes from deciding on this database; `None` if this process does not decide either.
     pub(crate) lock: tokio::sync::Mutex<Option<ServeLock>>,
     pub(crate) hold: Hold,
+    /// This process as a node, and until when it may decide.
+    pub(crate) own: Own,
+    pub(crate) lease: Lease,
+    /// Whether this process verifies secrets.
+    pub(crate) decides: bool,
+    /// Notified when another node has applied a change, has given up its lease, or lives.
+    pub(crate) said: Notify,
     /// PostgreSQL server on which this process last took the lock.
     pub(crate) server: Mutex<Option<ServerRun>>,
     pub(crate) journal: Option<Journal>,
@@ -139,6 +147,14 @@ impl Node {
             feed: Feed::new(options.decides),
             lock: tokio::sync::Mutex::new(lock),
             hold: Hold::new(),
+            own: Own::new(
+                NodeId::generate(options.random.as_ref()),
+                options.node.clone(),
+                options.clock.now(),
+            ),
+            lease: Lease::unlimited(),
+            decides: options.decides,
+            said: Notify::new(),
             server,
             journal,
             beside,

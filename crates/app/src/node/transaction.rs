@@ -3,9 +3,9 @@
 use crate::{
     error::{Error, unavailable},
     history::noting::Awaited,
-    node::{chain_end::End, state::Node},
+    node::{chain_end::End, enforcement::Others, state::Node},
 };
-use crossfade_core::{Code, Problem, Timestamp};
+use crossfade_core::{Code, Problem, Timestamp, api::Enforced};
 use crossfade_store::{Fault, StoreError, Tx};
 use std::time::Duration;
 
@@ -21,6 +21,17 @@ struct Written<T> {
     awaited: Awaited,
     /// Where the audit trail ended before and after it.
     chain: [Option<End>; 2],
+    /// Other nodes that may decide, as it found them.
+    others: Option<Others>,
+}
+
+/// A stored change that this node's tables enforce.
+#[derive(Clone, Copy)]
+pub(crate) struct Stored {
+    seq: i64,
+    /// Other nodes that may decide, as it found them.
+    others: Option<Others>,
+    epoch: u64,
 }
 
 impl Node {
@@ -52,16 +63,18 @@ impl Node {
                 self.hold.may_change()?;
                 // Read after the lock, so that everything that ended while this change waited has also ended for the
                 // change.
-                if let Some(told) = tx.told() {
-                    self.clock.calibrate(told);
+                let told = tx.told(|| self.clock.ask()).await?;
+                if let Some(told) = &told {
+                    self.clock.calibrate(told.at, told.asked);
                 }
+                let others = told.and_then(|told| Some(Others { at: told.at, until: told.others_until? }));
                 self.clock.raise(tx.highest_time());
                 let now = self.clock.now();
                 tx.stamp(now);
                 let before = tx.audit_chain();
                 let done = work(tx, now).await?;
                 let awaited = self.note_ends(tx).await?;
-                Ok(Written { done, awaited, chain: [before, tx.audit_chain()] })
+                Ok(Written { done, awaited, chain: [before, tx.audit_chain()], others })
             })
             .await;
         self.changes.note(&written);
@@ -82,20 +95,38 @@ impl Node {
         written
     }
 
-    /// Runs a change in one transaction and waits until this node's own tables enforce it.
+    /// Runs a change in one transaction and waits until every node enforces it.
     pub(crate) async fn transact<T>(
         &self,
         work: impl AsyncFnOnce(&mut Tx, Timestamp) -> Result<T, Error>,
     ) -> Result<T, Error> {
+        let (done, change) = self.transact_here(work).await?;
+        self.enforced(change).await?;
+        Ok(done)
+    }
+
+    /// Runs a change in one transaction and waits until this node's own tables enforce it.
+    pub(crate) async fn transact_here<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Tx, Timestamp) -> Result<T, Error>,
+    ) -> Result<(T, Stored), Error> {
         let epoch = self.feed.epoch();
-        let (Written { done, awaited, .. }, seq) = self.write_noting(work).await?;
+        let (Written { done, awaited, others, .. }, seq) = self.write_noting(work).await?;
         self.catch_up(seq, epoch).await.map_err(unconfirmed)?;
         if awaited != Awaited::Nothing {
             self.await_journal(awaited).await?;
             // The database may have been replaced while the change waited for the journal.
             self.catch_up(seq, epoch).await.map_err(unconfirmed)?;
         }
-        Ok(done)
+        Ok((done, Stored { seq, others, epoch }))
+    }
+
+    /// Waits until a stored change is in force on every node.
+    pub(crate) async fn enforced(&self, Stored { seq, others, epoch }: Stored) -> Result<Enforced, Error> {
+        let enforced = self.enforced_everywhere(seq, others).await?;
+        // The database may have been replaced while the change waited for other nodes.
+        self.catch_up(seq, epoch).await.map_err(unconfirmed)?;
+        Ok(enforced)
     }
 
     /// Waits for a permit to write non-urgent data. Few permits exist, so a flood of such writes cannot delay a

@@ -105,20 +105,20 @@ fn the_database_s_clock_is_the_machine_s_time_once_read() {
         time.since(expected) < Duration::from_secs(5) && expected.since(time) < Duration::from_secs(5)
     };
     assert!(is_about(behind.machine(), right.machine().before(hour)));
-    behind.calibrate(right.machine());
+    behind.calibrate(right.machine(), behind.ask());
     assert!(is_about(behind.machine(), right.machine()));
     assert!(is_about(behind.now(), right.now()), "no secret lives longer by a node's clock that is behind");
     assert!(behind.is_caught_up(), "it is no simulation");
-    ahead.calibrate(right.machine().before(hour));
+    ahead.calibrate(right.machine().before(hour), ahead.ask());
     assert!(is_about(ahead.machine(), right.machine().before(hour)), "no token comes from the future");
     assert!(
         is_about(ahead.now(), right.now().before(hour)),
         "no secret ends early by a node's clock that is ahead"
     );
-    simulated.calibrate(right.machine());
+    simulated.calibrate(right.machine(), simulated.ask());
     assert!(is_about(simulated.machine(), right.machine().before(hour)));
     let manual = Clock::manual(Timestamp::from_seconds(1000));
-    manual.calibrate(right.machine());
+    manual.calibrate(right.machine(), manual.ask());
     assert_eq!(manual.machine(), Timestamp::from_seconds(1000));
 }
 
@@ -182,7 +182,7 @@ fn rule_2_time_never_runs_backwards_under_threads() {
 fn node_ahead(span: Duration) -> (Timestamp, Clock) {
     let (told, clock) = (Clock::system().machine(), Clock::ahead(span));
     assert!(clock.now().since(told) >= span && clock.read().machine.since(told) >= span);
-    clock.calibrate(told);
+    clock.calibrate(told, clock.ask());
     (told, clock)
 }
 
@@ -208,13 +208,13 @@ fn rule_2_a_stored_time_is_a_floor_below_a_database_s_clock() {
     let clock = Clock::system();
     let right = clock.machine();
     clock.raise(right.after(day));
-    clock.calibrate(right.before(hour));
+    clock.calibrate(right.before(hour), clock.ask());
     assert!(clock.now() >= right.after(day), "it was stored");
     assert!(clock.machine() < right);
-    clock.calibrate(right.after(2 * day));
+    clock.calibrate(right.after(2 * day), clock.ask());
     let before = clock.now();
     assert!(before >= right.after(2 * day));
-    clock.calibrate(right);
+    clock.calibrate(right, clock.ask());
     assert!(clock.now() >= before, "the database's clock was set back");
     let offset = clock.read().offset().unwrap();
     assert!(offset > 2 * day - MAX_OFFSET && offset < 2 * day + MAX_OFFSET, "{offset:?}");
@@ -237,4 +237,22 @@ fn a_clock_that_was_set_forty_days_ahead_is_known() {
     clock.read();
     clock.set(at(10_000).after(Duration::from_secs(40 * 86_400)));
     assert_eq!(clock.read().earliest, at(10_000));
+}
+
+#[test]
+fn rule_2_the_time_is_never_behind_a_database_s_clock_and_the_machine_s_time_never_ahead() {
+    let clock = Clock::system();
+    assert_eq!(clock.uncertainty(), None);
+    let asked = clock.ask();
+    let told = Clock::system().machine();
+    while clock.ask().booted - asked.booted < 2000 {}
+    clock.calibrate(told, asked);
+    let moment = clock.read();
+    let passed = Duration::from_micros((clock.ask().booted - asked.booted) as u64);
+    assert!(moment.now.since(told) >= Duration::from_millis(2), "the database may have answered at once");
+    assert!(moment.now.since(told) <= passed + Duration::from_millis(1));
+    assert!(moment.machine >= told && moment.now.since(moment.machine) >= Duration::from_millis(2));
+    let uncertainty = clock.uncertainty().unwrap();
+    assert!(uncertainty >= Duration::from_millis(1) && uncertainty <= passed, "{uncertainty:?}");
+    assert_eq!(at_most(4_000_000_000), 4_002_000_000, "500 ppm");
 }

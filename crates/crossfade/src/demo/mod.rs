@@ -19,7 +19,7 @@ use crate::{
     signals::stop_or_hang_up,
 };
 use cast::{CLIENTS, PEOPLE};
-use crossfade_app::{App, Creation, KeySource, NewToken, Visitor};
+use crossfade_app::{App, Creation, DEFAULT_LEASE, KeySource, NewToken, NodeOptions, Visitor};
 use crossfade_authority::{Clock, SystemRandom};
 use crossfade_core::{
     Random,
@@ -109,6 +109,7 @@ fn throwaway(listen: SocketAddr, directory: &std::path::Path) -> Resolved {
         tls: None,
         admin: None,
         evidence_addresses: AddressWord::Full,
+        node: NodeOptions { name: "demo".to_owned(), lease: DEFAULT_LEASE },
         fresh_sign_in: Duration::from_secs(600),
         log: "warn".to_owned(),
         log_format: LogFormat::Text,

@@ -14,11 +14,11 @@ use self::{
     database_url::{DatabaseUrl, has_password},
     mail::Mail,
     outbound::{authorities, poster},
-    values::{audit_sinks, key_command, networks, non_empty, retention, tls_files, within},
+    values::{audit_sinks, key_command, networks, node, non_empty, retention, tls_files, within},
 };
 use crate::{connections::Policy, failure::Failure, log::checked, tls};
 use clap::{Args, ValueEnum};
-use crossfade_app::{AddressPolicy, AuditSink, KeySource, Mailer, Poster, doctor::Instance};
+use crossfade_app::{AddressPolicy, AuditSink, KeySource, Mailer, NodeOptions, Poster, doctor::Instance};
 use crossfade_authority::Clock;
 use crossfade_store::Location;
 use ipnet::IpNet;
@@ -94,6 +94,12 @@ pub(crate) struct Settings {
     /// time. [default: 75]
     #[arg(long, env = "CROSSFADE_IDLE_SECONDS", hide_env_values = true, value_name = "SECONDS")]
     pub(crate) idle_seconds: Option<u32>,
+    /// Name of this node for people. [default: the name of the host]
+    #[arg(long, env = "CROSSFADE_NODE_NAME", hide_env_values = true, value_name = "NAME")]
+    pub(crate) node_name: Option<String>,
+    /// Seconds for which this node verifies secrets without hearing from PostgreSQL, 2 to 120. [default: 15]
+    #[arg(long, env = "CROSSFADE_LEASE_SECONDS", hide_env_values = true, value_name = "SECONDS")]
+    pub(crate) lease_seconds: Option<u64>,
     /// Minutes before the Console asks for the password again to rotate, reveal, revoke, grant or delete. 1
     /// to 720. [default: 10]
     #[arg(long, env = "CROSSFADE_FRESH_SIGN_IN_MINUTES", hide_env_values = true)]
@@ -201,6 +207,7 @@ pub(crate) struct Resolved {
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) tls: Option<tls::Files>,
     pub(crate) connections: Policy,
+    pub(crate) node: NodeOptions,
     pub(crate) fresh_sign_in: Duration,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
@@ -282,7 +289,9 @@ impl Settings {
         if log.trim().is_empty() {
             return Err(Failure::usage("log must not be empty. Set it to off to write no log."));
         }
+        let lease = self.lease_seconds.or(file.lease_seconds);
         Ok(Resolved {
+            node: node(self.node_name.or(file.node_name), lease, &location)?,
             fresh_sign_in: Duration::from_secs(minutes * 60),
             listen,
             admin,

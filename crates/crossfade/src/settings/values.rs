@@ -1,12 +1,21 @@
 //! Checks of single settings, each of which names its setting when it refuses.
 
 use crate::{failure::Failure, tls, variables};
-use crossfade_app::{AuditSink, KeyCommand, KeySource, other_writer};
+use crossfade_app::{
+    AuditSink, DEFAULT_LEASE, KeyCommand, KeySource, LEASE_SECONDS, NodeOptions, other_writer,
+};
+use crossfade_core::text;
+use crossfade_store::Location;
 use ipnet::IpNet;
+use rustix::system::uname;
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+/// Maximum length of the name of a node, in characters.
+const MAX_NODE_NAME: usize = 100;
 
 /// A path that names something: an empty one would be the working directory.
 pub(super) fn non_empty(name: &str, path: PathBuf) -> Result<PathBuf, Failure> {
@@ -64,6 +73,35 @@ pub(super) fn within(name: &str, value: Option<u32>, most: u32) -> Result<Option
         }
         _ => Ok(value),
     }
+}
+
+/// The name of this node, and how long its leases last.
+pub(super) fn node(
+    name: Option<String>,
+    lease_seconds: Option<u64>,
+    location: &Location,
+) -> Result<NodeOptions, Failure> {
+    let name = match name {
+        Some(name) => text::line("node_name", &name, MAX_NODE_NAME)
+            .map_err(|problem| Failure::usage(problem.detail.clone()))?,
+        None => uname().nodename().to_string_lossy().chars().take(MAX_NODE_NAME).collect(),
+    };
+    let lease = match lease_seconds {
+        None => DEFAULT_LEASE,
+        // On SQLite only one process decides, however long it does not hear from anybody.
+        Some(_) if matches!(location, Location::File(_)) => {
+            return Err(Failure::usage("lease_seconds must be set only with a PostgreSQL database."));
+        }
+        Some(seconds) if LEASE_SECONDS.contains(&seconds) => Duration::from_secs(seconds),
+        Some(seconds) => {
+            return Err(Failure::usage(format!(
+                "lease_seconds must be a whole number from {} to {}, not {seconds}.",
+                LEASE_SECONDS.start(),
+                LEASE_SECONDS.end()
+            )));
+        }
+    };
+    Ok(NodeOptions { name, lease })
 }
 
 /// Days from 1 on: 0 would delete every event of the trail.

@@ -295,6 +295,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (43, "told_subjects", include_str!("../../migrations/0043_told_subjects.sql")),
     (44, "message_origin", include_str!("../../migrations/0044_message_origin.sql")),
     (45, "urgency", include_str!("../../migrations/0045_urgency.sql")),
+    (46, "nodes", include_str!("../../migrations/0046_nodes.sql")),
 ];
 
 /// Returns the migrations. Both engines share them, except for the name of the type for bytes.

@@ -100,14 +100,16 @@ impl Db {
         matches!(self.engine, Engine::Postgres(_))
     }
 
-    /// Reads the database's own clock; `None` if it has none.
-    pub async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
+    /// Reads the database's own clock; `None` if it has none. Calls `ask` just before the question is sent.
+    pub async fn clock<A>(&self, ask: impl FnOnce() -> A) -> Result<Option<(Timestamp, A)>, StoreError> {
         match &self.engine {
             Engine::Sqlite(_) => Ok(None),
             Engine::Postgres(pools) => {
                 let mut lent = pools.lend(Purpose::Readiness).await?;
-                let micros = sqlx::query_scalar(CLOCK).fetch_one(&mut lent.link()?.session).await?;
-                Ok(Some(Timestamp::from_micros(micros)))
+                let session = &mut lent.link()?.session;
+                let asked = ask();
+                let micros = sqlx::query_scalar(CLOCK).fetch_one(session).await?;
+                Ok(Some((Timestamp::from_micros(micros), asked)))
             }
         }
     }

@@ -52,7 +52,7 @@ const HOLDER: &str =
 
 /// The lock, held as long as this process is allowed to serve this database.
 pub struct ServeLock {
-    held: Held,
+    pub(super) held: Held,
     term: i64,
     /// PostgreSQL server on which it is held; `None` on SQLite, or if the server does not reveal its identity.
     pub server: Option<ServerId>,
@@ -62,7 +62,7 @@ pub struct ServeLock {
     pub was_served_since: bool,
 }
 
-enum Held {
+pub(super) enum Held {
     /// A locked file beside the database, and a connection that keeps the log in place: SQLite removes the log when the
     /// last connection closes.
     File { watch: Watch, keeper: SqliteConnection, _lock: File },

@@ -1,7 +1,7 @@
 //! A transaction, and how statements run in it.
 
 use super::{
-    CLOCK, READ_HEAD, STORE_HEAD, StoreError,
+    CLOCK, CLOCK_AND_LEASES, READ_HEAD, STORE_HEAD, STORE_HEAD_AND_WAKE, StoreError,
     connect::{ANSWERS_WITHIN, PgLink},
     fault::{Fault, describe, is_rolled_back},
     lent::Lent,
@@ -49,6 +49,17 @@ impl Default for Head {
     }
 }
 
+/// What the database says of the time, under the lock of a change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Told<A> {
+    /// The time of its clock.
+    pub at: Timestamp,
+    /// When it was asked.
+    pub asked: A,
+    /// Until when at least one other node may decide; `None` if none may.
+    pub others_until: Option<Timestamp>,
+}
+
 /// A transaction. The first failed statement poisons it, because PostgreSQL would roll everything back at the commit
 /// and still report success.
 pub struct Tx {
@@ -58,8 +69,10 @@ pub struct Tx {
     /// Whether statements have no timeout.
     is_unlimited: bool,
     pub(super) head: Head,
-    /// Time of the database's clock after the lock of the change was taken; `None` if the database has none.
-    pub(super) told: Option<Timestamp>,
+    /// The last change before this transaction.
+    pub(super) began_at: i64,
+    /// The node of this process; empty if it is none.
+    pub(super) node: String,
     /// Whether this transaction notes what it ends, for the journal.
     pub(super) is_noting: bool,
     /// Whether what it ends is what the journal says, so that it is neither noted nor refused.
@@ -80,7 +93,8 @@ impl Tx {
             failed: None,
             is_unlimited: false,
             head,
-            told: None,
+            began_at: 0,
+            node: String::new(),
             is_noting,
             is_quiet,
             narrows,
@@ -94,17 +108,25 @@ impl Tx {
         self.head.highest_time
     }
 
-    /// Returns the time of the database's clock after the lock of this change was taken; `None` if the database has
-    /// none.
-    pub fn told(&self) -> Option<Timestamp> {
-        self.told
+    /// Reads the clock of a database that has one, after this transaction has taken its lock, and until when other nodes
+    /// may decide. Calls `ask` just before the question is sent.
+    pub async fn told<A>(&mut self, ask: impl FnOnce() -> A) -> Result<Option<Told<A>>, StoreError> {
+        let limit = self.limit();
+        let Conn::Postgres(lent) = &mut self.conn else { return Ok(None) };
+        let session = &mut lent.link()?.session;
+        let asked = ask();
+        let told = sqlx::query_as::<_, (i64, Option<i64>)>(CLOCK_AND_LEASES).bind(&self.node);
+        let told = within(limit, told.fetch_one(session)).await;
+        let (at, others_until) = self.settle(told)?;
+        let others_until = others_until.map(Timestamp::from_micros);
+        Ok(Some(Told { at: Timestamp::from_micros(at), asked, others_until }))
     }
 
     /// Reads the clock of a database that has one.
-    pub(super) async fn read_clock(&mut self) -> Result<Option<Timestamp>, StoreError> {
+    pub async fn clock(&mut self) -> Result<Option<Timestamp>, StoreError> {
         let limit = self.limit();
         let Conn::Postgres(lent) = &mut self.conn else { return Ok(None) };
-        let told = sqlx::query_scalar::<_, i64>(CLOCK).fetch_one(&mut lent.link()?.session);
+        let told = sqlx::query_scalar(CLOCK).fetch_one(&mut lent.link()?.session);
         let told = within(limit, told).await;
         self.settle(told).map(Timestamp::from_micros).map(Some)
     }
@@ -237,8 +259,18 @@ impl Tx {
             end_seq.into(),
             end_hash.into(),
         ];
-        self.execute(STORE_HEAD, args).await?;
-        Ok(())
+        if change_seq == self.began_at {
+            return self.execute(STORE_HEAD, args).await.map(drop);
+        }
+        self.check_plain(&STORE_HEAD, &args)?;
+        let (limit, node) = (self.limit(), Value::from(self.node.clone()));
+        let Conn::Postgres(lent) = &mut self.conn else {
+            return self.execute(STORE_HEAD, args).await.map(drop);
+        };
+        let args = args.into_iter().chain([node]).collect();
+        let done = bind_postgres(STORE_HEAD_AND_WAKE, args).execute(&mut lent.link()?.session);
+        let done = within(limit, done).await;
+        self.settle(done).map(drop)
     }
 
     pub(super) async fn commit(mut self) -> Result<i64, StoreError> {

@@ -13,7 +13,7 @@ pub(super) async fn introspect(request: OauthRequest) -> Response {
         let token = form.token()?;
         Ok(request.web.app.authority().introspect(&request.environment, &client, token))
     };
-    let body: Value = match answer() {
+    let body: Value = match request.decide(answer) {
         Err(error) => return OauthRefusal(error).into_response(),
         // RFC 7662 §2.2: this is the only response, whatever the cause.
         Ok(None) => json!({"active": false}),

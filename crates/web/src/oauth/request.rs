@@ -42,6 +42,13 @@ impl OauthRequest {
         Ok((form, client))
     }
 
+    /// Decides about the client, unless this node may not decide any more when the work is done: the process may have stood
+    /// still meanwhile, and have missed an end (rule 23).
+    pub(super) fn decide<T>(&self, work: impl FnOnce() -> Result<T, OauthError>) -> Result<T, OauthError> {
+        let done = work();
+        if self.web.app.may_decide() { done } else { Err(OauthError::TemporarilyUnavailable) }
+    }
+
     /// Returns the `Idempotency-Key` of a request with this content.
     pub(super) fn idempotency_key(&self, content: &[u8]) -> Result<Option<IdempotencyKey>, OauthError> {
         let mut values = self.headers.get_all("idempotency-key").iter();

@@ -16,7 +16,7 @@ pub(super) async fn revoke(request: OauthRequest) -> Response {
         let claims = request.web.app.authority().revocable(&request.environment, &client, token);
         Ok((client, claims))
     };
-    match asked() {
+    match request.decide(asked) {
         Err(error) => OauthRefusal(error).into_response(),
         // RFC 7009 §2.2: a token that is unknown, revoked or another's is answered like one that was revoked.
         Ok((_, None)) => told(request.web.app.confirm_ends().await),

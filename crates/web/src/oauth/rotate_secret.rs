@@ -13,7 +13,7 @@ const MIN_KEY_LENGTH: usize = 22;
 
 pub(super) async fn rotate_secret(request: OauthRequest) -> Response {
     let origin = request.origin();
-    let (form, client) = match request.authenticated() {
+    let (form, client) = match request.decide(|| request.authenticated()) {
         Ok(authenticated) => authenticated,
         Err(error) => return OauthRefusal(error).into_response(),
     };

@@ -17,7 +17,7 @@ pub(super) async fn token(request: OauthRequest) -> Response {
         }
         request.web.app.authority().issue(&request.environment, &client, form.get("scope"))
     };
-    match issued() {
+    match request.decide(issued) {
         // RFC 6749 §5.1. The scope is always included if there is one; its characters need no escaping (§3.3).
         Ok(issued) if issued.scope.is_empty() => json(
             StatusCode::OK,

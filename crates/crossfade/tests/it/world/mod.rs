@@ -19,7 +19,10 @@ use axum::{
 };
 pub use check::Check;
 use check::{Chance, Left};
-use crossfade_app::{AddressPolicy, App, Creation, NewToken, Options, PasswordCost, doctor::Instance};
+use crossfade_app::{
+    AddressPolicy, App, Creation, DEFAULT_LEASE, NewToken, NodeOptions, Options, PasswordCost,
+    doctor::Instance,
+};
 use crossfade_authority::Clock;
 use crossfade_core::Timestamp;
 use crossfade_store::Location;
@@ -245,6 +248,13 @@ impl World {
         let clock = Arc::new(Clock::manual(self.clock.now()));
         let options = self.options(&clock);
         self.open_with(Options { password_cost, ..options }).await;
+    }
+
+    /// Restarts with leases of another length.
+    pub async fn restart_with_lease(&mut self, lease: Duration) {
+        let clock = Arc::new(Clock::manual(self.clock.now()));
+        let options = self.options(&clock);
+        self.open_with(Options { node: NodeOptions { lease, ..options.node.clone() }, ..options }).await;
     }
 
     /// Restarts with another form of stored addresses.
@@ -492,6 +502,7 @@ fn options(location: &Location, master_key_file: &Path, clock: &Arc<Clock>, chan
         // A password costs more than the rest of most tests.
         password_cost: PasswordCost { memory: 64, passes: 1 },
         readings_kept: Duration::ZERO,
+        node: NodeOptions { name: "here".to_owned(), lease: DEFAULT_LEASE },
         decides: true,
         creation: Creation::WithNewKey,
     }
