@@ -34,7 +34,7 @@ use crate::{
 };
 use crossfade_authority::{Authority, Clock, VerifierKeys};
 use crossfade_core::{
-    Code, Problem, Random, RegistrationId, SecretId,
+    Code, NodeId, Problem, Random, RegistrationId, SecretId,
     api::{self, Page},
     audit::{Actor, Origin},
     ended::Cause,
@@ -405,6 +405,11 @@ impl App {
     /// Takes the first lease of this node, before it serves. If it gets none, it decides nothing until it does.
     pub async fn begin_serving(&self) {
         self.node.begin_serving().await;
+    }
+
+    /// Returns the id of this process as a node.
+    pub fn own_node(&self) -> &NodeId {
+        &self.node.own.id
     }
 
     /// Keeps the lock on the database and the lease. Returns when this process must stop.

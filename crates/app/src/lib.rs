@@ -14,6 +14,7 @@ mod keys;
 mod leaks;
 mod messages;
 mod node;
+mod nodes;
 mod options;
 mod people;
 mod properties;

@@ -262,6 +262,9 @@ operations! {
     /// Lists failed client authentications by hour, client, secret, reason and source, latest first.
     ListAuthenticationFailures = "list_authentication_failures" Get "/authentication-failures" Needs(AuditRead), [];
 
+    /// Lists the nodes, oldest first: the serving processes, and until when each can decide. On SQLite there is one.
+    ListNodes = "list_nodes" Get "/nodes" Needs(ClientRead), [];
+
     /// Reads whether the instance is in quarantine because its database was restored or replaced, and what the database
     /// holds as valid.
     ReadQuarantine = "read_quarantine" Get "/quarantine" Needs(QuarantineManage), [];

@@ -3,7 +3,7 @@
 
 use crate::{error::Error, node::state::Node};
 use crossfade_authority::{LeaseAsked, MAX_UNCERTAINTY};
-use crossfade_core::{NodeId, Timestamp};
+use crossfade_core::{NodeId, Timestamp, api};
 use crossfade_store::{Fault, LeaseRequest, ServeLock, StoreError, Wake};
 use std::{
     convert::Infallible,
@@ -184,6 +184,24 @@ impl Node {
             sleep(CONNECTED_EVERY).await;
         }
     }
+
+    /// Returns this node as it knows itself.
+    pub(crate) fn own_node(&self) -> api::Node {
+        api::Node {
+            id: self.own.id.clone(),
+            name: self.own.options.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: self.own.started_at,
+            lease_until: self.own.lease_until(),
+            applied: self.feed.applied(),
+            uncertainty_ms: millis(self.clock.uncertainty().unwrap_or_default()),
+        }
+    }
+}
+
+/// Returns a duration in milliseconds, with three decimals.
+pub(crate) fn millis(span: Duration) -> f64 {
+    span.as_micros() as f64 / 1000.0
 }
 
 fn late(within: Duration) -> StoreError {

@@ -42,6 +42,10 @@ pub struct Gauges {
     pub unreadable_rows: i64,
     /// Whether this node holds the lock on the database.
     pub holds_lock: bool,
+    /// Whether this node may decide.
+    pub may_decide: bool,
+    /// How far this node's time can be from that of the database, in seconds; 0 on SQLite.
+    pub clock_uncertainty_seconds: f64,
     /// Whether the instance is in quarantine.
     pub is_quarantined: bool,
     /// Whether the journal cannot be written.
@@ -141,6 +145,8 @@ impl Node {
             disk: self.db.directory().and_then(Disk::of),
             unreadable_rows: i64::try_from(self.feed.unreadable.count()).unwrap_or(i64::MAX),
             holds_lock: self.hold.why_lost().is_none(),
+            may_decide: self.lease.holds(),
+            clock_uncertainty_seconds: self.clock.uncertainty().unwrap_or_default().as_secs_f64(),
             is_quarantined: self.quarantine().is_some(),
             is_journal_failing: self.journal.as_ref().and_then(Journal::failing).is_some(),
             is_trail_altered: self.chain_end.altered_after().is_some(),

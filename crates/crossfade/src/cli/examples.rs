@@ -223,6 +223,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
             "crossfade property limits set Payments --env staging --issuer-only --any-scope",
         ],
     ),
+    ("node list", ["crossfade node list", "crossfade node list --json"]),
     ("webhook list", ["crossfade webhook list", "crossfade webhook list --json"]),
     (
         "webhook show",

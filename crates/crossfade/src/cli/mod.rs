@@ -8,6 +8,7 @@ mod environments;
 mod examples;
 mod local;
 mod messages;
+mod nodes;
 mod operations;
 mod properties;
 mod registrations;
@@ -33,6 +34,7 @@ pub(crate) use self::{
         RecoverOwner, ReleaseMail, ReleaseQuarantine, Restore, ShowMail, ShowQuarantine, TestMail, Token,
     },
     messages::{ClientMessages, Messages},
+    nodes::Node,
     operations::lacking,
     properties::{Limits, Property, PropertyPlace},
     registrations::{Registration, RegistrationChange, UpdateRegistration},
@@ -105,6 +107,9 @@ pub(crate) enum Command {
     /// Manage webhooks: URLs that get messages about rotations, deadlines and drills.
     #[command(subcommand)]
     Webhook(Webhook),
+    /// List the nodes.
+    #[command(subcommand)]
+    Node(Node),
     /// Manage users: people, and programs that use API tokens.
     #[command(subcommand)]
     User(User),
@@ -158,6 +163,7 @@ impl Command {
             | Self::Env(_)
             | Self::Property(_)
             | Self::Webhook(_)
+            | Self::Node(_)
             | Self::User(_)
             | Self::Messages(_)
             | Self::Grant(_)

@@ -141,6 +141,7 @@ pub(crate) fn command(operation: Operation) -> &'static str {
         ExportAuditEvents => "audit export",
         ReadAuditCheckpoint => "audit checkpoint",
         ListAuthenticationFailures => "audit failures",
+        ListNodes => "node list",
         ReadQuarantine => "quarantine show",
         ReleaseQuarantine => "quarantine release",
         ReadMail => "mail show",

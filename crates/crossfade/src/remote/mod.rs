@@ -12,6 +12,7 @@ mod http;
 mod leaks;
 mod messages;
 mod names;
+mod nodes;
 mod properties;
 mod registrations;
 mod secrets;
@@ -27,6 +28,7 @@ pub(crate) use self::{
     grants::grant,
     http::{Api, form_encode},
     messages::messages,
+    nodes::node,
     properties::property,
     registrations::registration,
     secrets::secret,

@@ -9,6 +9,7 @@ mod examples;
 mod leaks;
 mod mail;
 mod messages;
+mod nodes;
 mod openapi;
 mod properties;
 mod quarantine;
@@ -129,6 +130,7 @@ fn route(operation: Operation) -> Route {
         ExportAuditEvents => of(operation, trail::export, trail::export_shape),
         ReadAuditCheckpoint => of(operation, trail::checkpoint, trail::checkpoint_shape),
         ListAuthenticationFailures => of(operation, trail::list_failures, trail::list_failures_shape),
+        ListNodes => of(operation, nodes::list, nodes::list_shape),
         ReadQuarantine => of(operation, quarantine::read, quarantine::read_shape),
         ReleaseQuarantine => of(operation, quarantine::release, quarantine::release_shape),
         ReadMail => of(operation, mail::read, mail::read_shape),

@@ -86,6 +86,7 @@ fn tag_text(name: &str) -> &'static str {
         "leaks" => "Client secrets that were found outside.",
         "mail" => "Where messages are sent from, and whether sending is held.",
         "me" => "Whoever asks.",
+        "nodes" => "Serving processes.",
         "properties" => "Properties, which group clients, and their limits.",
         "quarantine" => "Whether the database was restored or replaced, and what is released.",
         "tokens" => "API tokens.",
