@@ -102,6 +102,11 @@ impl Metrics {
                 gauges.holds_lock.into(),
             ),
             (
+                "crossfade_lease_held",
+                "Whether this node has a lease, without which it verifies no secrets: 1 or 0. Always 1 on SQLite.",
+                gauges.may_decide.into(),
+            ),
+            (
                 "crossfade_quarantined",
                 "1 while the instance is in quarantine and issues no tokens, otherwise 0.",
                 gauges.is_quarantined.into(),
@@ -222,12 +227,22 @@ impl Metrics {
             gauge.set(value);
             families.extend(gauge.collect());
         }
-        let offset = Gauge::new(
-            "crossfade_clock_offset_seconds",
-            "Time by which the stored time is ahead of the machine's clock.",
-        )?;
-        offset.set(gauges.clock_offset_seconds);
-        families.extend(offset.collect());
+        for (name, help, seconds) in [
+            (
+                "crossfade_clock_offset_seconds",
+                "Time by which the stored time is ahead of the machine's clock.",
+                gauges.clock_offset_seconds,
+            ),
+            (
+                "crossfade_clock_uncertainty_seconds",
+                "How far this node's time can be from that of the database, in either direction. Always 0 on SQLite.",
+                gauges.clock_uncertainty_seconds,
+            ),
+        ] {
+            let gauge = Gauge::new(name, help)?;
+            gauge.set(seconds);
+            families.extend(gauge.collect());
+        }
         for (name, help, count) in [
             (
                 "crossfade_changes_lost_total",
