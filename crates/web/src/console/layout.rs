@@ -15,6 +15,7 @@ pub(crate) enum Section {
     Leaks,
     Webhooks,
     Mail,
+    Nodes,
     People,
     /// Not in the rail; the account menu links to it.
     Account,
@@ -31,6 +32,7 @@ impl Section {
         Self::Leaks,
         Self::Webhooks,
         Self::Mail,
+        Self::Nodes,
         Self::People,
     ];
 
@@ -44,6 +46,7 @@ impl Section {
             Self::Leaks => "Leaks",
             Self::Webhooks => "Webhooks",
             Self::Mail => "Mail",
+            Self::Nodes => "Nodes",
             Self::People => "People",
             Self::Account => "Your account",
         }
@@ -59,17 +62,22 @@ impl Section {
             Self::Leaks => "/console/leaks",
             Self::Webhooks => "/console/webhooks",
             Self::Mail => "/console/mail",
+            Self::Nodes => "/console/nodes",
             Self::People => "/console/people",
             Self::Account => "/console/account",
         }
     }
 
-    /// Returns the permission that shows the section in the rail, held on any object.
+    /// Returns the permission that shows the section in the rail, held on any object, or on the platform for what belongs to
+    /// no object.
     pub(crate) fn permission(&self) -> Option<Permission> {
         match self {
-            Self::Overview | Self::Clients | Self::Properties | Self::Environments | Self::Leaks => {
-                Some(Permission::ClientRead)
-            }
+            Self::Overview
+            | Self::Clients
+            | Self::Properties
+            | Self::Environments
+            | Self::Leaks
+            | Self::Nodes => Some(Permission::ClientRead),
             Self::Audit => Some(Permission::AuditRead),
             Self::Webhooks => Some(Permission::WebhookManage),
             Self::Mail => Some(Permission::QuarantineManage),
@@ -81,7 +89,10 @@ impl Section {
     /// Returns the rail of a principal.
     pub(crate) fn of(principal: &Principal) -> Vec<Self> {
         let may = |section: &&Self| {
-            section.permission().is_none_or(|permission| principal.may_somewhere(permission))
+            section.permission().is_none_or(|permission| match section {
+                Self::Nodes => principal.may_on_platform(permission),
+                _ => principal.may_somewhere(permission),
+            })
         };
         Self::RAIL.iter().filter(may).copied().collect()
     }
@@ -97,6 +108,7 @@ impl Section {
             Self::Leaks => "shield",
             Self::Webhooks => "link",
             Self::Mail => "mail",
+            Self::Nodes => "nodes",
             Self::People => "people",
             Self::Account => "account",
         }
@@ -113,6 +125,7 @@ impl Section {
             Self::Leaks => "l",
             Self::Webhooks => "w",
             Self::Mail => "m",
+            Self::Nodes => "n",
             Self::People => "p",
             Self::Account => "a",
         }

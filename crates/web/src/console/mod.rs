@@ -24,6 +24,7 @@ mod link;
 mod mail;
 mod message;
 mod moment;
+mod nodes;
 mod offers;
 mod paths;
 mod people;
@@ -74,6 +75,7 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         .route("/console/mail", get(mail::show))
         .route("/console/mail/release", post(mail::release))
         .route("/console/mail/test", post(mail::test))
+        .route("/console/nodes", get(nodes::show))
         .route("/console/quarantine", get(quarantine::show))
         .route("/console/quarantine/release", post(quarantine::release))
         .route("/console/webhooks", get(webhooks::list::show).post(webhooks::list::create))

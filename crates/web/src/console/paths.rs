@@ -19,6 +19,7 @@ const PAGES: &[&str] = &[
     "/console/environments/*",
     "/console/leaks",
     "/console/mail",
+    "/console/nodes",
     "/console/people",
     "/console/people/*",
     "/console/properties",

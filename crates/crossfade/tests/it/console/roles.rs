@@ -72,6 +72,7 @@ const PAGES: &[(&str, Shows)] = &[
     ("/console/leaks", Own),
     ("/console/link", Anybody),
     ("/console/mail", Operates(ReadMail)),
+    ("/console/nodes", Operates(ListNodes)),
     ("/console/people", Operates(ListUsers)),
     ("/console/people/{user}", Operates(ReadUser)),
     ("/console/properties", Operates(ListProperties)),
