@@ -55,6 +55,7 @@ mod mail_server;
 mod mail_tests;
 mod messages;
 mod model;
+mod nodes;
 mod oauth;
 mod observe;
 mod one_registration;

@@ -1,0 +1,253 @@
+//! Nodes: who may decide until when, and that a change is answered only when it is in force on all of them (rule 23).
+
+use crate::engines::{on_both_engines, on_postgres, on_sqlite};
+use crate::world::{Answer, Client, Principal, World};
+use axum::body::Body;
+use crossfade_core::base62;
+use crossfade_web::{Routers, Transport};
+use http::Request;
+use serde_json::{Value, json};
+use std::{
+    future::Future,
+    net::{IpAddr, Ipv4Addr},
+    pin::pin,
+    time::Duration,
+};
+use tokio::time::{Instant, sleep, timeout};
+
+on_both_engines! {
+    nodes_are_listed_for_platform_roles,
+}
+
+on_sqlite! {
+    rule_23_on_sqlite_the_only_node_needs_no_lease,
+}
+
+on_postgres! {
+    rule_23_a_change_waits_until_another_node_has_applied_it,
+    rule_23_a_change_waits_until_another_node_gives_up_its_lease,
+    rule_23_a_change_waits_until_the_lease_of_another_node_has_ended,
+    rule_23_a_node_that_could_not_decide_is_not_waited_for,
+    rule_23_a_caller_that_is_gone_changes_nothing_about_it,
+    rule_23_a_node_decides_nothing_without_a_lease,
+    rule_23_another_process_is_answered_when_the_node_has_applied_its_change,
+    a_lease_is_given_up_at_the_end_and_forgotten_after_a_day,
+    the_log_keeps_what_the_slowest_node_has_not_applied,
+}
+
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// Time of the database in microseconds, as SQL.
+const NOW: &str = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)";
+
+fn other_id() -> String {
+    format!("node_{}", base62::encode_fixed(&[7; 16], 22))
+}
+
+/// Another node, whose lease ends in this many milliseconds and whose tables have applied `applied`.
+async fn another_node(world: &World, lease_ms: i64, applied: i64) {
+    let sql = format!(
+        "INSERT INTO nodes (id, name, version, started_at, lease_until, applied, uncertainty)
+        VALUES ('{}', 'west', '0.1.0', {NOW}, {NOW} + {lease_ms} * 1000, {applied}, 0)",
+        other_id()
+    );
+    world.raw(&sql).await;
+}
+
+/// Removes the other node, for which what comes at the end of a test would wait.
+async fn no_other_node(world: &World) {
+    world.raw("DELETE FROM nodes").await;
+}
+
+async fn head(world: &World) -> i64 {
+    world.number("SELECT change_seq FROM head").await
+}
+
+/// Disables the registration. The Owner is asked for before, because a new token of the Owner is a change of its own.
+async fn disable(owner: &Principal<'_>, client: &Client) -> Answer {
+    let body = json!({"enabled": false, "confirm_client_name": client.name});
+    owner.patch(&client.path("production", ""), body).await
+}
+
+async fn enable(owner: &Principal<'_>, client: &Client) -> Answer {
+    owner.patch(&client.path("production", ""), json!({"enabled": true})).await
+}
+
+async fn token(world: &World, client: &Client) -> Answer {
+    let own = client.registration("production");
+    world.oauth("production").token(&own.client_id, &own.secret).await
+}
+
+/// Does `meanwhile` while `change` waits, which must not be done before. Returns how long the change took after it.
+async fn done_after<T>(change: impl Future<Output = T>, meanwhile: impl AsyncFnOnce()) -> (T, Duration) {
+    let mut change = pin!(change);
+    assert!(timeout(Duration::from_millis(600), &mut change).await.is_err(), "it waits for the other node");
+    meanwhile().await;
+    let begun = Instant::now();
+    (timeout(Duration::from_secs(20), change).await.expect("it is done"), begun.elapsed())
+}
+
+async fn nodes_are_listed_for_platform_roles(world: World) {
+    world.app.begin_serving().await;
+    let nodes = world.owner().await.get("/nodes").await.ok();
+    let [node] = nodes.as_array().unwrap().as_slice() else { panic!("{nodes}") };
+    assert_eq!((&node["name"], &node["version"]), (&json!("here"), &json!(env!("CARGO_PKG_VERSION"))));
+    assert!(node["id"].as_str().unwrap().starts_with("node_"), "{node}");
+    assert_eq!(node["applied"], json!(head(&world).await));
+    assert!(node["uncertainty_ms"].as_f64().unwrap() < 100.0, "{node}");
+}
+
+async fn rule_23_on_sqlite_the_only_node_needs_no_lease(world: World) {
+    world.app.begin_serving().await;
+    let nodes = world.owner().await.get("/nodes").await.ok();
+    assert_eq!(nodes[0]["lease_until"], Value::Null);
+    assert_eq!(world.number("SELECT COUNT(*) FROM nodes").await, 0);
+    assert!(world.app.may_decide());
+}
+
+async fn rule_23_a_change_waits_until_another_node_has_applied_it(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let owner = world.owner().await;
+    let before = head(&world).await;
+    another_node(&world, 60_000, before).await;
+    let (answer, took) = done_after(disable(&owner, &client), async || {
+        token(&world, &client).await.is_invalid_client();
+        world.raw(&format!("UPDATE nodes SET applied = {}", head(&world).await)).await;
+    })
+    .await;
+    answer.ok();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+async fn rule_23_a_change_waits_until_another_node_gives_up_its_lease(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let owner = world.owner().await;
+    another_node(&world, 60_000, 0).await;
+    let release = async || world.raw(&format!("UPDATE nodes SET released_at = {NOW}")).await;
+    done_after(disable(&owner, &client), release).await.0.ok();
+}
+
+async fn rule_23_a_change_waits_until_the_lease_of_another_node_has_ended(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let owner = world.owner().await;
+    another_node(&world, 2_000, 0).await;
+    // A longer lease comes with everything that is stored by then.
+    let renew = async || world.raw(&format!("UPDATE nodes SET lease_until = {NOW} + 60000000")).await;
+    let (answer, took) = done_after(disable(&owner, &client), renew).await;
+    answer.ok();
+    assert!(took < Duration::from_secs(10), "the lease that the change found counts: {took:?}");
+    assert_eq!(world.number("SELECT COUNT(*) FROM nodes WHERE applied = 0").await, 1);
+    no_other_node(&world).await;
+}
+
+async fn rule_23_a_node_that_could_not_decide_is_not_waited_for(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let owner = world.owner().await;
+    another_node(&world, -1, 0).await;
+    let begun = Instant::now();
+    disable(&owner, &client).await.ok();
+    world.raw(&format!("UPDATE nodes SET lease_until = {NOW} + 60000000, released_at = {NOW}")).await;
+    enable(&owner, &client).await.ok();
+    assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+async fn rule_23_a_caller_that_is_gone_changes_nothing_about_it(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let owner = world.owner().await;
+    another_node(&world, 60_000, 0).await;
+    assert!(timeout(Duration::from_millis(600), disable(&owner, &client)).await.is_err());
+    token(&world, &client).await.is_invalid_client();
+    assert_eq!(world.number("SELECT COUNT(*) FROM registrations WHERE disabled_at IS NOT NULL").await, 1);
+    no_other_node(&world).await;
+}
+
+async fn rule_23_a_node_decides_nothing_without_a_lease(mut world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    world.restart_with_lease(Duration::from_secs(2)).await;
+    world.app.begin_serving().await;
+    token(&world, &client).await.is_token();
+    let begun = Instant::now();
+    while world.app.may_decide() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "nobody renews the lease");
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(2), "it ends here before it ends in the database");
+    let own = client.registration("production");
+    for secret in [own.secret.as_str(), "wrong"] {
+        let answer = world.oauth("production").token(&own.client_id, secret).await;
+        assert_eq!(
+            (answer.status.as_u16(), &answer.json()["error"]),
+            (503, &json!("temporarily_unavailable"))
+        );
+    }
+    let ready = world.send(Request::get("/readyz").body(Body::empty()).unwrap(), HERE).await;
+    assert_eq!(ready.status, 503);
+    let app = world.app.clone();
+    tokio::select! {
+        stopped = app.keep_serving() => panic!("{stopped:?}"),
+        () = async {
+            while !world.app.may_decide() {
+                assert!(begun.elapsed() < Duration::from_secs(20), "it takes a lease again");
+                sleep(Duration::from_millis(20)).await;
+            }
+            token(&world, &client).await.is_token();
+            // Longer than a lease.
+            sleep(Duration::from_secs(3)).await;
+            token(&world, &client).await.is_token();
+        } => {}
+    }
+}
+
+async fn rule_23_another_process_is_answered_when_the_node_has_applied_its_change(mut world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    world.app.begin_serving().await;
+    let (node, own) = (world.app.clone(), world.router.clone());
+    tokio::select! {
+        stopped = node.keep_serving() => panic!("{stopped:?}"),
+        () = async {
+            // As a local command does, it changes the database and decides nothing.
+            let beside = world.open_beside().await.unwrap();
+            let other = Routers::new(beside.clone(), Transport::default()).unwrap().everything();
+            for round in 0..20 {
+                world.router = other.clone();
+                let begun = Instant::now();
+                let owner = world.owner().await;
+                match round % 2 {
+                    0 => disable(&owner, &client).await.ok(),
+                    _ => enable(&owner, &client).await.ok(),
+                };
+                assert!(begun.elapsed() < Duration::from_secs(5), "it need not wait for the end of the lease");
+                world.router = own.clone();
+                match round % 2 {
+                    0 => token(&world, &client).await.is_invalid_client(),
+                    _ => drop(token(&world, &client).await.is_token()),
+                }
+            }
+            beside.close().await;
+        } => {}
+    }
+}
+
+async fn a_lease_is_given_up_at_the_end_and_forgotten_after_a_day(mut world: World) {
+    world.app.begin_serving().await;
+    assert_eq!(world.number("SELECT COUNT(*) FROM nodes WHERE released_at IS NULL").await, 1);
+    world.restart().await;
+    assert_eq!(world.number("SELECT COUNT(*) FROM nodes WHERE released_at IS NOT NULL").await, 1);
+    assert_eq!(world.owner().await.get("/nodes").await.ok(), json!([]), "it has stopped");
+    world.raw("UPDATE nodes SET lease_until = 0").await;
+    world.run_jobs().await;
+    assert_eq!(world.number("SELECT COUNT(*) FROM nodes").await, 0);
+}
+
+async fn the_log_keeps_what_the_slowest_node_has_not_applied(world: World) {
+    let first = world.number("SELECT MIN(seq) FROM change_log").await;
+    world.raw("UPDATE head SET change_seq = change_seq + 20000").await;
+    // The clock of this world is set by hand, far from that of the database.
+    let now = world.clock.now().as_micros();
+    another_node(&world, 0, first).await;
+    world.raw(&format!("UPDATE nodes SET lease_until = {now} + 3600000000")).await;
+    world.run_jobs().await;
+    assert_eq!(world.number("SELECT MIN(seq) FROM change_log").await, first);
+    world.raw("UPDATE nodes SET released_at = 1").await;
+    world.run_jobs().await;
+    assert!(world.number("SELECT COALESCE(MIN(seq), 1000000) FROM change_log").await > first);
+}
