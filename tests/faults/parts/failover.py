@@ -148,7 +148,7 @@ def elsewhere(checks, primary, server):
         tables = primary.execute("SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'elsewhere'",
                                  "crossfade")
         require(tables == [(0,)], f"{tables}")
-    with check(checks, "after 10 s without the lock nothing is decided"):
+    with check(checks, "nothing is decided when the lease has ended"):
         def is_refused():
             answer = token(server, registration.client_id, registration.secret["value"])
             require(answer.status_code == 503 and answer.headers.get(RETRIED), f"{answer.status_code} {answer.text}")
