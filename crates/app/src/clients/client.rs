@@ -1,7 +1,7 @@
 //! Clients: list, read, create, change, delete.
 
 use super::{
-    owners::{KnownOwners, known_owners, owner_details},
+    owners::{KnownOwners, addresses, known_owners, owner_details},
     query::{ClientQuery, is_found_by},
 };
 use crate::{
@@ -322,7 +322,9 @@ impl App {
                 // Messages go elsewhere then: the name must be typed (rule 24).
                 if !owners::are_same(&after, &client.owners) {
                     confirm(&client_before, body.confirm_client_name.as_deref())?;
-                    self.unless_many_messages(principal)?;
+                    let left = client.owners.iter().filter(|owner| !after.contains(owner)).cloned();
+                    let told: Vec<_> = after.iter().cloned().chain(left).collect();
+                    self.unless_many_messages(principal, addresses(&told))?;
                 }
                 if after.is_empty() && !client.owners.is_empty() {
                     unless_self_rotating(act.tx, &client).await?;

@@ -22,6 +22,7 @@ on_both_engines! {
     a_mail_names_the_webhooks_among_the_owners,
     the_pages_hand_over_and_switch,
     changes_that_are_mailed_have_a_pace_and_those_without_a_change_are_none,
+    the_pace_of_mailed_changes_counts_their_messages,
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -239,6 +240,48 @@ async fn changes_that_are_mailed_have_a_pace_and_those_without_a_change_are_none
     owner.post("/users", program).await.created();
     let viewer = world.token_of(OWNER, &["client:read"]).await;
     viewer.get("/clients").await.ok();
+}
+
+async fn the_pace_of_mailed_changes_counts_their_messages(world: World) {
+    let owner = world.owner().await;
+    let client = world.client("Billing", &["production"]).await;
+    let at = format!("/clients/{}", client.id);
+    let addresses = |set: usize| -> Vec<String> {
+        (0..50).map(|number| format!("list{set}-{number}@example.com")).collect()
+    };
+    let set = async |set: usize| {
+        let body = json!({"owners": addresses(set), "confirm_client_name": "Billing"});
+        owner.call(Method::PATCH, &at, Some(body.to_string()), &[]).await
+    };
+    set(0).await.ok();
+    // Each tells 50 that come and 50 that go.
+    let mut done = 0;
+    let refused = loop {
+        done += 1;
+        let answer = set(done).await;
+        if answer.status.as_u16() != 200 {
+            break answer;
+        }
+        assert!(done < 50, "it never ends");
+    };
+    assert!((4..8).contains(&done), "{done}");
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((2..=25).contains(&wait), "{wait}");
+    let said = refused.refused(429, "too_many_requests")["detail"].as_str().unwrap().to_owned();
+    assert!(said.contains(&format!("Try again in {wait} seconds")), "{said}");
+    assert_eq!(owners_of(&world, &client).await, json!(addresses(done - 1)), "nothing was changed");
+    // Those of a new client and of its switches count, too, and what mails nobody is not held up.
+    let property = owner.get(&at).await.ok()["property_id"].clone();
+    let new = |owners: Value| json!({"name": "New", "property_id": property, "environments": ["production"], "owners": owners});
+    owner.post("/clients", new(json!(addresses(99)))).await.refused(429, "too_many_requests");
+    put(
+        &owner,
+        &format!("{at}/messages"),
+        json!({"off": ["secret.rotated"], "confirm_client_name": "Billing"}),
+    )
+    .await
+    .refused(429, "too_many_requests");
+    owner.post("/clients", new(json!([OWNER]))).await.created();
 }
 
 async fn the_pages_hand_over_and_switch(world: World) {
