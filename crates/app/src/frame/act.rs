@@ -6,6 +6,7 @@ use crate::{
         entry::{About, Author},
         if_match::IfMatch,
     },
+    webhooks::owners::readers_of,
 };
 use crossfade_core::{
     ClientId, Code, DeliveryId, Problem, Random, RegistrationId, SecretId, Timestamp, WebhookId,
@@ -218,7 +219,7 @@ impl<'a> Act<'a> {
         if client.owners.is_empty() && others.is_empty() && webhooks.is_empty() {
             return Ok(());
         }
-        self.name_webhooks(event, &mut details).await?;
+        self.name_webhooks(event, client, &mut details).await?;
         let number = match environment {
             Some(environment) => self.tx.next_message_number(&client.id, environment).await?,
             None => None,
@@ -243,8 +244,14 @@ impl<'a> Act<'a> {
         self.queue(random, &notification, &recipients, (Class::of(event), &cause, not_after)).await
     }
 
-    /// Adds the names of the webhooks among the owners to the facts of a message that lists the owners.
-    async fn name_webhooks(&mut self, event: &Event, details: &mut serde_json::Value) -> Result<(), Error> {
+    /// Adds the names of the webhooks among the owners to the facts of a message that lists the owners, with the recipients
+    /// who can manage each of them. Other recipients get its ID, as in the API.
+    async fn name_webhooks(
+        &mut self,
+        event: &Event,
+        client: &Client,
+        details: &mut serde_json::Value,
+    ) -> Result<(), Error> {
         let owners = match event {
             Event::ClientUpdated { after, .. } => &after.owners,
             Event::ClientHandedOver { owners, .. } => owners,
@@ -254,8 +261,12 @@ impl<'a> Act<'a> {
         if webhooks.is_empty() {
             return Ok(());
         }
-        let names = self.tx.webhook_names(&webhooks).await?;
-        let named = names.into_iter().map(|(id, named)| (id.to_string(), named.name.to_string().into()));
+        let mut names = self.tx.webhook_names(&webhooks).await?;
+        let readers = readers_of(self.tx, &names, client, &client.owners).await?;
+        let named = readers.into_iter().filter_map(|(id, to)| {
+            let name = names.remove(&id)?.name.to_string();
+            Some((id.to_string(), serde_json::json!({"name": name, "to": to})))
+        });
         details[WEBHOOK_NAMES] = serde_json::Value::Object(named.collect());
         Ok(())
     }

@@ -102,9 +102,15 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
             .or_else(|| handed_over::letter(message, base, zone))
             .or_else(|| personal::letter(message, base, zone));
     }
-    let named = message.client_name.as_deref().or_else(|| message.details["name"].as_str());
-    let name = named.unwrap_or("a client");
     let facts = Facts(&message.details);
+    let is_about_webhook = matches!(message.event, Action::WebhookTested | Action::WebhookDisabled);
+    // Only those who manage a webhook see more of it than its ID.
+    let is_for_manager = !is_about_webhook || webhooks::may_manage(&facts, to);
+    let named = message.client_name.as_deref().or_else(|| match is_for_manager {
+        true => facts.text("name"),
+        false => facts.text("webhook_id"),
+    });
+    let name = named.unwrap_or("a client");
     let said = match message.event {
         Action::SecretRotated if message.actor_kind.as_deref() == Some("client") => {
             secrets::rotated_itself(&facts, zone)?
@@ -140,7 +146,6 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
         Some(environment) => format!("{short} in {environment}"),
         None => short.clone(),
     };
-    let is_about_webhook = matches!(message.event, Action::WebhookTested | Action::WebhookDisabled);
     let mut facts = vec![(if is_about_webhook { "Webhook" } else { "Client" }, name.to_owned())];
     facts.extend(message.environment.iter().map(|environment| ("Environment", environment.to_string())));
     facts.extend(said.facts);
@@ -159,10 +164,8 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
         groups: Vec::new(),
         next: said.next,
         button: said.button,
-        url: match message.details["client_id"].as_str().filter(|_| is_about_webhook) {
-            Some(client) if !webhooks::may_manage(&Facts(&message.details), to) => {
-                format!("{base}/console/clients/{client}")
-            }
+        url: match message.details["client_id"].as_str() {
+            Some(client) if !is_for_manager => format!("{base}/console/clients/{client}"),
             _ => url(message, base),
         },
         has_link: false,

@@ -451,8 +451,34 @@ fn an_owner_who_cannot_manage_a_disabled_webhook_is_led_to_the_client() {
         (manager.button, manager.url.replace(BASE, "").as_str()),
         ("View the webhook", "/console/webhooks/wh_1")
     );
-    for letter in [owner, manager] {
+    for letter in [&owner, &manager] {
         assert!(letter.facts.contains(&("Client", "Billing".into())), "{letter:?}");
+    }
+    // In the API, the webhook does not exist for the owner.
+    assert_eq!(owner.subject, "Webhook disabled: wh_1");
+    let hidden = ["Alerts", "hooks.example.com", "410 Gone"];
+    assert!(hidden.iter().all(|hidden| !format!("{owner:?}").contains(hidden)), "{owner:?}");
+    assert!(hidden.iter().all(|shown| format!("{manager:?}").contains(shown)), "{manager:?}");
+}
+
+#[test]
+fn a_letter_names_the_webhooks_among_the_owners_to_their_managers_alone() {
+    let hook = "wh_0000000000000000000001";
+    let owners = [json!(hook), json!("ada@example.com"), json!("wh_0000000000000000000001 <x@example.com>")];
+    let names = json!({hook: {"name": "Alerts of the shop", "to": ["grace@example.com"]}});
+    let updated = json!({"before": {"owners": []}, "after": {"owners": owners}, "webhook_names": names});
+    let handed = json!({"user_name": "Eve", "cause": "account_deleted", "owners_before": [], "owners": owners, "webhook_names": names});
+    for (event, details) in [(Action::ClientUpdated, updated), (Action::ClientHandedOver, handed)] {
+        let message = message(event, details);
+        let listed = |to| {
+            let letter = letter(&message, to, BASE, &TimeZone::UTC).unwrap();
+            letter.facts.into_iter().find(|(label, _)| *label == "Owners").unwrap().1
+        };
+        assert!(listed("grace@example.com").starts_with("Alerts of the shop (webhook),\nada@example.com"));
+        // Chat is for nobody in particular.
+        for to in ["ada@example.com", ""] {
+            assert!(listed(to).starts_with(&format!("{hook} (webhook),\nada@example.com")), "{}", listed(to));
+        }
     }
 }
 
