@@ -16,6 +16,8 @@ use serde_json::Value;
 
 /// Maximum length of a client's name in a subject.
 const MAX_NAME: usize = 60;
+/// Maximum number of characters of a text that anyone can have sent.
+const MAX_STRANGER: usize = 120;
 
 /// Where a person switches a kind of message off.
 const SWITCH_OFF: &str = "People with an account can switch off messages of this kind on their account page.";
@@ -262,9 +264,46 @@ fn has_owner(client: &Facts<'_>, to: &str) -> bool {
 
 /// Returns address, user agent and instance of a refused caller.
 fn described_caller(caller: &Value) -> String {
-    let parts = ["source_ip", "user_agent", "instance"].map(|name| caller[name].as_str());
-    let parts: Vec<&str> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
+    let text = |name: &str| caller[name].as_str().filter(|text| !text.is_empty());
+    let address = text("source_ip").map(str::to_owned);
+    let sent = ["user_agent", "instance"].into_iter().filter_map(text).map(quoted);
+    let parts: Vec<String> = address.into_iter().chain(sent).collect();
     if parts.is_empty() { "others".to_owned() } else { parts.join(", ") }
+}
+
+/// Returns text that anyone can have sent in quotes, cut off if it is long, so that nobody takes it for words of Crossfade, for
+/// another line, or for a link: mail programs and chats make links of addresses that they find in a text.
+fn quoted(text: &str) -> String {
+    let mut shown: String = text
+        .chars()
+        .take(MAX_STRANGER + 1)
+        .map(|it| match it {
+            '"' | '“' | '”' | '„' | '«' | '»' => '\'',
+            it if it.is_control() || it.is_whitespace() => ' ',
+            it => it,
+        })
+        .collect();
+    if let Some((end, _)) = shown.char_indices().nth(MAX_STRANGER) {
+        shown.truncate(end);
+        shown.push('…');
+    }
+    format!("\"{}\"", unlinked(&shown))
+}
+
+/// Returns text that no program makes a link of: schemes and addresses are broken, and the dots before a letter, which hosts
+/// have and versions have not.
+fn unlinked(text: &str) -> String {
+    let mut broken = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '.' if rest.peek().is_some_and(|next| next.is_alphabetic()) => broken.push_str("[.]"),
+            ':' if rest.peek() == Some(&'/') => broken.push_str("[:]"),
+            '@' => broken.push_str("[@]"),
+            c => broken.push(c),
+        }
+    }
+    broken
 }
 
 /// Returns a count such as `3 hours`.
