@@ -184,7 +184,7 @@ async fn the_callers_of_an_ended_secret_are_named_as_the_evidence_stores_them(mu
         body(message).split("text/html").next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
     let callers = r#"Callers: 10.1.4.0/24, "worker-4/2"; 10.1.3.0/24, "worker-3/2"; 10.1.2.0/24, "worker-2/2"; and 2 more"#;
     assert!(text.contains(callers), "{text}");
-    assert!(text.contains("find the others under the change-over"), "{text}");
+    assert!(text.contains("find the others on the page of the secret"), "{text}");
     assert!(!text.contains("gone/1.0") && !text.contains(".77") && !text.contains(&old), "{text}");
     let recorded = "SELECT COUNT(*) FROM audit_events WHERE action = 'secret.still_presented' AND details LIKE '%\"caller_count\":5%'";
     assert_eq!(world.number(recorded).await, 1);
