@@ -380,7 +380,8 @@ impl App {
                 if registration.disabled_at.is_some() {
                     act.resolve(random, &event, &client, environment, registration.id.as_str()).await?;
                 }
-                for secret in act.tx.open_secrets(&registration.id, act.now).await? {
+                // Also one whose deadline has passed, and is not noted yet.
+                for secret in act.tx.unended_secrets(&registration.id).await? {
                     act.stop_drill_of(random, &secret.id, StoppedAs::ClientDeleted, &client, environment)
                         .await?;
                     act.resolve_leak(random, &event, &client, environment, &secret.id).await?;
