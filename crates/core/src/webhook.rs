@@ -1,6 +1,10 @@
 //! Webhooks: which messages one gets, when a failed delivery is tried again, when a webhook is disabled, and which
 //! signing secrets sign. Pure functions of what is stored and the time.
 
+mod open;
+
+pub use open::{INCIDENT, OpenIncident, OpenWhile};
+
 use crate::{
     SecretId, Timestamp,
     audit::{Action, Event, details_schemas},
