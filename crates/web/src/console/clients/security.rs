@@ -189,9 +189,8 @@ impl Secrets {
             }
             _ => Vec::new(),
         };
-        let is_valid = |usage: &&api::Usage| secrets.iter().any(|secret| secret.id == usage.secret_id);
-        let uses: Vec<_> = callers.items.iter().filter(is_valid).collect();
-        let refused_earlier = still_refused(refused_earlier, &uses);
+        // A use after the refusal was with a newer secret, whether or not that one is still valid.
+        let refused_earlier = still_refused(refused_earlier, &callers.items.iter().collect::<Vec<_>>());
         let rest = current.as_ref().map(|it| Rest {
             created: it.created_at,
             now,
