@@ -115,7 +115,7 @@ pub struct App {
 /// API tokens that an account creates for itself. Each is an event and a row that are kept, so nobody fills the database
 /// with them.
 const RATE_OF_NEW_TOKENS: Rate = Rate { burst: 100, interval: Duration::from_secs(30) };
-/// Changes of an account that are mailed to addresses of its choice: new accounts, links, owners and switches. Nobody
+/// Messages to addresses of an account's choice, which its changes cause: new accounts, links, owners and switches. Nobody
 /// fills mailboxes with them.
 const RATE_OF_MAILED_CHANGES: Rate = Rate { burst: 500, interval: Duration::from_millis(250) };
 /// Requests of a client to rotate its own secret: one succeeds in a day, and the others read the database.
@@ -264,13 +264,18 @@ impl App {
         Ok(app)
     }
 
-    /// Refuses a change that is mailed to addresses of the principal's choice, if the account has made many of them lately.
-    pub(crate) fn unless_many_messages(&self, principal: &Principal) -> Result<(), Problem> {
-        if self.mailed_changes.admit(principal.user(), Instant::now()) {
+    /// Refuses a change that is mailed to addresses of the principal's choice, if the account has caused many messages lately.
+    pub(crate) fn unless_many_messages(&self, principal: &Principal, messages: usize) -> Result<(), Problem> {
+        let messages = u32::try_from(messages.max(1)).unwrap_or(u32::MAX);
+        let Err(wait) = self.mailed_changes.admit_all(principal.user(), messages, Instant::now()) else {
             return Ok(());
-        }
-        let text = "Your account has made many changes lately that are mailed. Nothing was changed. Try again in 1 second.";
-        Err(Problem::new(Code::TooManyRequests, text).retry_after(1))
+        };
+        let seconds = wait.as_millis().div_ceil(1000).max(1);
+        let wait = crate::wording::count(u64::try_from(seconds).unwrap_or(u64::MAX), "second");
+        let text = format!(
+            "Your account has caused many messages to others lately. Nothing was changed. Try again in {wait}."
+        );
+        Err(Problem::new(Code::TooManyRequests, text).retry_after(u64::try_from(seconds).unwrap_or(u64::MAX)))
     }
 
     /// Returns the authority, which verifies secrets and mints tokens.

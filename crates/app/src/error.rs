@@ -44,6 +44,11 @@ impl Error {
         self.store().is_some_and(StoreError::is_refusal_of_data)
     }
 
+    /// Whether a stored row cannot be read, and could not be read again.
+    pub(crate) fn is_corrupt(&self) -> bool {
+        matches!(self.store(), Some(StoreError::Corrupt { .. }))
+    }
+
     fn store(&self) -> Option<&StoreError> {
         self.source.as_ref()?.downcast_ref()
     }

@@ -111,9 +111,18 @@ pub fn cause(event: &Event, message: &str) -> String {
     }
 }
 
+/// Word under which leaks are noted among what was told.
+pub const LEAK: &str = "leak";
+
 /// Returns the cause of the one message that a secret was found in a leaked text.
 pub fn leak_cause(secret: &SecretId) -> String {
-    format!("leak {secret}")
+    format!("{LEAK} {secret}")
+}
+
+/// Reads the secret in such a cause.
+pub fn leaked_secret(cause: &str) -> Option<SecretId> {
+    let (word, secret) = cause.split_once(' ')?;
+    SecretId::parse(secret).ok().filter(|_| word == LEAK)
 }
 
 /// Returns the time from which a message about this event is of no use; `None` if it always is.

@@ -144,7 +144,7 @@ operations! {
     ReadClientMessages = "read_client_messages" Get "/clients/{client}/messages" Needs(ClientRead), [];
     /// Sets which messages about a client its owners get. The owners are notified. Switching off more than before requires
     /// `confirm_client_name`.
-    UpdateClientMessages = "update_client_messages" Put "/clients/{client}/messages" Needs(ClientManage), [ConfirmationMismatch];
+    UpdateClientMessages = "update_client_messages" Put "/clients/{client}/messages" Needs(ClientManage), [ConfirmationMismatch, TooManyRequests];
     /// Registers a client in a further environment, with a first secret.
     CreateRegistration = "create_registration" Post "/clients/{client}/environments" Needs(ClientManage), [NameTaken];
     /// Reads a registration.

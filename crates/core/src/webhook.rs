@@ -1,6 +1,10 @@
 //! Webhooks: which messages one gets, when a failed delivery is tried again, when a webhook is disabled, and which
 //! signing secrets sign. Pure functions of what is stored and the time.
 
+mod open;
+
+pub use open::{INCIDENT, OpenIncident, OpenWhile};
+
 use crate::{
     SecretId, Timestamp,
     audit::{Action, Event, details_schemas},
@@ -38,7 +42,8 @@ const SCHEDULE: [u64; 9] = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 
 /// Member of the facts of an end that names the subject of an incident which it resolves, and nothing else.
 pub const RESOLVES: &str = "resolves";
 
-/// Member of the facts of a message with the names of the webhooks among the owners, by their IDs: for people, in no payload.
+/// Member of the facts of a message with the names of the webhooks among the owners, by their IDs, each with the recipients
+/// who can manage it. For their mail alone, and in no payload.
 pub const WEBHOOK_NAMES: &str = "webhook_names";
 
 /// Beginning of the subject of the incident that a leaked secret opens. The secret alone is the subject of its deadline.

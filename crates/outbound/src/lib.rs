@@ -4,7 +4,7 @@ mod mail;
 mod webhook;
 
 pub use mail::{
-    Mailer,
+    Alone, Mailer,
     failure::Failure,
     letter::{Group, Letter, Line, Mail},
     link::LONGEST_ATTEMPT,

@@ -3,9 +3,9 @@
 
 use crate::{
     access, audit, backup, carry_over, chain, change_log, checks, clients, counts, db, deliveries, devices,
-    drills, ends, environments, evidence, failures, guard, history, idempotency, keys, leaks, limits, lines,
-    makers, message_links, messages, nodes, properties, proxies, refused, rotations, secrets, seen,
-    sending_place, sessions, switches, token_revocations, told, verifiers, webhooks, weekly,
+    drills, ends, environments, evidence, failures, guard, history, idempotency, incidents, keys, leaks,
+    limits, lines, makers, message_links, messages, nodes, properties, proxies, refused, rotations, secrets,
+    seen, sending_place, sessions, switches, token_revocations, told, verifiers, webhooks, weekly,
 };
 
 use std::borrow::Cow;
@@ -50,6 +50,7 @@ impl Statement {
             guard::STATEMENTS,
             history::STATEMENTS,
             idempotency::STATEMENTS,
+            incidents::STATEMENTS,
             keys::STATEMENTS,
             leaks::STATEMENTS,
             limits::STATEMENTS,

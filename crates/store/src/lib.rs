@@ -21,6 +21,7 @@ mod failures;
 mod guard;
 mod history;
 mod idempotency;
+mod incidents;
 mod keys;
 mod leaks;
 mod limits;

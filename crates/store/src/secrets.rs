@@ -62,6 +62,8 @@ statements! {
     OPEN = "SELECT id, created_at, expires_at, revoked_at FROM secrets
             WHERE registration_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
             ORDER BY number DESC";
+    UNENDED = "SELECT id, created_at, expires_at, revoked_at FROM secrets
+               WHERE registration_id = $1 AND revoked_at IS NULL AND expiry_noted_at IS NULL ORDER BY number DESC";
     SET_END = "UPDATE secrets SET expires_at = $2, revoked_at = $3 WHERE id = $1";
     COMPROMISED = "UPDATE secrets SET compromised_at = $2 WHERE id = $1";
     REVOKE_TOKENS = "UPDATE secrets SET tokens_revoked_at = $2 WHERE id = $1";
@@ -227,6 +229,15 @@ impl Tx {
     ) -> Result<Vec<rotation::Secret>, StoreError> {
         let args = vec![registration.as_str().into(), now.into()];
         self.rows(OPEN, args).await?.iter().map(rule).collect()
+    }
+
+    /// Returns the secrets of a registration whose end is not recorded: the valid ones, and those whose deadline has just
+    /// passed.
+    pub async fn unended_secrets(
+        &mut self,
+        registration: &RegistrationId,
+    ) -> Result<Vec<rotation::Secret>, StoreError> {
+        self.rows(UNENDED, vec![registration.as_str().into()]).await?.iter().map(rule).collect()
     }
 
     /// Sets the deadline and the revocation of a secret.

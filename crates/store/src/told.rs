@@ -13,8 +13,8 @@ statements! {
     SINCE = "SELECT cause FROM told WHERE subject = $1 AND told_at > $2 ORDER BY cause";
     COUNT = "SELECT CAST(COUNT(*) AS BIGINT) AS told FROM told WHERE subject = $1 AND told_at > $2";
     END = "DELETE FROM told WHERE cause = $1";
-    // A leak is told once for each secret, until the secret ends.
-    FORGET = "DELETE FROM told WHERE told_at < $1 AND cause NOT LIKE 'leak %'";
+    // A leak is told once for each secret, until the secret ends, and an open incident is noted until it is resolved.
+    FORGET = "DELETE FROM told WHERE told_at < $1 AND cause NOT LIKE 'leak %' AND (subject IS NULL OR subject <> 'incident')";
     FORGET_ABOUT = "DELETE FROM told WHERE subject = $1 AND told_at < $2";
 }
 

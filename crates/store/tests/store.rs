@@ -28,6 +28,7 @@ mod suite {
     mod guard;
     mod idempotency;
     mod identity;
+    mod incidents;
     mod keys;
     mod leaks;
     mod lines;

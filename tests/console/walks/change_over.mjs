@@ -72,6 +72,20 @@ export default async function changeOver(server) {
   check("what a killed server lost is drawn as a gap, and told", (await region(page, "Use of both secrets").locator("svg .cf-gap").count()) >= 1 && /No use was recorded from/.test(await change.textContent()) && /Recording was interrupted/.test(await region(page, "Use of both secrets").getByRole("img").first().getAttribute("aria-label")));
   await look(page, "change-over-gap");
 
+  // The callers of an older secret, while a newer transition runs.
+  const older = await rotated(server, property, "Older secret");
+  const rotate = new URL(older.path).pathname.replace("/console/", "/").replace("/security", "/secrets/rotate");
+  await server.api("POST", rotate, { transition_hours: 24, confirm_client_name: "Older secret", end_running_transition: true });
+  for (const [number, agent] of hostile.entries()) {
+    check(`a caller with the secret of two rotations ago is refused (${number})`, (await fetchFrom(server, `127.0.3.${number + 1}`, agent, "pod", older.id, older.old)) === 401);
+  }
+  await page.goto(older.path);
+  const refused = page.getByRole("table", { name: "Callers refused with an earlier secret" });
+  await until(async () => { await page.reload(); return (await refused.count()) === 1 && (await refused.getByRole("row").count()) === 4; }, "the refused callers are listed");
+  check("callers of an older secret are listed during a newer transition", (await refused.textContent()).includes("127.0.3.3"));
+  check("what they say of themselves is text, too", (await refused.textContent()).includes("<script>") && (await refused.locator("b, script").count()) === 0);
+  await look(page, "change-over-older");
+
   // Three thousand.
   const many = await rotated(server, property, "Three thousand callers");
   for (let from = 0; from < 3000; from += 100) {

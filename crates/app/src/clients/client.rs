@@ -1,7 +1,7 @@
 //! Clients: list, read, create, change, delete.
 
 use super::{
-    owners::{KnownOwners, known_owners, owner_details},
+    owners::{KnownOwners, addresses, known_owners, owner_details},
     query::{ClientQuery, is_found_by},
 };
 use crate::{
@@ -322,7 +322,9 @@ impl App {
                 // Messages go elsewhere then: the name must be typed (rule 24).
                 if !owners::are_same(&after, &client.owners) {
                     confirm(&client_before, body.confirm_client_name.as_deref())?;
-                    self.unless_many_messages(principal)?;
+                    let left = client.owners.iter().filter(|owner| !after.contains(owner)).cloned();
+                    let told: Vec<_> = after.iter().cloned().chain(left).collect();
+                    self.unless_many_messages(principal, addresses(&told))?;
                 }
                 if after.is_empty() && !client.owners.is_empty() {
                     unless_self_rotating(act.tx, &client).await?;
@@ -378,7 +380,8 @@ impl App {
                 if registration.disabled_at.is_some() {
                     act.resolve(random, &event, &client, environment, registration.id.as_str()).await?;
                 }
-                for secret in act.tx.open_secrets(&registration.id, act.now).await? {
+                // Also one whose deadline has passed, and is not noted yet.
+                for secret in act.tx.unended_secrets(&registration.id).await? {
                     act.stop_drill_of(random, &secret.id, StoppedAs::ClientDeleted, &client, environment)
                         .await?;
                     act.resolve_leak(random, &event, &client, environment, &secret.id).await?;

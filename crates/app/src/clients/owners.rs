@@ -72,6 +72,11 @@ pub(super) fn owner_details(
     client.owners.iter().map(details).collect()
 }
 
+/// Returns the number of owners that are mailed.
+pub(crate) fn addresses(owners: &[String]) -> usize {
+    owners.iter().filter(|owner| WebhookId::parse(owner).is_err()).count()
+}
+
 impl App {
     /// Tells the owners of a new client that they own it, as if they had been added later. The account that created it
     /// knows.
@@ -87,7 +92,7 @@ impl App {
         if told.owners.is_empty() {
             return Ok(());
         }
-        self.unless_many_messages(principal)?;
+        self.unless_many_messages(principal, addresses(&told.owners))?;
         let before = ClientFacts { owners: Vec::new(), ..facts(client) };
         let event = Event::ClientUpdated { before, after: facts(client) };
         act.notify(self.random.as_ref(), &event, &told, None, None).await

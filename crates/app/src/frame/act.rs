@@ -6,17 +6,18 @@ use crate::{
         entry::{About, Author},
         if_match::IfMatch,
     },
+    webhooks::owners::readers_of,
 };
 use crossfade_core::{
     ClientId, Code, DeliveryId, Problem, Random, RegistrationId, SecretId, Timestamp, WebhookId,
     audit::{Actor, Event},
     base62,
     environment::Slug,
-    messages::{Channel, Class, Kind, OffFor, cause, is_off, leak_cause, not_after},
+    messages::{Channel, Class, Kind, OffFor, cause, is_off, not_after},
     owners::managers_of,
-    webhook::{Choice, RESOLVES, WEBHOOK_NAMES, WebhookFormat, leak_subject, secrets_ended_by},
+    webhook::{WEBHOOK_NAMES, secrets_ended_by},
 };
-use crossfade_store::{ChangeKind, Client, NewDelivery, Notification, SwitchedFor, Tx, Webhook};
+use crossfade_store::{ChangeKind, Client, NewDelivery, Notification, SwitchedFor, Tx};
 
 /// A change in progress: the transaction, its time, and its author. The permissions of a person are no part of it, so
 /// that a policy's change is recorded, told and fed by the same lines as a person's.
@@ -173,20 +174,6 @@ impl<'a> Act<'a> {
         Ok(())
     }
 
-    /// Returns the webhooks that get a message about an event of a client: those that are its owners, and those that have
-    /// chosen it.
-    async fn webhooks_for(
-        &mut self,
-        client: &Client,
-        event: &Event,
-        environment: Option<&Slug>,
-        details: &serde_json::Value,
-    ) -> Result<Vec<WebhookId>, Error> {
-        let mut webhooks = self.tx.webhooks_for(&client.property_id, &client.id).await?;
-        webhooks.retain(|webhook| chooses(webhook, client, event, environment, details));
-        Ok(webhooks.into_iter().map(|webhook| webhook.id).collect())
-    }
-
     /// Queues a message to the owners of a client and to its webhooks, for delivery after the commit.
     pub(crate) async fn notify(
         &mut self,
@@ -218,7 +205,7 @@ impl<'a> Act<'a> {
         if client.owners.is_empty() && others.is_empty() && webhooks.is_empty() {
             return Ok(());
         }
-        self.name_webhooks(event, &mut details).await?;
+        self.name_webhooks(event, client, &mut details).await?;
         let number = match environment {
             Some(environment) => self.tx.next_message_number(&client.id, environment).await?,
             None => None,
@@ -238,13 +225,20 @@ impl<'a> Act<'a> {
         people.retain(|owner| self.mails && WebhookId::parse(owner).is_err());
         self.keep_wanted(event, client, &mut people).await?;
         let mails = people.into_iter().map(|recipient| (Channel::Mail, recipient));
-        let posts = webhooks.iter().map(|webhook| (Channel::Webhook, webhook.as_str()));
+        let posts = webhooks.iter().map(|webhook| (Channel::Webhook, webhook.id.as_str()));
+        self.note_incidents(event.action(), client, environment, &notification.details, &webhooks).await?;
         let recipients: Vec<_> = mails.chain(posts).collect();
         self.queue(random, &notification, &recipients, (Class::of(event), &cause, not_after)).await
     }
 
-    /// Adds the names of the webhooks among the owners to the facts of a message that lists the owners.
-    async fn name_webhooks(&mut self, event: &Event, details: &mut serde_json::Value) -> Result<(), Error> {
+    /// Adds the names of the webhooks among the owners to the facts of a message that lists the owners, with the recipients
+    /// who can manage each of them. Other recipients get its ID, as in the API.
+    async fn name_webhooks(
+        &mut self,
+        event: &Event,
+        client: &Client,
+        details: &mut serde_json::Value,
+    ) -> Result<(), Error> {
         let owners = match event {
             Event::ClientUpdated { after, .. } => &after.owners,
             Event::ClientHandedOver { owners, .. } => owners,
@@ -254,52 +248,14 @@ impl<'a> Act<'a> {
         if webhooks.is_empty() {
             return Ok(());
         }
-        let names = self.tx.webhook_names(&webhooks).await?;
-        let named = names.into_iter().map(|(id, named)| (id.to_string(), named.name.to_string().into()));
+        let mut names = self.tx.webhook_names(&webhooks).await?;
+        let readers = readers_of(self.tx, &names, client, &client.owners).await?;
+        let named = readers.into_iter().filter_map(|(id, to)| {
+            let name = names.remove(&id)?.name.to_string();
+            Some((id.to_string(), serde_json::json!({"name": name, "to": to})))
+        });
         details[WEBHOOK_NAMES] = serde_json::Value::Object(named.collect());
         Ok(())
-    }
-
-    /// Queues a message to PagerDuty alone that the incident of this subject is over.
-    pub(crate) async fn resolve(
-        &mut self,
-        random: &dyn Random,
-        event: &Event,
-        client: &Client,
-        environment: &Slug,
-        subject: &str,
-    ) -> Result<(), Error> {
-        let mut details = event.details();
-        details[RESOLVES] = subject.into();
-        let webhooks = self.webhooks_for(client, event, Some(environment), &details).await?;
-        let mut told = Vec::new();
-        for webhook in webhooks {
-            let format = self.tx.webhook(&webhook).await?.map(|webhook| webhook.format);
-            told.extend((format == Some(WebhookFormat::Pagerduty)).then_some(webhook));
-        }
-        if told.is_empty() {
-            return Ok(());
-        }
-        let notification = self.message(random, event, client, Some(environment), details);
-        self.tx.insert_notification(&notification).await?;
-        let recipients: Vec<_> = told.iter().map(|webhook| (Channel::Webhook, webhook.as_str())).collect();
-        self.queue(random, &notification, &recipients, (Class::Today, &notification.id, None)).await
-    }
-
-    /// Queues a message to PagerDuty alone that the incident of a leaked secret is over, because the secret has ended. Does
-    /// nothing for a secret that was not reported.
-    pub(crate) async fn resolve_leak(
-        &mut self,
-        random: &dyn Random,
-        event: &Event,
-        client: &Client,
-        environment: &Slug,
-        secret: &SecretId,
-    ) -> Result<(), Error> {
-        match self.tx.end_told(&leak_cause(secret)).await? {
-            true => self.resolve(random, event, client, environment, &leak_subject(secret)).await,
-            false => Ok(()),
-        }
     }
 
     /// Returns a message about a client to nobody.
@@ -329,7 +285,7 @@ impl<'a> Act<'a> {
     }
 
     /// Queues the deliveries of a message.
-    async fn queue(
+    pub(super) async fn queue(
         &mut self,
         random: &dyn Random,
         notification: &Notification,
@@ -390,21 +346,6 @@ impl Act<'_> {
         recipients.retain(|recipient| off.get(*recipient).is_none_or(|off| !is_off(kind, off)));
         Ok(())
     }
-}
-
-/// Whether a webhook that may get messages about a client gets one about this event: it is an owner, or has chosen it.
-pub(crate) fn chooses(
-    webhook: &Webhook,
-    client: &Client,
-    event: &Event,
-    environment: Option<&Slug>,
-    details: &serde_json::Value,
-) -> bool {
-    let is_owner = client.owners.iter().any(|owner| owner == webhook.id.as_str());
-    let choice = webhook.choice();
-    // An owner is told everything that its format can say. It has no list of environments.
-    let choice = if is_owner { Choice { events: &[], ..choice } } else { choice };
-    choice.includes(event.action(), environment, details)
 }
 
 /// Returns the ID of a new message or lease.

@@ -2,7 +2,8 @@
 //! An operation loads its target with a permission (`targets`), changes it in one transaction (`change`, `act`) or
 //! reads it on one snapshot (`view`), answers repeated requests (`idempotency`), and records refusals (`refusals`).
 //! `entry` names the author and the subject of what is recorded. `versioned` and `if_match` are about versions.
-//! `cursor`, `reads` and `pace` limit lists and costly reads.
+//! `incidents` opens and resolves incidents of PagerDuty with the messages of an act. `cursor`, `reads` and `pace` limit
+//! lists and costly reads.
 
 pub(crate) mod act;
 pub(crate) mod change;
@@ -10,6 +11,7 @@ pub(crate) mod cursor;
 pub(crate) mod entry;
 pub(crate) mod idempotency;
 pub(crate) mod if_match;
+pub(crate) mod incidents;
 pub(crate) mod pace;
 pub(crate) mod principal;
 pub(crate) mod reads;

@@ -38,12 +38,20 @@ impl Pace {
 
     /// Returns when the next one may begin. `None`: later than `latest`, so it is refused and not counted.
     pub(crate) fn next(&mut self, rate: Rate, now: Instant, latest: Instant) -> Option<Instant> {
-        let whole_at = self.whole_at.max(now) + rate.interval;
-        let begins_at = now.max(whole_at - rate.interval * rate.burst);
-        (begins_at <= latest).then(|| {
-            self.whole_at = whole_at;
-            begins_at
-        })
+        self.next_of(rate, 1, now, latest).ok()
+    }
+
+    /// Returns when this many may begin together; an error with that time if it is later than `latest`, so they are refused and
+    /// not counted.
+    fn next_of(&mut self, rate: Rate, count: u32, now: Instant, latest: Instant) -> Result<Instant, Instant> {
+        let whole_at = self.whole_at.max(now) + rate.interval * count;
+        // More than a whole burst begin when the whole burst is free.
+        let begins_at = now.max(whole_at - rate.interval * rate.burst.max(count));
+        if begins_at > latest {
+            return Err(begins_at);
+        }
+        self.whole_at = whole_at;
+        Ok(begins_at)
     }
 }
 
@@ -60,12 +68,18 @@ impl<K: Clone + Eq + Hash> Paces<K> {
 
     /// Whether the account may begin another one now. It is counted if it may.
     pub(crate) fn admit(&self, user: &K, now: Instant) -> bool {
+        self.admit_all(user, 1, now).is_ok()
+    }
+
+    /// Admits this many for the account now, all or none of them. Returns how long they would have to wait otherwise.
+    pub(crate) fn admit_all(&self, user: &K, count: u32, now: Instant) -> Result<(), Duration> {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         if accounts.len() > MAX_IDLE_ACCOUNTS {
             accounts.retain(|_, pace| !pace.is_idle(now));
         }
         let pace = accounts.entry(user.clone()).or_insert_with(|| Pace::new(now));
-        pace.next(self.rate, now, now).is_some()
+        let begun = pace.next_of(self.rate, count, now, now);
+        begun.map(drop).map_err(|begins_at| begins_at.duration_since(now))
     }
 }
 
@@ -93,6 +107,21 @@ mod tests {
         assert!(pace.is_idle(whole) && !pace.is_idle(later));
         let begun = (0..=RATE.burst).filter(|_| pace.next(RATE, whole, whole).is_some()).count();
         assert_eq!(begun, RATE.burst as usize, "no burst grows with time");
+    }
+
+    #[test]
+    fn many_are_admitted_together_or_not_at_all() {
+        let (paces, now) = (Paces::new(RATE), Instant::now());
+        let user = UserId::parse(&format!("usr_{:022}", 1)).unwrap();
+        assert_eq!(paces.admit_all(&user, 3, now), Ok(()));
+        assert_eq!(paces.admit_all(&user, 3, now), Err(RATE.interval));
+        assert_eq!(paces.admit_all(&user, 2, now), Ok(()), "a refusal is not counted");
+        assert_eq!(paces.admit_all(&user, 1, now), Err(RATE.interval));
+        // More than a burst wait for the whole of it, and delay what follows by as much.
+        assert_eq!(paces.admit_all(&user, 7, now), Err(RATE.interval * 5));
+        let whole = now + RATE.interval * 5;
+        assert_eq!(paces.admit_all(&user, 7, whole), Ok(()));
+        assert_eq!(paces.admit_all(&user, 1, whole), Err(RATE.interval * 3));
     }
 
     #[test]

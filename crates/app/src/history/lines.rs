@@ -212,7 +212,11 @@ pub(crate) fn read(bytes: &[u8], key: &hmac::Key, instance: &str) -> Found {
         length += text.len() as u64 + 1;
     }
     match contents {
-        Some(contents) => Found::Whole(Box::new(Contents { chain, length, ..contents })),
+        Some(mut contents) => {
+            // They are applied in the order in which they happened, wherever they are in the file.
+            contents.ends.sort_by_key(|(seq, _)| *seq);
+            Found::Whole(Box::new(Contents { chain, length, ..contents }))
+        }
         None => Found::Foreign,
     }
 }
@@ -276,12 +280,13 @@ pub(crate) fn compacted(contents: Contents, instance: &str, expired_by: Timestam
     std::iter::once(first).chain(ends).collect()
 }
 
-/// Returns the ends that still say something: of each subject the last, and none about an access token that expired by
+/// Returns the ends that still say something: of each subject the one with the greatest number, and none about an access token that expired by
 /// `expired_by`. The one with the greatest number always stays, because it says how far the journal goes.
 fn compact(ends: Vec<(i64, End)>, expired_by: Timestamp) -> Vec<(i64, End)> {
     let mut newest: HashMap<String, i64> = HashMap::new();
     for (seq, end) in &ends {
-        newest.insert(end.subject(), *seq);
+        let newest = newest.entry(end.subject()).or_insert(*seq);
+        *newest = (*newest).max(*seq);
     }
     let last = ends.iter().map(|(seq, _)| *seq).max();
     let says = |(seq, end): &(i64, End)| {
@@ -448,5 +453,27 @@ mod tests {
         let kept: Vec<i64> =
             compact(ends, Timestamp::from_micros(10)).into_iter().map(|(seq, _)| seq).collect();
         assert_eq!(kept, [3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn the_end_with_the_greatest_number_stays_wherever_it_is() {
+        let end = |seq, micros| {
+            let at = Timestamp::from_micros(micros);
+            let id = TokenId::parse("tok_0000000000000000000001").unwrap();
+            Line::End { seq, end: End::ApiToken { id, at }, hash: None }
+        };
+        let at = |contents: &Contents| {
+            let of = |(seq, end): &(i64, End)| (*seq, end.at().unwrap().as_micros());
+            contents.ends.iter().map(of).collect::<Vec<_>>()
+        };
+        let lines = [first("j", "i", (4, hash(4)), None), end(5, 50), end(9, 90), end(7, 70)];
+        let found = whole(&written(&lines));
+        assert_eq!(at(&found), [(5, 50), (7, 70), (9, 90)], "in the order in which they are applied");
+        let again = whole(&written(&compacted(found, "i", Timestamp::from_micros(0))));
+        assert_eq!((at(&again), again.last), (vec![(9, 90)], 9));
+        let ends = vec![(9, grant(1)), (5, grant(1)), (6, grant(2))];
+        let kept: Vec<i64> =
+            compact(ends, Timestamp::from_micros(0)).into_iter().map(|(seq, _)| seq).collect();
+        assert_eq!(kept, [9, 6]);
     }
 }

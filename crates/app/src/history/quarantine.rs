@@ -61,20 +61,23 @@ impl Node {
 
     /// Refuses a change during a quarantine.
     pub(crate) fn unless_quarantined(&self) -> Result<(), Error> {
-        match self.quarantine() {
-            Some(QuarantineRow { since, cause, .. }) => Err(Problem::new(
-                Code::Quarantined,
-                format!(
-                    "This instance has been in quarantine since {since}: it issues no tokens and changes nothing. {} \
-                    Nothing was changed. An Owner can release it in the Console, or with crossfade quarantine release \
-                    on the server.",
-                    cause.sentence()
-                ),
-            )
-            .into()),
-            None => Ok(()),
-        }
+        self.quarantine().map_or(Ok(()), |row| Err(quarantined(row).into()))
     }
+}
+
+/// Returns the refusal of a change during a quarantine.
+fn quarantined(QuarantineRow { since, cause, .. }: QuarantineRow) -> Problem {
+    let text = format!(
+        "This instance has been in quarantine since {since}: it issues no tokens and changes nothing. {} Nothing was changed. \
+        An Owner can release it in the Console, or with crossfade quarantine release on the server.",
+        cause.sentence()
+    );
+    Problem::new(Code::Quarantined, text)
+}
+
+/// Refuses the change of a local command, beside which no server may run, during a quarantine.
+pub(crate) async fn unless_quarantined(tx: &mut Tx) -> Result<(), Error> {
+    tx.quarantine().await?.map_or(Ok(()), |row| Err(quarantined(row).into()))
 }
 
 impl App {

@@ -14,14 +14,17 @@ use crate::{
     people::hand_over::hand_over_ended,
 };
 use crossfade_core::{
-    Code, Problem, Timestamp,
+    Code, Problem, RegistrationId, SecretId, Timestamp,
     audit::{Actor, Event},
     base62,
     ended::{Cause, End, EndHash},
     environment::Slug,
 };
-use crossfade_store::{Applied, ChangeKind, History, Purpose, QuarantineRow, StoreError, Tx};
-use std::{collections::BTreeSet, sync::PoisonError};
+use crossfade_store::{Applied, ChangeKind, Client, History, Purpose, QuarantineRow, StoreError, Tx};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::PoisonError,
+};
 
 /// Number of attempts to settle a history that commands change meanwhile.
 const ATTEMPTS: u32 = 5;
@@ -228,6 +231,7 @@ impl Node {
             tx.set_noting(false).await?;
             let (mut applied, mut missing, mut conflicting) = (0, 0, 0);
             let mut gone = Vec::new();
+            let before = unended(tx, lacking()).await?;
             for end in lacking() {
                 if let End::Account { id, .. } = end {
                     gone.extend(tx.user(id).await?);
@@ -274,6 +278,9 @@ impl Node {
             let mut act = Act { mails: self.mails, ..Act::new(tx, now, Actor::machine("serve")) };
             for account in &gone {
                 hand_over_ended(&mut act, self.random.as_ref(), account).await?;
+            }
+            for (client, environment, secret) in ended_since(act.tx, before).await? {
+                act.resolve_ended(self.random.as_ref(), &client, &environment, &secret).await?;
             }
             tx.append_change(&ChangeKind::Everything).await?;
             Ok(if is_complete { Some(tx.note_ends().await?) } else { None })
@@ -380,6 +387,55 @@ impl Node {
     fn journal(&self) -> Result<&Journal, Error> {
         self.journal.as_ref().ok_or_else(|| Error::internal("there is no journal"))
     }
+}
+
+/// Secrets of a registration whose end is not recorded, with the client and the environment.
+type Unended = (Client, Slug, Vec<SecretId>);
+
+/// Returns the secrets that ends can end, by registration. Nothing if there is no webhook that would be told.
+async fn unended<'a>(
+    tx: &mut Tx,
+    ends: impl Iterator<Item = &'a End>,
+) -> Result<BTreeMap<RegistrationId, Unended>, Error> {
+    let mut found = BTreeMap::new();
+    if !tx.has_webhooks().await? {
+        return Ok(found);
+    }
+    for end in ends {
+        let End::Registration(state) = end else { continue };
+        if found.contains_key(&state.id) {
+            continue;
+        }
+        match unended_of(tx, &state.id).await {
+            Ok(of_this) => found.extend(of_this.map(|it| (state.id.clone(), it))),
+            // What cannot be read keeps no end from being applied.
+            Err(StoreError::Corrupt { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(found)
+}
+
+async fn unended_of(tx: &mut Tx, registration: &RegistrationId) -> Result<Option<Unended>, StoreError> {
+    let Some(place) = tx.place_of_registration(registration).await? else { return Ok(None) };
+    let Some(client) = tx.client(&place.client_id).await? else { return Ok(None) };
+    let secrets = tx.unended_secrets(registration).await?.into_iter().map(|secret| secret.id).collect();
+    Ok(Some((client, place.environment, secrets)))
+}
+
+/// Returns those of these secrets that have ended since.
+async fn ended_since(
+    tx: &mut Tx,
+    before: BTreeMap<RegistrationId, Unended>,
+) -> Result<Vec<(Client, Slug, SecretId)>, Error> {
+    let mut ended = Vec::new();
+    for (registration, (client, environment, secrets)) in before {
+        let now = tx.unended_secrets(&registration).await?;
+        let is_ended = |secret: &SecretId| now.iter().all(|it| it.id != *secret);
+        ended
+            .extend(secrets.into_iter().filter(is_ended).map(|it| (client.clone(), environment.clone(), it)));
+    }
+    Ok(ended)
 }
 
 /// Writes that a database has stored that it is used with this journal. A copy from before it is told apart by that.

@@ -171,6 +171,8 @@ impl App {
             Box::pin(self.digest_stored_values()).await,
             Box::pin(self.rotate_due_signing_keys()).await,
             Box::pin(self.note_expiries()).await,
+            // After the jobs whose own messages resolve incidents.
+            Box::pin(self.resolve_incidents()).await,
             Box::pin(self.sum_failures()).await,
             Box::pin(self.tell_presented_secrets()).await,
             Box::pin(self.tell_unwritten_evidence()).await,

@@ -17,9 +17,9 @@ use crossfade_core::{
     api::{FoundSecret, IdentifiedSecret, IdentifiedSecrets, IdentifySecrets},
     audit::Event,
     environment::Slug,
-    messages::leak_cause,
+    messages::{LEAK, leak_cause},
     roles::{Object, Permission},
-    rotation::SecretState,
+    rotation::{SecretState, state_at},
     secret::{Found, find},
 };
 use crossfade_store::{LeakedSecret, Tx};
@@ -143,20 +143,28 @@ impl App {
         let valid: Vec<_> =
             found.iter().filter(is_valid).filter(|it| seen.insert(it.secret.id.clone())).collect();
         for leaks in valid.chunks(LEAKS_TOLD_AT_ONCE) {
-            self.change_own(principal, async |act, _| {
+            self.change_own(principal, async |act, principal| {
+                // Since it was found, the secret may have ended, the client may have been deleted, or a permission have gone.
+                let ids: Vec<_> = leaks.iter().map(|it| it.secret.id.clone()).collect();
+                let valid = act.tx.valid_of(&ids, act.now).await?;
                 for it in leaks {
-                    if !act.tx.tell_once(&leak_cause(&it.secret.id), act.now).await? {
+                    let Some(deadline) = valid.get(&it.secret.id) else { continue };
+                    let environment = Slug::from_stored(it.environment.clone());
+                    let object = Object::Registration(&it.property_id, &it.client_id, &environment);
+                    if !principal.may(Permission::ClientRead, object) {
                         continue;
                     }
-                    let environment = Slug::from_stored(it.environment.clone());
+                    if !act.tx.tell_once_about(LEAK, &leak_cause(&it.secret.id), act.now).await? {
+                        continue;
+                    }
                     let about = About {
                         client: Some(&it.client_id),
                         environment: Some(&environment),
                         target: Some(it.secret.id.to_string()),
                         reason: None,
                     };
-                    let event =
-                        Event::LeakReported { secret_id: it.secret.id.clone(), state: it.secret.state };
+                    let state = state_at(*deadline, None, act.now);
+                    let event = Event::LeakReported { secret_id: it.secret.id.clone(), state };
                     act.tell_at(act.now, self.random.as_ref(), &event, about).await?;
                 }
                 Ok(())

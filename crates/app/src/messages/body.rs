@@ -36,7 +36,7 @@ pub(crate) fn body(
         WebhookFormat::Standard => serde_json::to_value(payload(message, base)).ok()?,
         WebhookFormat::Slack => slack(&letter()?),
         WebhookFormat::Teams => teams(&letter()?),
-        WebhookFormat::Pagerduty => pagerduty(message, &letter()?, routing_key?)?,
+        WebhookFormat::Pagerduty => pagerduty(message, letter, routing_key?)?,
     };
     serde_json::to_vec(&body).ok()
 }
@@ -127,7 +127,11 @@ fn teams(letter: &Letter) -> Value {
 }
 
 /// Returns an event for PagerDuty; `None` if the message neither opens nor resolves an incident.
-fn pagerduty(message: &Notification, letter: &Letter, routing_key: &str) -> Option<Value> {
+fn pagerduty(
+    message: &Notification,
+    letter: impl Fn() -> Option<Letter>,
+    routing_key: &str,
+) -> Option<Value> {
     let incident = Incident::of(message.event, &message.details)?;
     let mut event = json!({
         "routing_key": routing_key,
@@ -135,6 +139,7 @@ fn pagerduty(message: &Notification, letter: &Letter, routing_key: &str) -> Opti
         "event_action": if incident.severity.is_some() { "trigger" } else { "resolve" },
     });
     let Some(severity) = incident.severity else { return Some(event) };
+    let letter = letter()?;
     let details: serde_json::Map<String, Value> = letter
         .facts
         .iter()

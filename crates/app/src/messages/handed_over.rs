@@ -3,7 +3,7 @@
 
 use crate::{
     error::Error,
-    frame::act::{Act, chooses},
+    frame::{act::Act, incidents::chooses},
 };
 use crossfade_core::{
     DeliveryId, Random, WebhookId,

@@ -16,6 +16,8 @@ use serde_json::Value;
 
 /// Maximum length of a client's name in a subject.
 const MAX_NAME: usize = 60;
+/// Maximum number of characters of a text that anyone can have sent.
+const MAX_STRANGER: usize = 120;
 
 /// Where a person switches a kind of message off.
 const SWITCH_OFF: &str = "People with an account can switch off messages of this kind on their account page.";
@@ -102,9 +104,15 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
             .or_else(|| handed_over::letter(message, base, zone))
             .or_else(|| personal::letter(message, base, zone));
     }
-    let named = message.client_name.as_deref().or_else(|| message.details["name"].as_str());
-    let name = named.unwrap_or("a client");
     let facts = Facts(&message.details);
+    let is_about_webhook = matches!(message.event, Action::WebhookTested | Action::WebhookDisabled);
+    // Only those who manage a webhook see more of it than its ID.
+    let is_for_manager = !is_about_webhook || webhooks::may_manage(&facts, to);
+    let named = message.client_name.as_deref().or_else(|| match is_for_manager {
+        true => facts.text("name"),
+        false => facts.text("webhook_id"),
+    });
+    let name = named.unwrap_or("a client");
     let said = match message.event {
         Action::SecretRotated if message.actor_kind.as_deref() == Some("client") => {
             secrets::rotated_itself(&facts, zone)?
@@ -140,7 +148,6 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
         Some(environment) => format!("{short} in {environment}"),
         None => short.clone(),
     };
-    let is_about_webhook = matches!(message.event, Action::WebhookTested | Action::WebhookDisabled);
     let mut facts = vec![(if is_about_webhook { "Webhook" } else { "Client" }, name.to_owned())];
     facts.extend(message.environment.iter().map(|environment| ("Environment", environment.to_string())));
     facts.extend(said.facts);
@@ -159,10 +166,8 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
         groups: Vec::new(),
         next: said.next,
         button: said.button,
-        url: match message.details["client_id"].as_str().filter(|_| is_about_webhook) {
-            Some(client) if !webhooks::may_manage(&Facts(&message.details), to) => {
-                format!("{base}/console/clients/{client}")
-            }
+        url: match message.details["client_id"].as_str() {
+            Some(client) if !is_for_manager => format!("{base}/console/clients/{client}"),
             _ => url(message, base),
         },
         has_link: false,
@@ -259,9 +264,46 @@ fn has_owner(client: &Facts<'_>, to: &str) -> bool {
 
 /// Returns address, user agent and instance of a refused caller.
 fn described_caller(caller: &Value) -> String {
-    let parts = ["source_ip", "user_agent", "instance"].map(|name| caller[name].as_str());
-    let parts: Vec<&str> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
+    let text = |name: &str| caller[name].as_str().filter(|text| !text.is_empty());
+    let address = text("source_ip").map(str::to_owned);
+    let sent = ["user_agent", "instance"].into_iter().filter_map(text).map(quoted);
+    let parts: Vec<String> = address.into_iter().chain(sent).collect();
     if parts.is_empty() { "others".to_owned() } else { parts.join(", ") }
+}
+
+/// Returns text that anyone can have sent in quotes, cut off if it is long, so that nobody takes it for words of Crossfade, for
+/// another line, or for a link: mail programs and chats make links of addresses that they find in a text.
+fn quoted(text: &str) -> String {
+    let mut shown: String = text
+        .chars()
+        .take(MAX_STRANGER + 1)
+        .map(|it| match it {
+            '"' | '“' | '”' | '„' | '«' | '»' => '\'',
+            it if it.is_control() || it.is_whitespace() => ' ',
+            it => it,
+        })
+        .collect();
+    if let Some((end, _)) = shown.char_indices().nth(MAX_STRANGER) {
+        shown.truncate(end);
+        shown.push('…');
+    }
+    format!("\"{}\"", unlinked(&shown))
+}
+
+/// Returns text that no program makes a link of: schemes and addresses are broken, and the dots before a letter, which hosts
+/// have and versions have not.
+fn unlinked(text: &str) -> String {
+    let mut broken = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '.' if rest.peek().is_some_and(|next| next.is_alphabetic()) => broken.push_str("[.]"),
+            ':' if rest.peek() == Some(&'/') => broken.push_str("[:]"),
+            '@' => broken.push_str("[@]"),
+            c => broken.push(c),
+        }
+    }
+    broken
 }
 
 /// Returns a count such as `3 hours`.

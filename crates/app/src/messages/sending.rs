@@ -288,6 +288,13 @@ impl App {
         tokio::time::timeout(pause, ends.wait_for(|ends| *ends)).await.is_err()
     }
 
+    /// Waits until the process ends.
+    pub(super) async fn end_of_sending(&self) {
+        let mut ends = self.ends_sending.subscribe();
+        // An error: the process has ended.
+        let _ = ends.wait_for(|ends| *ends).await;
+    }
+
     async fn send_mail(&self) {
         // It waits for more, so it has no error.
         let _ = self.send_leased(true).await;

@@ -2,7 +2,7 @@
 
 use crate::{
     app::App,
-    clients::client::version,
+    clients::{client::version, owners::addresses},
     error::Error,
     frame::{
         act::Act,
@@ -127,7 +127,7 @@ impl App {
                 if before == after {
                     return Ok(Versioned::new(shown_own(zone, &off), user.version));
                 }
-                self.unless_many_messages(principal)?;
+                self.unless_many_messages(principal, 1)?;
                 let has_switched = before.off != after.off;
                 act.tx.set_switches(of, &off, act.now).await?;
                 // Without mail there is no digest to skip or to write twice.
@@ -186,7 +186,7 @@ impl App {
             if before == off {
                 return Ok(Versioned::new(shown_of_client(&off), read));
             }
-            self.unless_many_messages(principal)?;
+            self.unless_many_messages(principal, addresses(&client.owners))?;
             act.tx.set_switches(of, &off, act.now).await?;
             let event = Event::ClientMessagesUpdated { off_before: words(&before), off: words(&off) };
             let about = About {

@@ -1,5 +1,5 @@
 //! A test message, which shows whether mail works. It is sent directly and on a connection of its own, so its result is what
-//! the mail server says now. It goes to the person who asks for it, so it is sent while other messages are held, too.
+//! the mail server says now. It goes to the person who asks for it, so it is sent while other messages are held, too. A quarantine sends none.
 
 use crate::{
     app::App,
@@ -12,6 +12,7 @@ use crate::{
         request::{NoInput, Request},
         targets::Platform,
     },
+    history::quarantine::unless_quarantined,
 };
 use crossfade_core::{
     Code, Operation, Problem, TimeZone,
@@ -24,7 +25,7 @@ use tokio::time::Instant;
 
 impl Repeatable for MailTested {}
 
-/// Limit of a test, which a person waits for. The mail server may take the message later.
+/// How long a person waits for the mail server to take a test message. It may take the message later.
 const TESTED_WITHIN: Duration = Duration::from_secs(30);
 
 const ASKED: &str = "You receive this message because you asked for it.";
@@ -66,7 +67,11 @@ impl App {
 
     /// Sends a test message to an address, for a local command.
     pub async fn test_mail_here(&self, mailer: &Mailer, recipient: &str) -> Result<MailTested, Error> {
-        let begin = async |act: &mut Act<'_>| self.begin_test(act, mailer, recipient, RAN).await;
+        let begin = async |act: &mut Act<'_>| {
+            // A quarantine sends nothing, whoever asks.
+            unless_quarantined(act.tx).await?;
+            self.begin_test(act, mailer, recipient, RAN).await
+        };
         let (tested, letter) = self.change_as(Actor::machine("mail test"), begin).await?;
         Ok(self.send_test(mailer, tested, &letter).await)
     }
@@ -123,28 +128,90 @@ impl App {
     async fn send_test(&self, mailer: &Mailer, tested: MailTested, letter: &Letter) -> MailTested {
         let id = message_id(self.random.as_ref());
         let mail = Mail { id: &id, to: &tested.recipient, at: tested.tested_at, letter };
-        let sent = tokio::select! {
-            sent = mailer.send_alone(&mail) => Some(sent),
-            _ = self.pause_sending(TESTED_WITHIN) => None,
-        };
-        let (accepted, error) = result_of(sent);
+        let (accepted, error) = self.attempt_test(mailer, &mail).await.shown();
         MailTested { accepted, error, ..tested }
+    }
+
+    async fn attempt_test(&self, mailer: &Mailer, mail: &Mail<'_>) -> Tested {
+        // Each step of opening a connection has a limit and words of its own.
+        let opened = tokio::select! {
+            opened = mailer.open_alone(mail) => opened,
+            () = self.end_of_sending() => return Tested::EndedBefore,
+        };
+        let mut alone = match opened {
+            Ok(alone) => alone,
+            Err(failure) => return Tested::Known(Err(failure)),
+        };
+        let tested = tokio::select! {
+            sent = alone.send() => Tested::Known(sent),
+            () = tokio::time::sleep(TESTED_WITHIN) => Tested::Late,
+            () = self.end_of_sending() => Tested::Ended,
+        };
+        // A server that does not say goodbye has said what it did with the message.
+        if matches!(tested, Tested::Known(_)) {
+            alone.close().await;
+        }
+        tested
     }
 }
 
-/// Returns whether a test message was accepted, and what the mail server said otherwise. `None` is a test that was cut off.
-fn result_of(sent: Option<Result<(), Failure>>) -> (Option<bool>, Option<String>) {
-    match sent {
-        Some(Ok(())) => (Some(true), None),
-        Some(Err(failure)) => (Some(false), Some(failure.said().to_owned())),
-        None => {
-            let limit = TESTED_WITHIN.as_secs();
-            (
-                None,
-                Some(format!(
+/// What became of a test message.
+#[derive(Debug)]
+enum Tested {
+    /// What the mail server said.
+    Known(Result<(), Failure>),
+    /// It did not say anything in time.
+    Late,
+    /// The process ended before the message was sent.
+    EndedBefore,
+    /// The process ended while the message was sent.
+    Ended,
+}
+
+impl Tested {
+    /// Returns whether the message was accepted, and what is said otherwise. `None`: nobody knows.
+    fn shown(self) -> (Option<bool>, Option<String>) {
+        match self {
+            Self::Known(Ok(())) => (Some(true), None),
+            Self::Known(Err(failure)) => (Some(false), Some(failure.said().to_owned())),
+            Self::EndedBefore => {
+                (Some(false), Some("Crossfade was stopped before it sent the message".to_owned()))
+            }
+            Self::Ended => {
+                let said =
+                    "Crossfade was stopped before the mail server took the message, which may still take it";
+                (None, Some(said.to_owned()))
+            }
+            Self::Late => {
+                let limit = TESTED_WITHIN.as_secs();
+                let said = format!(
                     "the mail server did not take the message within {limit} seconds, and may still take it"
-                )),
-            )
+                );
+                (None, Some(said))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_that_is_cut_off_says_by_what() {
+        let said = |tested: Tested| tested.shown();
+        assert_eq!(said(Tested::Known(Ok(()))), (Some(true), None));
+        let refused = Failure::Server("554 no".to_owned());
+        assert_eq!(said(Tested::Known(Err(refused))), (Some(false), Some("554 no".to_owned())));
+        let (accepted, late) = said(Tested::Late);
+        assert!(
+            accepted.is_none() && late.as_ref().is_some_and(|it| it.contains("within 30 seconds")),
+            "{late:?}"
+        );
+        for (tested, known) in [(Tested::Ended, None), (Tested::EndedBefore, Some(false))] {
+            let (accepted, ended) = said(tested);
+            let ended = ended.unwrap();
+            assert!(accepted == known && ended.contains("stopped") && !ended.contains("seconds"), "{ended}");
         }
     }
 }

@@ -6,13 +6,11 @@ use crate::{
     frame::principal::Principal,
     people::{
         giving::{closes_account, may_change_roles_of, within_reach},
-        hand_over,
         users::{Account, UserPath},
     },
 };
 use crossfade_core::{
     Code, Operation,
-    api::HandedOver,
     roles::{Grant, Object, Permission, Role, Scope},
 };
 
@@ -46,8 +44,6 @@ pub struct AccountAbilities {
     pub remove_roles: bool,
     /// Roles that the principal can grant to it.
     pub roles: Vec<Role>,
-    /// Clients that it owns, and who would own them if it was deleted without a choice.
-    pub owned: HandedOver,
     /// Those of `roles` that would close the account: end its password, sessions, tokens and links.
     pub closing: Vec<Role>,
 }
@@ -105,7 +101,6 @@ impl App {
                 }
             }
             Ok(AccountAbilities {
-                owned: hand_over::planned(tx, principal, &account.user).await?,
                 manage: reaches && principal.may_on_platform(Permission::UserManage),
                 remove_roles: changes && principal.may_on_platform(Permission::GrantManage),
                 roles,

@@ -116,7 +116,7 @@ impl App {
 }
 
 /// Returns the clients that an account owns, and who would own them if it was deleted now without a choice.
-pub(super) async fn planned(tx: &mut Tx, principal: &Principal, user: &User) -> Result<HandedOver, Error> {
+async fn planned(tx: &mut Tx, principal: &Principal, user: &User) -> Result<HandedOver, Error> {
     let Some(address) = &user.email else { return Ok(HandedOver::default()) };
     let owned = tx.clients_owned_by(address).await?;
     if owned.is_empty() {

@@ -248,7 +248,7 @@ impl App {
             };
             free_email(act, email.as_deref(), None).await?;
             if kind == UserKind::Person {
-                self.unless_many_messages(principal)?;
+                self.unless_many_messages(principal, 1)?;
             }
             let user = User {
                 id: UserId::generate(self.random.as_ref()),
@@ -367,7 +367,7 @@ impl App {
                 let text = "Programs have no password. Create an API token instead: crossfade token create.";
                 return Err(Problem::new(Code::NotAPerson, text).into());
             }
-            self.unless_many_messages(principal)?;
+            self.unless_many_messages(principal, 1)?;
             let how = MailedLink::to_account(&account.grants, principal);
             self.make_link(act, principal, &account.user, how).await
         })

@@ -14,17 +14,18 @@ use crate::{
     people::abilities::Abilities,
     registrations::registration::{shown_registration, tokens_end},
     secrets::{
+        change_over::refused_with_earlier,
         list::RotationLine,
         seen::{is_seen_by_owner, may_see, shown_seen},
     },
 };
 use crossfade_core::{
-    Operation, Timestamp,
+    Operation, SecretId, Timestamp,
     api::{self, ChangeOver, Page},
-    rotation::SecretState,
+    rotation::{EndedAs, SecretState},
 };
 use crossfade_store::Tx;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// Which part of the history is asked for.
 #[derive(Clone, Debug, Default)]
@@ -60,6 +61,8 @@ pub struct Security {
     pub usage: Page<api::Usage>,
     /// Its latest change-over; `None` if it was never rotated.
     pub change_over: Option<ChangeOver>,
+    /// Callers that were refused lately with a secret of the shown rotations that is not the one of the latest change-over.
+    pub refused_earlier: Vec<api::RefusedCaller>,
     /// When the last token that can have been issued by now expires, for a resource server that validates offline.
     pub last_token_ends_at: Timestamp,
     /// Whether an owner of the client has marked the latest transition as seen.
@@ -140,6 +143,12 @@ impl App {
         let outgoing = history.items.iter().chain(&latest).map(|line| &line.rotation.outgoing_secret.id);
         let outgoing: BTreeSet<_> = outgoing.cloned().collect();
         let valid = tx.valid_secrets_of(&site.registration.id, now).await?;
+        let change_over = self.change_over(tx, site, None, None, before).await?;
+        let mut ended = ended_of(history.items.iter().chain(&latest).map(|line| &line.rotation));
+        if let Some(change_over) = &change_over {
+            ended.remove(&change_over.old_secret.id);
+        }
+        let refused = tx.refused_callers_of_secrets(&ended.keys().collect::<Vec<_>>()).await?;
         Ok(Security {
             now,
             frame: FrameRows::load(self, tx, site.client.clone()).await?,
@@ -148,7 +157,8 @@ impl App {
             secrets: valid.iter().map(|row| self.shown_secret(row, now)).collect(),
             drills: drills_of(tx, site, &outgoing.into_iter().collect::<Vec<_>>(), now).await?,
             usage: self.usage(tx, site, None, callers, now).await?,
-            change_over: self.change_over(tx, site, None, None, before).await?,
+            change_over,
+            refused_earlier: refused_with_earlier(refused, &ended, now),
             last_token_ends_at: tokens_end(&site.registration, now),
             // Read with the permissions of each reader, so that a mark is shown on the next page.
             seen_by_owner: false,
@@ -156,4 +166,13 @@ impl App {
             latest,
         })
     }
+}
+
+/// Returns the secrets that ended with these rotations, with the earliest time at which they can have been refused.
+fn ended_of<'a>(rotations: impl Iterator<Item = &'a api::Rotation>) -> HashMap<SecretId, Timestamp> {
+    let ended = |rotation: &api::Rotation| match (rotation.ended_as, &rotation.outgoing_secret) {
+        (EndedAs::RolledBack, _) => Some((rotation.incoming_secret.id.clone(), rotation.rotated_at)),
+        (_, outgoing) => Some((outgoing.id.clone(), outgoing.ended_at?)),
+    };
+    rotations.filter_map(ended).collect()
 }

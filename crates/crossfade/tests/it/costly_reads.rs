@@ -10,6 +10,7 @@ on_both_engines! {
     a_reading_is_kept_for_a_second_for_those_who_may_read_it,
     a_change_is_in_the_next_reading,
     a_refused_read_is_in_the_trail,
+    the_page_of_a_person_waits_for_its_turn,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -55,6 +56,41 @@ async fn an_account_with_two_costly_reads_gets_no_third(world: World) {
         read.await.ok();
     }
     second.get(&paths[at]).await.ok();
+}
+
+async fn the_page_of_a_person_waits_for_its_turn(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let registration = client.registration("production");
+    let rotate = client.path("production", "/secrets/rotate");
+    world.owner().await.post(&rotate, client.rotation(24)).await.created();
+    let viewer = world.user("ada@example.com", "operations_manager").await;
+    let browser = world.person("eve@example.com", "operations_manager").await;
+    let of = |email: &str| format!("/users?q={email}");
+    let found = world.owner().await.get(&of("ada@example.com")).await.ok();
+    let page = format!("/console/people/{}", found["items"][0]["id"].as_str().unwrap());
+    let same = world.token_of("eve@example.com", &[]).await;
+    browser.get(&page).await.page(200);
+    world.oauth("production").token(&registration.client_id, &registration.secret).await.is_token();
+    let held = world.hold_writes().await;
+    let path = |seconds: u32| client.path("production", &format!("/change-over?quiet_seconds={seconds}"));
+    let (first, second) = (path(61), path(62));
+    let mut reads: Vec<_> =
+        [(&same, &first), (&same, &second)].map(|(principal, path)| Box::pin(principal.get(path))).into();
+    // Both of the account run, so its page waits, and the page of another account does not.
+    std::future::poll_fn(|context| {
+        assert!(reads.iter_mut().all(|read| read.as_mut().poll(context).is_pending()));
+        Poll::Ready(())
+    })
+    .await;
+    let (refused, ()) = tokio::join!(browser.get(&page), async {
+        viewer.get(&of("ada@example.com")).await.ok();
+    });
+    refused.page(429);
+    drop(held);
+    for read in reads {
+        read.await.ok();
+    }
+    browser.get(&page).await.page(200);
 }
 
 async fn a_reading_is_kept_for_a_second_for_those_who_may_read_it(mut world: World) {

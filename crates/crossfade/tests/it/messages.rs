@@ -386,6 +386,17 @@ async fn a_quarantine_sends_nothing_of_before_and_nothing_until_its_release(mut 
     world.raw("UPDATE deliveries SET abandoned_at = NULL").await;
     assert_eq!(sent(&world, &server).await.len(), 0);
     world.raw("UPDATE deliveries SET abandoned_at = 1").await;
+    // Nor a test, from neither door.
+    world.owner().await.post("/mail/test", json!({})).await.refused(503, "quarantined");
+    let refused = world.app.test_mail_here(&server.mailer(), "ada@example.com").await.unwrap_err();
+    assert_eq!(refused.problem.code, crossfade_core::Code::Quarantined);
+    assert_eq!(
+        world
+            .number("SELECT COUNT(*) FROM audit_events WHERE action = 'mail.tested' AND outcome = 'ok'")
+            .await,
+        0
+    );
+    assert_eq!(server.take().len(), 0);
     let release = crossfade_core::api::ReleaseQuarantine { reason: Some("checked".into()), except: vec![] };
     world.app.release_quarantine_here(&release).await.unwrap();
     world.run_jobs().await;

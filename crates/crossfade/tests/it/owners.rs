@@ -19,9 +19,10 @@ on_both_engines! {
     an_owner_is_a_user_or_a_group_and_only_who_reads_users_learns_whose_account_it_is,
     clients_without_an_owner_are_listed_counted_and_shown,
     the_owners_of_a_new_client_are_told_and_its_creator_is_not,
-    a_mail_names_the_webhooks_among_the_owners,
+    a_mail_names_the_webhooks_among_the_owners_to_who_manages_them,
     the_pages_hand_over_and_switch,
     changes_that_are_mailed_have_a_pace_and_those_without_a_change_are_none,
+    the_pace_of_mailed_changes_counts_their_messages,
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -200,16 +201,50 @@ async fn the_owners_of_a_new_client_are_told_and_its_creator_is_not(mut world: W
     create("Without owners", json!([])).await;
 }
 
-async fn a_mail_names_the_webhooks_among_the_owners(mut world: World) {
+async fn a_mail_names_the_webhooks_among_the_owners_to_who_manages_them(mut world: World) {
     let server = mailing(&mut world).await;
     let client = world.client("Billing", &["production"]).await;
-    let hook = json!({"name": "Alerts of the shop", "url": "https://hooks.example.com/x", "confirm_name": "platform"});
-    let hook = world.owner().await.post("/webhooks", hook).await.created();
-    own_by(&world, &client, &[hook["id"].as_str().unwrap(), "team@example.com"]).await;
-    let letters = letters(&world, &server).await;
-    let letter = letters.iter().find(|it| it.to == "team@example.com").unwrap();
-    assert!(letter.text.contains("Alerts of the shop (webhook)"), "{}", letter.text);
-    assert!(!letter.text.contains("wh_"), "{}", letter.text);
+    let owner = world.owner().await;
+    let create = async |name: &str, more: Value| {
+        let mut hook =
+            json!({"name": name, "url": "https://hooks.example.com/x", "confirm_name": "platform"});
+        hook.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        owner.post("/webhooks", hook).await.created()["id"].as_str().unwrap().to_owned()
+    };
+    let of_all = create("Alerts of the shop", json!({})).await;
+    let own = create("Alerts of Billing", json!({"client_id": client.id, "confirm_name": "Billing"})).await;
+    // Grace manages the client alone, and Stan a part of it.
+    for (email, environments) in
+        [("grace@example.com", Value::Null), ("stan@example.com", json!(["production"]))]
+    {
+        world.user(email, "viewer").await;
+        let mut grant = json!({"role": "application_manager", "client_id": client.id});
+        if !environments.is_null() {
+            grant["environments"] = environments;
+        }
+        owner.post(&format!("/users/{}/grants", id_of(&world, email).await), grant).await.created();
+    }
+    let people = [OWNER, "grace@example.com", "stan@example.com", "team@example.com"];
+    own_by(&world, &client, &[&of_all, &own, OWNER, people[1], people[2], people[3]]).await;
+    // Whoever stops being an owner reads no more than before.
+    let added = letters(&world, &server).await;
+    own_by(&world, &client, &[&of_all, &own, OWNER]).await;
+    let removed = letters(&world, &server).await;
+    for letters in [added, removed] {
+        let about_owners = |it: &&Message| it.header("Subject").to_lowercase().contains("owner");
+        let named = |to: &str| {
+            let letter = letters.iter().filter(about_owners).find(|it| it.to == to);
+            let text = letter.unwrap().text.clone();
+            let of = |name: &str, id: &str| {
+                let (named, bare) = (text.contains(&format!("{name} (webhook)")), text.contains(id));
+                assert!(named != bare && (named || !text.contains(name)), "{to}: {text}");
+                named
+            };
+            (of("Alerts of the shop", &of_all), of("Alerts of Billing", &own))
+        };
+        let expected = [(true, true), (false, true), (false, false), (false, false)];
+        assert_eq!(people.map(named), expected);
+    }
 }
 
 /// An attacker with any account fills the trail, and with the permission for accounts mailboxes, too.
@@ -239,6 +274,48 @@ async fn changes_that_are_mailed_have_a_pace_and_those_without_a_change_are_none
     owner.post("/users", program).await.created();
     let viewer = world.token_of(OWNER, &["client:read"]).await;
     viewer.get("/clients").await.ok();
+}
+
+async fn the_pace_of_mailed_changes_counts_their_messages(world: World) {
+    let owner = world.owner().await;
+    let client = world.client("Billing", &["production"]).await;
+    let at = format!("/clients/{}", client.id);
+    let addresses = |set: usize| -> Vec<String> {
+        (0..50).map(|number| format!("list{set}-{number}@example.com")).collect()
+    };
+    let set = async |set: usize| {
+        let body = json!({"owners": addresses(set), "confirm_client_name": "Billing"});
+        owner.call(Method::PATCH, &at, Some(body.to_string()), &[]).await
+    };
+    set(0).await.ok();
+    // Each tells 50 that come and 50 that go.
+    let mut done = 0;
+    let refused = loop {
+        done += 1;
+        let answer = set(done).await;
+        if answer.status.as_u16() != 200 {
+            break answer;
+        }
+        assert!(done < 50, "it never ends");
+    };
+    assert!((4..8).contains(&done), "{done}");
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((2..=25).contains(&wait), "{wait}");
+    let said = refused.refused(429, "too_many_requests")["detail"].as_str().unwrap().to_owned();
+    assert!(said.contains(&format!("Try again in {wait} seconds")), "{said}");
+    assert_eq!(owners_of(&world, &client).await, json!(addresses(done - 1)), "nothing was changed");
+    // Those of a new client and of its switches count, too, and what mails nobody is not held up.
+    let property = owner.get(&at).await.ok()["property_id"].clone();
+    let new = |owners: Value| json!({"name": "New", "property_id": property, "environments": ["production"], "owners": owners});
+    owner.post("/clients", new(json!(addresses(99)))).await.refused(429, "too_many_requests");
+    put(
+        &owner,
+        &format!("{at}/messages"),
+        json!({"off": ["secret.rotated"], "confirm_client_name": "Billing"}),
+    )
+    .await
+    .refused(429, "too_many_requests");
+    owner.post("/clients", new(json!([OWNER]))).await.created();
 }
 
 async fn the_pages_hand_over_and_switch(world: World) {

@@ -20,6 +20,7 @@ use std::{
 use tempfile::TempDir;
 
 mod forks;
+mod incidents;
 mod journal;
 mod owners;
 mod seals;

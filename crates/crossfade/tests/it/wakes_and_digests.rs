@@ -144,7 +144,7 @@ async fn an_ended_secret_that_is_still_presented_is_told_once_a_day(mut world: W
     assert_eq!(message.header("Subject"), PRESENTED);
     let text = body(message);
     assert!(text.contains("20 times in 15 minutes"), "{text}");
-    assert!(text.contains("Callers: 192.0.2.1, test/1.0\r\n"), "{text}");
+    assert!(text.contains("Callers: 192.0.2.1, \"test/1.0\"\r\n"), "{text}");
     for _ in 0..3 {
         world.advance(HOUR);
         present(&world, &client, &old, 30).await;
@@ -182,10 +182,9 @@ async fn the_callers_of_an_ended_secret_are_named_as_the_evidence_stores_them(mu
     let [message] = messages.as_slice() else { panic!("{messages:?}") };
     let text =
         body(message).split("text/html").next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
-    let callers =
-        "Callers: 10.1.4.0/24, worker-4/2; 10.1.3.0/24, worker-3/2; 10.1.2.0/24, worker-2/2; and 2 more";
+    let callers = r#"Callers: 10.1.4.0/24, "worker-4/2"; 10.1.3.0/24, "worker-3/2"; 10.1.2.0/24, "worker-2/2"; and 2 more"#;
     assert!(text.contains(callers), "{text}");
-    assert!(text.contains("find the others under the change-over"), "{text}");
+    assert!(text.contains("find the others on the page of the secret"), "{text}");
     assert!(!text.contains("gone/1.0") && !text.contains(".77") && !text.contains(&old), "{text}");
     let recorded = "SELECT COUNT(*) FROM audit_events WHERE action = 'secret.still_presented' AND details LIKE '%\"caller_count\":5%'";
     assert_eq!(world.number(recorded).await, 1);

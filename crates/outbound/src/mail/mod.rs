@@ -38,6 +38,31 @@ pub struct Mailer {
     kept: Mutex<Vec<Link>>,
 }
 
+/// A message with a connection of its own.
+pub struct Alone {
+    link: Link,
+    envelope: Envelope,
+    bytes: Vec<u8>,
+}
+
+impl Alone {
+    /// Sends the message. Whoever gives up while this runs cannot know whether the server takes it.
+    pub async fn send(&mut self) -> Result<(), Failure> {
+        Ok(self.link.send(&self.envelope, &self.bytes, &mut || {}).await?)
+    }
+
+    /// Closes the connection.
+    pub async fn close(self) {
+        self.link.close().await;
+    }
+}
+
+impl fmt::Debug for Alone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Alone")
+    }
+}
+
 impl fmt::Debug for Mailer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Mailer({})", self.server)
@@ -88,13 +113,12 @@ impl Mailer {
         }
     }
 
-    /// Sends a message on a connection of its own, as a test that an earlier sign-in cannot make succeed.
-    pub async fn send_alone(&self, mail: &Mail<'_>) -> Result<(), Failure> {
+    /// Connects and signs in for a message on a connection of its own, as a test that an earlier sign-in cannot make succeed.
+    /// Nothing is sent before [`Alone::send`].
+    pub async fn open_alone(&self, mail: &Mail<'_>) -> Result<Alone, Failure> {
         let (envelope, bytes) = self.write(mail)?;
-        let mut link = Link::open(&self.server, self.from.email.domain()).await?;
-        let sent = link.send(&envelope, &bytes, &mut || {}).await;
-        link.close().await;
-        Ok(sent?)
+        let link = Link::open(&self.server, self.from.email.domain()).await?;
+        Ok(Alone { link, envelope, bytes })
     }
 
     /// Connects and signs in, without sending anything.

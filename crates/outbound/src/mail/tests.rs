@@ -222,11 +222,15 @@ async fn a_message_on_a_connection_of_its_own_uses_no_kept_one_and_keeps_none() 
     let mail = Mail { id: "1", to: "ada@example.com", at, letter: &letter };
     send(&mailer, &letter).await.unwrap();
     for connections in [2, 3] {
-        mailer.send_alone(&mail).await.unwrap();
+        let mut alone = mailer.open_alone(&mail).await.unwrap();
+        alone.send().await.unwrap();
+        alone.close().await;
         assert_eq!((server.connections(), *server.farewells.borrow()), (connections, connections - 1));
     }
     let refusing = Server::start(Answers { rcpt: "550 5.1.1 unknown", ..WILLING }).await;
-    let refused = refusing.mailer().send_alone(&mail).await.unwrap_err();
+    let mut alone = refusing.mailer().open_alone(&mail).await.unwrap();
+    let refused = alone.send().await.unwrap_err();
+    alone.close().await;
     assert_eq!(refused.said(), "the mail server refuses the recipient: 550 5.1.1 unknown");
     assert_eq!(*refusing.farewells.borrow(), 1);
 }

@@ -2,6 +2,7 @@
 
 use super::{Facts, Said, has_owner};
 use crossfade_core::{
+    WebhookId,
     messages::{Class, Switch},
     webhook::WEBHOOK_NAMES,
 };
@@ -70,7 +71,7 @@ pub(super) fn owners(facts: &Facts<'_>, to: &str) -> Said {
             "Check that the list is right. All owners are notified about the client.",
         ),
     };
-    said.fact("Owners", owner_names(after.list("owners"), facts)).button("View the client")
+    said.fact("Owners", owner_names(after.list("owners"), facts, to)).button("View the client")
 }
 
 pub(super) fn messages_switched(facts: &Facts<'_>) -> Said {
@@ -113,7 +114,7 @@ pub(super) fn handed_over(facts: &Facts<'_>, to: &str) -> Option<Said> {
         ),
     };
     Some(
-        said.fact("Owners", owner_names(facts.list("owners"), facts))
+        said.fact("Owners", owner_names(facts.list("owners"), facts, to))
             .fact("Why", why)
             .button("View the client"),
     )
@@ -136,13 +137,17 @@ pub(super) fn switched_off(words: &[Value]) -> String {
     joined(&words.iter().filter_map(title).collect::<Vec<_>>())
 }
 
-/// Returns owners as a text, with the names of webhooks.
-fn owner_names(owners: &[Value], facts: &Facts<'_>) -> String {
+/// Returns owners as a text, with the names of those webhooks that the recipient can manage.
+fn owner_names(owners: &[Value], facts: &Facts<'_>, to: &str) -> String {
     let name = |owner: &Value| {
-        let name = owner.as_str().and_then(|id| facts.0[WEBHOOK_NAMES][id].as_str());
-        name.map_or_else(|| owner.clone(), |name| format!("{name} (webhook)").into())
+        let id = owner.as_str().filter(|owner| WebhookId::parse(owner).is_ok())?;
+        let named = Facts(&facts.0[WEBHOOK_NAMES][id]);
+        let is_known = named.list("to").iter().any(|reader| reader.as_str() == Some(to));
+        let shown = named.text("name").filter(|_| is_known).unwrap_or(id);
+        Some(Value::from(format!("{shown} (webhook)")))
     };
-    joined(&owners.iter().map(name).collect::<Vec<_>>())
+    let named = |owner: &Value| name(owner).unwrap_or_else(|| owner.clone());
+    joined(&owners.iter().map(named).collect::<Vec<_>>())
 }
 
 /// Returns the entries of a list as a text.

@@ -1,6 +1,6 @@
 //! What a message to a person about their own account says: what happened, who did it, and what to do if that is not right.
 
-use super::{Facts, clients::switched_off, count};
+use super::{Facts, clients::switched_off, count, quoted};
 use crossfade_core::{TimeZone, audit::Action, roles::Role};
 use crossfade_outbound::Letter;
 use crossfade_store::Notification;
@@ -174,7 +174,7 @@ fn signed_in(facts: &Facts<'_>) -> Said {
     };
     Said::new(heading, next)
         .fact_if("Address", text(facts, "source_ip"))
-        .fact_if("Browser", text(facts, "user_agent"))
+        .fact_if("Browser", text(facts, "user_agent").map(quoted).as_deref())
 }
 
 fn token(facts: &Facts<'_>, zone: &TimeZone) -> Option<Said> {

@@ -113,13 +113,13 @@ pub(super) fn presented(facts: &Facts<'_>, zone: &TimeZone) -> Option<Said> {
     let more = count_of_callers.saturating_sub(i64::try_from(callers.len()).unwrap_or(i64::MAX));
     let next = match (facts.flag("compromised"), callers.is_empty(), more > 0) {
         (false, true, _) => {
-            "Find the callers under the change-over, or with crossfade audit failures if a newer transition runs, and change \
-            them to the current secret. They are refused now."
+            "Find the callers on the page of the secret, or with crossfade audit failures, and change them to the current \
+            secret. They are refused now."
         }
         (false, false, false) => "Change these callers to the current secret. They are refused now.",
         (false, false, true) => {
-            "Change these callers to the current secret, and find the others under the change-over, or with crossfade audit \
-            failures if a newer transition runs. They are refused now."
+            "Change these callers to the current secret, and find the others on the page of the secret, or with crossfade \
+            audit failures. They are refused now."
         }
         (true, ..) => {
             "The secret had leaked, so these can be attempts to misuse it. If they are callers of yours, change them to the \

@@ -421,16 +421,55 @@ fn an_ended_secret_that_is_still_presented_names_its_first_callers() {
     assert!(callers.is_none() && next.contains("crossfade audit failures"), "{next}");
     assert_eq!(told(json!({})), (None, next), "an event of an earlier version");
     let (callers, next) = told(json!({"callers": [caller("192.0.2.1")], "caller_count": 1}));
-    assert_eq!(callers.as_deref(), Some("192.0.2.1, billing/1.4, blue"));
+    assert_eq!(callers.as_deref(), Some("192.0.2.1, \"billing/1.4\", \"blue\""));
     assert_eq!(next, "Change these callers to the current secret. They are refused now.");
     let four = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"].map(caller);
     let (callers, next) = told(json!({"callers": four, "caller_count": 12}));
     let callers = callers.unwrap();
-    assert!(callers.ends_with("192.0.2.3, billing/1.4, blue;\nand 9 more"), "{callers}");
+    assert!(callers.ends_with("192.0.2.3, \"billing/1.4\", \"blue\";\nand 9 more"), "{callers}");
     assert!(next.contains("find the others"), "{next}");
     let (callers, next) =
         told(json!({"callers": [caller("192.0.2.1")], "caller_count": 1, "compromised": true}));
     assert!(callers.is_some() && next.contains("misuse"), "{next}");
+}
+
+#[test]
+fn what_a_stranger_has_sent_is_quoted_and_is_no_link() {
+    for (sent, shown) in [
+        ("billing/1.4", "billing/1.4"),
+        ("Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101", "Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101"),
+        ("see https://evil.example/a?b=c", "see https[:]//evil[.]example/a?b=c"),
+        ("www.evil.example or team@evil.example", "www[.]evil[.]example or team[@]evil[.]example"),
+        ("mailto:x javascript:/x", "mailto:x javascript[:]/x"),
+        ("x\"; and 9 more\r\nReset your password:\u{2028}now", "x'; and 9 more  Reset your password: now"),
+        ("“x” «y»", "'x' 'y'"),
+        ("", ""),
+    ] {
+        assert_eq!(quoted(sent), format!("\"{shown}\""));
+    }
+    let long = quoted(&"é".repeat(500));
+    assert_eq!((long.chars().count(), long.ends_with("é…\"")), (MAX_STRANGER + 3, true), "{long}");
+    // Wherever one is named, in each form.
+    let hostile = "\", Crossfade says: https://evil.example\n- Link: <!channel> [x](https://evil.example)";
+    let caller = json!({"source_ip": "192.0.2.1", "user_agent": hostile, "instance": hostile});
+    let presented = json!({"secret_id": "sec_1", "ended_at": AT, "tries": 20, "within_seconds": 900, "compromised": false,
+        "callers": [caller], "caller_count": 1});
+    let finished = json!({"drill_id": "drill_1", "caller_count": 1, "refusal_count": 2, "unrecorded_seconds": 0, "callers": [caller]});
+    let signed_in = json!({"account": "ada@example.com", "source_ip": "192.0.2.1", "user_agent": hostile, "new_browser": true});
+    for message in [
+        message(Action::EndedSecretPresented, presented),
+        message(Action::DrillFinished, finished),
+        own(Action::SessionCreated, signed_in),
+    ] {
+        let letter = letter(&message, "ada@example.com", BASE, &TimeZone::UTC).unwrap();
+        let (html, text) = letter.render().unwrap();
+        for body in [html, text] {
+            assert!(!body.contains("//evil") || !body.contains("https://evil"), "{body}");
+            assert!(!body.contains("evil.example") && body.contains("evil[.]example"), "{body}");
+        }
+        let value = letter.facts.iter().map(|(_, value)| value).find(|value| value.contains("evil")).unwrap();
+        assert!(!value.contains('\n'), "{value}");
+    }
 }
 
 #[test]
@@ -451,8 +490,34 @@ fn an_owner_who_cannot_manage_a_disabled_webhook_is_led_to_the_client() {
         (manager.button, manager.url.replace(BASE, "").as_str()),
         ("View the webhook", "/console/webhooks/wh_1")
     );
-    for letter in [owner, manager] {
+    for letter in [&owner, &manager] {
         assert!(letter.facts.contains(&("Client", "Billing".into())), "{letter:?}");
+    }
+    // In the API, the webhook does not exist for the owner.
+    assert_eq!(owner.subject, "Webhook disabled: wh_1");
+    let hidden = ["Alerts", "hooks.example.com", "410 Gone"];
+    assert!(hidden.iter().all(|hidden| !format!("{owner:?}").contains(hidden)), "{owner:?}");
+    assert!(hidden.iter().all(|shown| format!("{manager:?}").contains(shown)), "{manager:?}");
+}
+
+#[test]
+fn a_letter_names_the_webhooks_among_the_owners_to_their_managers_alone() {
+    let hook = "wh_0000000000000000000001";
+    let owners = [json!(hook), json!("ada@example.com"), json!("wh_0000000000000000000001 <x@example.com>")];
+    let names = json!({hook: {"name": "Alerts of the shop", "to": ["grace@example.com"]}});
+    let updated = json!({"before": {"owners": []}, "after": {"owners": owners}, "webhook_names": names});
+    let handed = json!({"user_name": "Eve", "cause": "account_deleted", "owners_before": [], "owners": owners, "webhook_names": names});
+    for (event, details) in [(Action::ClientUpdated, updated), (Action::ClientHandedOver, handed)] {
+        let message = message(event, details);
+        let listed = |to| {
+            let letter = letter(&message, to, BASE, &TimeZone::UTC).unwrap();
+            letter.facts.into_iter().find(|(label, _)| *label == "Owners").unwrap().1
+        };
+        assert!(listed("grace@example.com").starts_with("Alerts of the shop (webhook),\nada@example.com"));
+        // Chat is for nobody in particular.
+        for to in ["ada@example.com", ""] {
+            assert!(listed(to).starts_with(&format!("{hook} (webhook),\nada@example.com")), "{}", listed(to));
+        }
     }
 }
 

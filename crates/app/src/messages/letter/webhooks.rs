@@ -34,10 +34,10 @@ pub(super) fn disabled(facts: &Facts<'_>, to: &str) -> Option<Said> {
         Some(client) => said.fact("Client", client),
         None => said,
     };
-    Some(
-        said.fact("Receiver", facts.text("host")?)
-            .fact("Why", why)
-            .fact("Last failure", facts.text("last_error")?)
-            .button(button),
-    )
+    let (host, last_error) = (facts.text("host")?, facts.text("last_error")?);
+    let said = match may_manage(facts, to) {
+        true => said.fact("Receiver", host).fact("Why", why).fact("Last failure", last_error),
+        false => said.fact("Why", why),
+    };
+    Some(said.button(button))
 }

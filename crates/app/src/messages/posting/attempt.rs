@@ -98,17 +98,13 @@ impl App {
     }
 
     /// Whether what an incident is about still holds, so that no incident is opened after its end. Always true of what
-    /// resolves one.
-    async fn is_still_so(&self, message: &Notification) -> bool {
+    /// resolves one. Fails if that cannot be read.
+    async fn is_still_so(&self, message: &Notification) -> Result<bool, Error> {
         let Some(Incident { severity: Some(_), .. }) = Incident::of(message.event, &message.details) else {
-            return true;
+            return Ok(true);
         };
         let now = self.clock.now();
-        let read = self.node.read(async |tx| still_so(tx, message, now).await).await;
-        read.unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot read whether an incident is over");
-            true
-        })
+        self.node.read(async |tx| still_so(tx, message, now).await).await
     }
 
     async fn try_post(
@@ -136,8 +132,19 @@ impl App {
             return unreadable("the secrets of the webhook cannot be opened");
         };
         let webhook = &receiver.webhook;
-        if webhook.format == WebhookFormat::Pagerduty && !self.is_still_so(message).await {
-            return (Outcome::Abandoned(AbandonedAs::Late, None), None);
+        if webhook.format == WebhookFormat::Pagerduty {
+            match self.is_still_so(message).await {
+                Ok(true) => {}
+                Ok(false) => return (Outcome::Abandoned(AbandonedAs::Late, None), None),
+                Err(error) if error.is_corrupt() => {
+                    return unreadable("the rows that it is about cannot be read");
+                }
+                // An incident that is opened after its end may never be resolved.
+                Err(error) => {
+                    tracing::warn!(webhook = %webhook.id, %error, "cannot read whether an incident is over");
+                    return (Outcome::Left, None);
+                }
+            }
         }
         let Some(body) = body(message, webhook.format, receiver.routing_key.as_deref(), &self.admin_url)
         else {

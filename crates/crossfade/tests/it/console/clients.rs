@@ -20,6 +20,7 @@ on_both_engines! {
     the_list_finds_what_is_looked_for,
     a_secret_that_was_replaced_twice_has_rows_of_its_own,
     a_caller_that_has_moved_is_not_listed_as_refused,
+    callers_of_an_older_secret_are_listed_while_a_newer_transition_runs,
 }
 
 fn path(client: &Client, rest: &str) -> String {
@@ -396,4 +397,54 @@ async fn a_caller_that_has_moved_is_not_listed_as_refused(world: World) {
     world.advance(Duration::from_secs(60));
     oauth.token(&registration.client_id, &new).await.is_token();
     assert!(!page().await.contains("Callers refused since the old secret ended"));
+}
+
+async fn callers_of_an_older_secret_are_listed_while_a_newer_transition_runs(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let first = client.registration("production");
+    let (oauth, owner) = (world.oauth("production"), world.owner().await);
+    let rotate = async |hours: u32| {
+        let mut body = client.rotation(hours);
+        body["end_running_transition"] = json!(true);
+        let rotated = owner.post(&client.path("production", "/secrets/rotate"), body).await.created();
+        rotated["secret"]["value"].as_str().unwrap().to_owned()
+    };
+    let second = rotate(24).await;
+    oauth.token(&first.client_id, &second).await.is_token();
+    // Ends the first secret, and lets the second retire.
+    let third = rotate(24).await;
+    let listed = async || {
+        let page = world.signed_in().await.get(&path(&client, "/security")).await.page(200);
+        let lists = |text: &str| {
+            page.split("aria-labelledby=\"refused-earlier\"")
+                .nth(2)
+                .is_some_and(|it| it.split("</table>").next().unwrap().contains(text))
+        };
+        (lists("lost/1"), lists("moved/1"), lists("test/1.0"))
+    };
+    assert_eq!(listed().await, (false, false, false));
+    for agent in ["lost/1", "moved/1"] {
+        let caller = world.oauth("production").from([198, 51, 100, 7], agent);
+        caller.token(&first.client_id, &first.secret).await.is_invalid_client();
+    }
+    oauth.token(&first.client_id, &second).await.is_token();
+    world.advance(Duration::from_secs(60));
+    assert_eq!(listed().await, (true, true, false));
+    // With a valid secret, also the retiring one, a caller presents the older one no more.
+    world
+        .oauth("production")
+        .from([198, 51, 100, 7], "moved/1")
+        .token(&first.client_id, &second)
+        .await
+        .is_token();
+    world.advance(Duration::from_secs(60));
+    assert_eq!(listed().await, (true, false, false));
+    // Also after the newer transition, until it was long ago.
+    world.advance(Duration::from_secs(30 * 3600));
+    world.run_jobs().await;
+    assert_eq!(listed().await, (true, false, false));
+    world.advance(Duration::from_secs(7 * 86_400));
+    world.run_jobs().await;
+    assert_eq!(listed().await, (false, false, false));
+    oauth.token(&first.client_id, &third).await.is_token();
 }

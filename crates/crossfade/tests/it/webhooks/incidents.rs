@@ -15,6 +15,11 @@ on_both_engines! {
     an_incident_is_opened_and_resolved,
     a_leaked_secret_is_an_incident_until_it_has_ended,
     a_leak_that_is_over_opens_nothing,
+    a_webhook_that_chooses_less_resolves_what_it_has_opened,
+    a_disabled_webhook_resolves_what_it_has_opened_once_it_is_enabled,
+    a_client_that_is_deleted_at_a_deadline_resolves_its_incidents,
+    the_end_of_a_secret_resolves_a_report_that_is_not_known_any_more,
+    an_incident_whose_end_cannot_be_read_waits,
 }
 
 /// A webhook for PagerDuty.
@@ -31,7 +36,7 @@ fn incidents(sent: &[Delivery]) -> Vec<(String, String)> {
 }
 
 async fn schedule_drill(world: &World, client: &Client) {
-    let body = json!({"length_seconds": 60, "confirm_client_name": "Billing", "reason": "who is left"});
+    let body = json!({"length_seconds": 60, "confirm_client_name": client.name, "reason": "who is left"});
     world.owner().await.post(&client.path("production", "/drills"), body).await.created();
 }
 
@@ -94,10 +99,13 @@ async fn an_incident_ends_with_every_end_of_its_cause(mut world: World) {
     let deletion = json!({"confirm_client_name": "Billing", "reason": "gone"});
     assert_eq!(owner.delete(&format!("/clients/{}", client.id), deletion).await.status, 204);
     let ended = incidents(&sent(&world, &receiver).await);
-    assert_eq!(ended.len(), 2, "{ended:?}");
     assert!(ended.iter().all(|(what, _)| what == "resolve"), "{ended:?}");
-    assert!(ended.iter().any(|(_, key)| key.starts_with("crossfade:reg_")), "{ended:?}");
-    assert!(ended.iter().any(|(_, key)| key.starts_with("crossfade:sec_")), "{ended:?}");
+    let of =
+        |kind: &str| ended.iter().filter(|(_, key)| key.starts_with(&format!("crossfade:{kind}"))).count();
+    // Those whose leak would end are all that had not ended before.
+    assert_eq!((of("reg_"), of("sec_")), (1, 1), "{ended:?}");
+    assert_eq!(of("leak:sec_") + 2, ended.len(), "{ended:?}");
+    assert_eq!(noted(&world).await, 0);
 }
 
 async fn a_routing_key_goes_to_no_other_host(mut world: World) {
@@ -134,9 +142,159 @@ async fn an_incident_is_opened_and_resolved(mut world: World) {
     }
     world.advance(HOUR * 4);
     world.run_jobs().await;
-    let [closed] = sent(&world, &receiver).await.try_into().unwrap();
-    assert_eq!(closed.json()["event_action"], "resolve");
-    assert_eq!(closed.json()["dedup_key"], opened[0]["dedup_key"]);
+    let closed = incidents(&sent(&world, &receiver).await);
+    assert!(closed.iter().all(|(what, _)| what == "resolve"), "{closed:?}");
+    assert_eq!(closed.iter().filter(|(_, key)| opened[0]["dedup_key"] == **key).count(), 1, "{closed:?}");
+    assert_eq!(noted(&world).await, 0);
+}
+
+/// The number of incidents that are noted as open.
+async fn noted(world: &World) -> i64 {
+    world.number("SELECT COUNT(*) FROM told WHERE cause LIKE 'incident %'").await
+}
+
+/// Rotates, and lets a warning of the deadline, a report of the old secret and a drill open incidents. Returns the keys.
+async fn three_incidents(world: &World, client: &Client, receiver: &Receiver) -> Vec<String> {
+    let owner = world.owner().await;
+    let rotated = rotate(world, client, "production").await;
+    let old = rotated["previous_secret"]["id"].as_str().unwrap().to_owned();
+    world.advance(HOUR * 164);
+    world.run_jobs().await;
+    let revealed =
+        owner.post(&client.path("production", &format!("/secrets/{old}/reveal")), json!({})).await.ok();
+    report(world, revealed["value"].as_str().unwrap()).await;
+    schedule_drill(world, client).await;
+    let mut opened = incidents(&sent(world, receiver).await);
+    assert!(opened.iter().all(|(what, _)| what == "trigger"), "{opened:?}");
+    opened.sort();
+    opened.dedup();
+    assert_eq!(opened.len(), 3, "{opened:?}");
+    opened.into_iter().map(|(_, key)| key).collect()
+}
+
+/// What was resolved, each once.
+fn resolved(sent: &[Delivery]) -> Vec<String> {
+    let mut all = incidents(sent);
+    assert!(all.iter().all(|(what, _)| what == "resolve"), "{all:?}");
+    let number = all.len();
+    all.sort();
+    all.dedup();
+    assert_eq!(number, all.len(), "{all:?}");
+    all.into_iter().map(|(_, key)| key).collect()
+}
+
+async fn a_webhook_that_chooses_less_resolves_what_it_has_opened(mut world: World) {
+    let (client, receiver, other) =
+        (posting(&mut world).await, Receiver::start().await, Receiver::start().await);
+    let webhook = on_call(&world, &receiver, json!({})).await;
+    let opened = three_incidents(&world, &client, &receiver).await;
+    let less = json!({"events": ["registration.updated"], "environments": ["staging"]});
+    world.owner().await.patch(&path(&webhook, ""), less.clone()).await.ok();
+    // One that has never chosen them is not told.
+    on_call(&world, &other, less).await;
+    world.advance(HOUR * 4);
+    world.run_jobs().await;
+    assert_eq!(resolved(&sent(&world, &receiver).await), opened);
+    assert_eq!((other.take().len(), noted(&world).await), (0, 0));
+    // It opens no more of them.
+    rotate(&world, &client, "production").await;
+    world.advance(HOUR * 164);
+    world.run_jobs().await;
+    assert_eq!((sent(&world, &receiver).await.len(), noted(&world).await), (0, 0));
+}
+
+async fn a_disabled_webhook_resolves_what_it_has_opened_once_it_is_enabled(mut world: World) {
+    let (client, receiver, gone) =
+        (posting(&mut world).await, Receiver::start().await, Receiver::start().await);
+    let owner = world.owner().await;
+    let webhook = on_call(&world, &receiver, json!({})).await;
+    let opened = three_incidents(&world, &client, &receiver).await;
+    assert_eq!(noted(&world).await, 3);
+    owner.patch(&path(&webhook, ""), json!({"enabled": false})).await.ok();
+    world.advance(HOUR * 4);
+    world.run_jobs().await;
+    assert_eq!(sent(&world, &receiver).await.len(), 0, "a disabled webhook is sent nothing");
+    assert_eq!(noted(&world).await, 3);
+    owner.patch(&path(&webhook, ""), json!({"enabled": true})).await.ok();
+    world.run_jobs().await;
+    assert_eq!(resolved(&sent(&world, &receiver).await), opened);
+    assert_eq!(noted(&world).await, 0);
+    world.run_jobs().await;
+    assert_eq!(sent(&world, &receiver).await.len(), 0);
+    // What a deleted webhook has opened is forgotten.
+    let deleted = on_call(&world, &gone, json!({"events": ["leak.reported"]})).await;
+    let rotated = rotate(&world, &client, "production").await;
+    report(&world, rotated["secret"]["value"].as_str().unwrap()).await;
+    assert_eq!(noted(&world).await, 2);
+    assert_eq!(owner.delete(&path(&deleted, ""), json!({})).await.status, 204);
+    world.run_jobs().await;
+    assert_eq!(noted(&world).await, 1);
+}
+
+async fn a_client_that_is_deleted_at_a_deadline_resolves_its_incidents(mut world: World) {
+    let first = posting(&mut world).await;
+    for forgets in [false, true] {
+        let receiver = Receiver::start().await;
+        let client = match forgets {
+            false => first.clone(),
+            true => world.client("Ledger", &["production"]).await,
+        };
+        on_call(&world, &receiver, json!({})).await;
+        let opened = three_incidents(&world, &client, &receiver).await;
+        if forgets {
+            world.raw("DELETE FROM told").await;
+        }
+        // The deadline has passed, and no job has noted it.
+        world.advance(HOUR * 4);
+        let deletion = json!({"confirm_client_name": client.name, "reason": "gone"});
+        assert_eq!(
+            world.owner().await.delete(&format!("/clients/{}", client.id), deletion).await.status,
+            204
+        );
+        world.run_jobs().await;
+        let resolved = resolved(&sent(&world, &receiver).await);
+        // The drill was over by then, and is known by its note alone.
+        let is_known = |key: &&String| !forgets || !key.contains("drill");
+        for key in opened.iter().filter(is_known) {
+            assert!(resolved.contains(key), "{key} {resolved:?}");
+        }
+        assert_eq!(noted(&world).await, 0);
+        world.raw("DELETE FROM webhooks").await;
+    }
+}
+
+async fn the_end_of_a_secret_resolves_a_report_that_is_not_known_any_more(mut world: World) {
+    let (client, receiver) = (posting(&mut world).await, Receiver::start().await);
+    on_call(&world, &receiver, json!({"events": ["leak.reported"]})).await;
+    let rotated = rotate(&world, &client, "production").await;
+    let value = rotated["secret"]["value"].as_str().unwrap().to_owned();
+    let secret = report(&world, &value).await;
+    assert_eq!(incidents(&sent(&world, &receiver).await), [pair("trigger", &format!("leak:{secret}"))]);
+    // As after a restore of an older backup.
+    world.raw("DELETE FROM told").await;
+    let body = json!({"transition_hours": 0, "confirm_client_name": "Billing", "reason": "leaked",
+        "compromised": true, "end_running_transition": true});
+    world.owner().await.post(&client.path("production", "/secrets/rotate"), body).await.created();
+    let ended = resolved(&sent(&world, &receiver).await);
+    assert!(ended.contains(&format!("crossfade:leak:{secret}")), "{ended:?}");
+    // The job that notes the deadline says it no more.
+    world.advance(HOUR);
+    world.run_jobs().await;
+    assert_eq!(sent(&world, &receiver).await.len(), 0);
+}
+
+async fn an_incident_whose_end_cannot_be_read_waits(mut world: World) {
+    let (client, receiver) = (posting(&mut world).await, Receiver::start().await);
+    on_call(&world, &receiver, json!({"events": ["registration.updated"]})).await;
+    let disable = json!({"enabled": false, "confirm_client_name": "Billing"});
+    world.owner().await.patch(&client.path("production", ""), disable).await.ok();
+    let attempts = "SELECT COUNT(*) FROM deliveries WHERE attempts > 0";
+    world.raw("ALTER TABLE registrations RENAME TO hidden").await;
+    assert!(world.app.send_due_webhooks().await.unwrap());
+    world.raw("ALTER TABLE hidden RENAME TO registrations").await;
+    assert_eq!((receiver.take().len(), open(&world).await, world.number(attempts).await), (0, 1, 0));
+    assert_eq!(incidents(&sent(&world, &receiver).await).len(), 1);
+    assert_eq!((open(&world).await, abandoned(&world, "late").await), (0, 0));
 }
 
 /// Reports a secret by its value, and returns its ID.
@@ -170,6 +328,8 @@ async fn a_leaked_secret_is_an_incident_until_it_has_ended(mut world: World) {
         assert_eq!(report(&world, &value).await, *secret);
         let key = format!("leak:{secret}");
         let opened: Vec<_> = sent(&world, &receiver).await;
+        // Every end of a secret resolves a leak of it, also one that is not known any more.
+        let opened: Vec<_> = opened.into_iter().filter(|it| it.json()["event_action"] == "trigger").collect();
         assert_eq!(incidents(&opened), [pair("trigger", &key)], "{end}");
         assert_eq!(opened[0].json()["payload"]["severity"], "critical");
         assert!(!opened[0].body.contains(&value));
@@ -201,7 +361,7 @@ async fn a_leaked_secret_is_an_incident_until_it_has_ended(mut world: World) {
                 assert_eq!(owner.delete(&format!("/clients/{}", client.id), deletion).await.status, 204);
             }
         }
-        assert_eq!(incidents(&sent(&world, &receiver).await), [pair("resolve", &key)], "{end}");
+        assert!(resolved(&sent(&world, &receiver).await).contains(&format!("crossfade:{key}")), "{end}");
         // What notes the end later says it no more.
         world.advance(HOUR);
         world.run_jobs().await;
@@ -223,7 +383,7 @@ async fn a_leak_that_is_over_opens_nothing(mut world: World) {
         "compromised": true, "end_running_transition": true});
     owner.post(&client.path("production", "/secrets/rotate"), body).await.created();
     world.advance(HOUR);
-    assert_eq!(incidents(&sent(&world, &receiver).await), [pair("resolve", &format!("leak:{secret}"))]);
+    assert!(resolved(&sent(&world, &receiver).await).contains(&format!("crossfade:leak:{secret}")));
     assert_eq!((open(&world).await, abandoned(&world, "late").await), (0, 1));
     // An ended secret that is found is no incident, and is known after months, when what was told is forgotten.
     assert_eq!(report(&world, &value).await, secret);
@@ -231,13 +391,18 @@ async fn a_leak_that_is_over_opens_nothing(mut world: World) {
     let rotated = rotate(&world, &client, "production").await;
     let value = rotated["secret"]["value"].as_str().unwrap().to_owned();
     let secret = report(&world, &value).await;
-    assert_eq!(sent(&world, &receiver).await.len(), 1);
+    let key = format!("crossfade:leak:{secret}");
+    let of_key = async |world: &World| -> Vec<String> {
+        let sent = incidents(&sent(world, &receiver).await);
+        sent.into_iter().filter(|(_, of)| *of == key).map(|(what, _)| what).collect()
+    };
+    assert_eq!(of_key(&world).await, ["trigger"]);
     world.advance(HOUR * 24 * 200);
     world.run_jobs().await;
     report(&world, &value).await;
-    assert_eq!(incidents(&sent(&world, &receiver).await), []);
+    assert_eq!(of_key(&world).await, [] as [&str; 0]);
     rotate(&world, &client, "production").await;
     world.advance(HOUR * 24 * 8);
     world.run_jobs().await;
-    assert_eq!(incidents(&sent(&world, &receiver).await), [pair("resolve", &format!("leak:{secret}"))]);
+    assert_eq!(of_key(&world).await, ["resolve"]);
 }

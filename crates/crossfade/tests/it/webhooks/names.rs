@@ -160,8 +160,14 @@ async fn an_owner_that_is_a_webhook_has_its_name_for_those_who_manage_it(mut wor
     let viewer = world.person("vera@example.com", "viewer").await;
     let page = viewer.get(&format!("/console/clients/{}", client.id)).await.page(200);
     assert!(!page.contains("Own &#60;b&#62;") && page.contains(id(&own)), "{page}");
-    // A program gets the IDs alone.
+    // A program gets the IDs alone, and so does a chat, which anyone may read.
+    let chat = Receiver::start().await;
+    create(&world, &chat, json!({"format": "slack", "name": "Chat"})).await;
+    let fewer = json!({"owners": [id(&own), id(&of_all)], "confirm_client_name": "Billing"});
+    owner.patch(&format!("/clients/{}", client.id), fewer).await.ok();
     let delivered = sent(&world, &receiver).await;
+    let [posted] = chat.take().try_into().unwrap();
+    assert!(posted.body.contains(id(&own)) && !posted.body.contains("Own <b>"), "{}", posted.body);
     let told = delivered.iter().find(|it| it.kind() == "client.updated").unwrap();
     assert!(!told.body.contains("webhook_names") && told.body.contains(id(&own)), "{}", told.body);
 }

@@ -46,6 +46,8 @@ pub(super) struct Secrets {
     pub(super) rest: Option<Rest>,
     /// Callers that presented the secret of the last rotation after it ended.
     pub(super) refused: Vec<RefusedCaller>,
+    /// Callers that presented a secret of an earlier rotation lately.
+    pub(super) refused_earlier: Vec<RefusedCaller>,
     pub(super) last_rotation: Option<Timestamp>,
     /// The latest rotation.
     pub(super) latest: Option<RotationLine>,
@@ -128,6 +130,7 @@ impl Secrets {
     ) -> Result<Self, Refused> {
         let Security { now, registration, version, secrets, history, latest, drills, .. } = read;
         let Security { usage: callers, change_over, last_token_ends_at, seen_by_owner, .. } = read;
+        let refused_earlier = read.refused_earlier;
         let drills = Drills::new(drills);
         let environment = place.environments.iter().find(|it| it.slug == slug).cloned();
         let environment = environment.ok_or_else(crossfade_core::Problem::not_found)?;
@@ -186,6 +189,8 @@ impl Secrets {
             }
             _ => Vec::new(),
         };
+        // A use after the refusal was with a newer secret, whether or not that one is still valid.
+        let refused_earlier = still_refused(refused_earlier, &callers.items.iter().collect::<Vec<_>>());
         let rest = current.as_ref().map(|it| Rest {
             created: it.created_at,
             now,
@@ -207,6 +212,7 @@ impl Secrets {
             old,
             rest,
             refused,
+            refused_earlier,
             last_rotation,
             latest,
             drills,
@@ -398,6 +404,7 @@ pub(super) mod samples {
             old: running.then_some(old),
             rest: Some(pictures::rest(40)),
             refused: Vec::new(),
+            refused_earlier: Vec::new(),
             last_rotation: Some(from),
             history: vec![latest],
             place: HistoryPlace::default(),

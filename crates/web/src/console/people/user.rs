@@ -84,6 +84,8 @@ impl UserPage {
         let Versioned { object: user, version } = signed.app.read_user(principal, UserPath(id)).await?;
         let owner = principal.may_on_platform(Permission::OwnerManage);
         let abilities = signed.app.account_abilities(principal, UserPath(id)).await?;
+        // A costly read, which waits for its turn.
+        let owned = signed.app.read_hand_over(principal, UserPath(id)).await?;
         let may = May {
             manage: abilities.manage,
             link: abilities.manage && user.kind == UserKind::Person && user.id != *principal.user(),
@@ -133,7 +135,7 @@ impl UserPage {
                 "delete",
                 Fields::default().with("hand_over_to", "").with("confirm_user_name", ""),
             ),
-            owned: abilities.owned,
+            owned,
             user,
             version,
         })
