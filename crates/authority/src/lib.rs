@@ -7,6 +7,7 @@ mod clock;
 mod evidence;
 mod mint;
 mod random;
+mod seen;
 mod signing;
 mod verifier;
 

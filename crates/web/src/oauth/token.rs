@@ -15,22 +15,20 @@ pub(super) async fn token(request: OauthRequest) -> Response {
             Some(_) => return Err(OauthError::UnsupportedGrantType),
             None => return Err(OauthError::InvalidRequest("grant_type is missing.")),
         }
-        request.web.app.authority().issue(&request.environment, &client, form.get("scope"))
+        let authority = request.web.app.authority();
+        let issued = authority.issue(&request.environment, &client, form.get("scope"))?;
+        Ok((issued.access_token()?, issued.expires_in, issued.scope.into_owned()))
     };
     match issued() {
         // RFC 6749 §5.1. The scope is always included if there is one; its characters need no escaping (§3.3).
-        Ok(issued) if issued.scope.is_empty() => json(
+        Ok((token, seconds, scope)) if scope.is_empty() => json(
             StatusCode::OK,
-            format!(
-                r#"{{"access_token":"{}","token_type":"Bearer","expires_in":{}}}"#,
-                issued.access_token, issued.expires_in
-            ),
+            format!(r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{seconds}}}"#),
         ),
-        Ok(issued) => json(
+        Ok((token, seconds, scope)) => json(
             StatusCode::OK,
             format!(
-                r#"{{"access_token":"{}","token_type":"Bearer","expires_in":{},"scope":"{}"}}"#,
-                issued.access_token, issued.expires_in, issued.scope
+                r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{seconds},"scope":"{scope}"}}"#
             ),
         ),
         Err(error) => OauthRefusal(error).into_response(),
