@@ -1,9 +1,8 @@
 //! Responses that record how much of them has been read, down to the last byte that the socket accepts.
 
 use super::{book::Place, life::Watch};
-use axum::{Router, body::Body, extract::ConnectInfo};
 use bytes::{Buf, Bytes};
-use crossfade_web::{Encrypted, Running, Unread};
+use crossfade_web::{Arrival, Door, Running, Sent, Unread};
 use hyper::{
     Request, Response, Version,
     body::{Body as HttpBody, Frame, Incoming, SizeHint},
@@ -17,11 +16,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 use tokio::{sync::Semaphore, time::Instant};
-use tower::Service as _;
 
 /// The requests of one connection.
 pub(super) struct Requests {
-    pub(super) router: Router,
+    pub(super) door: Door,
     pub(super) peer: SocketAddr,
     pub(super) is_encrypted: bool,
     pub(super) place: Arc<Place>,
@@ -43,29 +41,24 @@ impl Service<Request<Incoming>> for Requests {
             self.place.asked();
         }
         let answer = Arc::new(Answer { watch, id });
-        let (mut router, handlers) = (self.router.clone(), self.handlers.clone());
-        request.extensions_mut().insert(ConnectInfo(self.peer));
-        if self.is_encrypted {
-            request.extensions_mut().insert(Encrypted);
-        }
+        let door = self.door.clone();
+        let handlers = is_multiplexed.then(|| self.handlers.clone());
+        let mut arrival = Arrival::new(self.peer, self.is_encrypted);
         let running = if is_multiplexed { self.place.run() } else { None };
         let is_full = is_multiplexed && running.is_none();
-        let unread = Unread::of(&request).or(is_full.then_some(Unread::TooManyRunning));
-        if let Some(unread) = unread {
+        arrival.unread = Unread::of(&request).or(is_full.then_some(Unread::TooManyRunning));
+        if arrival.unread.is_some() {
             // It is answered immediately, and unread parts of the response keep nothing of the request in memory.
             std::mem::take(request.headers_mut());
-            request.extensions_mut().insert(unread);
         }
         Box::pin(async move {
             // Without HTTP/2 there is one request at a time, and none can be reset.
-            if is_multiplexed && unread.is_none() {
+            if let Some(handlers) = handlers.filter(|_| arrival.unread.is_none()) {
                 answer.watch.room().await;
                 // The semaphore is never closed; without a permit the request would only be less bound.
-                if let Ok(permit) = handlers.acquire_owned().await {
-                    request.extensions_mut().insert(Running::new(permit));
-                }
+                arrival.running = handlers.acquire_owned().await.ok().map(Running::new);
             }
-            let Ok(response) = router.call(request).await;
+            let response = door.answer(request, arrival).await;
             drop(running);
             Ok(response.map(|body| Watched { body, answer }))
         })
@@ -86,7 +79,7 @@ impl Drop for Answer {
 
 /// Body of a response.
 pub(super) struct Watched {
-    body: Body,
+    body: Sent,
     answer: Arc<Answer>,
 }
 

@@ -1,16 +1,12 @@
 //! An instance in this process, asked one request after another on this thread.
 
-use axum::{
-    body::{Body, to_bytes},
-    extract::ConnectInfo,
-};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use crossfade_app::{AddressPolicy, App, Creation, NewToken, Options, PasswordCost};
 use crossfade_authority::{Clock, SystemRandom};
 use crossfade_core::Timestamp;
 use crossfade_store::Location;
-use crossfade_web::{Encrypted, Routers, Transport};
+use crossfade_web::{Arrival, Door, Routers, Transport};
 use futures_util::FutureExt;
 use http::Request;
 use http_body_util::{BodyExt, Full};
@@ -18,7 +14,6 @@ use serde_json::{Value, json};
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use tower::ServiceExt;
 
 /// Where time starts.
 const START: i64 = 1_795_525_500;
@@ -37,7 +32,7 @@ pub enum Credentials {
 /// An instance with one client in each environment.
 pub struct Instance {
     runtime: Runtime,
-    router: axum::Router,
+    door: Door,
     clock: Arc<Clock>,
     _directory: TempDir,
     /// `client_id`, secret and a token of the client of each environment.
@@ -93,8 +88,8 @@ impl Instance {
             let token = app.create_token(&new).await.unwrap().reveal().to_owned();
             (app, token)
         });
-        let router = Routers::new(app, Transport::default()).unwrap().everything();
-        let mut instance = Self { runtime, router, clock, _directory: directory, clients: HashMap::new() };
+        let door = Routers::new(app, Transport::default()).unwrap().everything();
+        let mut instance = Self { runtime, door, clock, _directory: directory, clients: HashMap::new() };
         instance.create_clients(&token);
         instance
     }
@@ -121,15 +116,14 @@ impl Instance {
     }
 
     fn create(&self, token: &str, path: &str, body: Value) -> Value {
-        let mut request = Request::post(format!("/api/v1{path}"))
+        let request = Request::post(format!("/api/v1{path}"))
             .header("authorization", format!("Bearer {token}"))
             .header("content-type", "application/json")
-            .body(Body::from(body.to_string()))
+            .body(Full::new(Bytes::from(body.to_string())))
             .unwrap();
-        request.extensions_mut().insert(Encrypted);
         let (status, body) = self.runtime.block_on(async {
-            let answer = self.router.clone().oneshot(request).await.unwrap();
-            (answer.status(), to_bytes(Body::new(answer.into_body()), 1 << 20).await.unwrap())
+            let answer = self.door.answer(request, arrival()).await;
+            (answer.status(), answer.into_body().collect().await.unwrap().to_bytes())
         });
         assert_eq!(status, 201, "{}", String::from_utf8_lossy(&body));
         serde_json::from_slice(&body).unwrap()
@@ -167,17 +161,14 @@ impl Instance {
             }
         };
         request = request.header("content-length", body.len().to_string());
-        let mut request = request.body(Full::new(body.into())).unwrap();
-        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 40_000))));
-        request.extensions_mut().insert(Encrypted);
-        request
+        request.body(Full::new(body.into())).unwrap()
     }
 
     /// Answers a request. Nothing that an OAuth endpoint asks is waited for, so that no other task runs meanwhile.
     pub fn answer(&self, request: Request<Full<Bytes>>) -> Answered {
         let _entered = self.runtime.enter();
         let answer = async {
-            let mut response = self.router.clone().oneshot(request).await.unwrap();
+            let mut response = self.door.answer(request, arrival()).await;
             // As HTTP reads it: a frame at a time, without collecting.
             let body = response.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
             assert!(response.body_mut().frame().await.is_none());
@@ -185,4 +176,8 @@ impl Instance {
         };
         answer.now_or_never().unwrap()
     }
+}
+
+fn arrival() -> Arrival {
+    Arrival::new(SocketAddr::from(([192, 0, 2, 1], 40_000)), true)
 }
