@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
     task::{Context, Poll, ready},
 };
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::sync::Semaphore;
 
 /// The requests of one connection.
 pub(super) struct Requests {
@@ -36,7 +36,7 @@ impl Service<Request<Incoming>> for Requests {
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let is_multiplexed = request.version() == Version::HTTP_2;
         let watch = self.place.watch.clone();
-        let (id, is_first) = watch.with(|life| life.begin(is_multiplexed, Instant::now()));
+        let (id, is_first) = watch.with(|life| life.begin(is_multiplexed, life.now()));
         if is_first {
             self.place.asked();
         }
@@ -73,7 +73,7 @@ struct Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        self.watch.with(|life| life.end(self.id, Instant::now()));
+        self.watch.with(|life| life.end(self.id, life.now()));
     }
 }
 
@@ -113,7 +113,7 @@ pub(super) struct Piece {
 
 impl Piece {
     fn new(bytes: Bytes, answer: Arc<Answer>) -> Self {
-        answer.watch.with(|life| life.offer(answer.id, bytes.len(), Instant::now()));
+        answer.watch.with(|life| life.offer(answer.id, bytes.len(), life.now()));
         Self { bytes, answer }
     }
 }

@@ -289,6 +289,7 @@ impl Server {
         let mut ordered = pin!(watch.ordered.notified());
         let mut farewell_for = None;
         poll_fn(|cx| {
+            let mut now = watch.run();
             loop {
                 if connection.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(farewell_for);
@@ -299,10 +300,9 @@ impl Server {
                         return Poll::Ready(None);
                     }
                     connection.as_mut().graceful_shutdown();
-                    watch.with(|life| life.start_farewell(Instant::now()));
+                    watch.with(|life| life.start_farewell(now));
                     continue;
                 }
-                let now = Instant::now();
                 let next = match watch.with(|life| life.examine(&self.limits, now)) {
                     Verdict::Wait(next) => next,
                     Verdict::Finish => {
@@ -324,6 +324,7 @@ impl Server {
                     return Poll::Pending;
                 }
                 timer.as_mut().reset(next);
+                now = watch.run();
             }
         })
         .await
