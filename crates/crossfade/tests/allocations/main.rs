@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod instance;
+mod memory;
 mod verdict;
 
 use instance::{Credentials, Instance};
