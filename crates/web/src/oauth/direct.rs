@@ -46,14 +46,14 @@ impl Direct {
         let endpoints = [
             Named {
                 path: "oauth2/token",
-                route: super::TOKEN,
+                route: "/env/{environment}/oauth2/token",
                 operation: "token",
                 counted: counted("token"),
                 answer: token,
             },
             Named {
                 path: "oauth2/introspect",
-                route: super::INTROSPECT,
+                route: "/env/{environment}/oauth2/introspect",
                 operation: "introspect",
                 counted: counted("introspect"),
                 answer: introspect,

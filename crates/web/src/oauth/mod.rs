@@ -23,11 +23,6 @@ use crossfade_core::oauth::{CHALLENGE, OauthError};
 pub(crate) use direct::Direct;
 use request::OauthRequest;
 
-/// Route of the token endpoint.
-const TOKEN: &str = "/env/{environment}/oauth2/token";
-/// Route of the introspection endpoint.
-const INTROSPECT: &str = "/env/{environment}/oauth2/introspect";
-
 pub(crate) fn router(web: &Web) -> Router<Web> {
     let name = |handlers: MethodRouter<Web>, operation| {
         observe_oauth(handlers.fallback(method_not_allowed), web, operation)
@@ -38,8 +33,8 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
     let rotate_secret = post(rotate_secret::rotate_secret).layer(middleware::from_fn(crate::finish));
     let metadata = name(get(metadata::metadata), "metadata");
     Router::new()
-        .route(TOKEN, name(post(token), "token"))
-        .route(INTROSPECT, name(post(introspect), "introspect"))
+        .route("/env/{environment}/oauth2/token", name(post(token), "token"))
+        .route("/env/{environment}/oauth2/introspect", name(post(introspect), "introspect"))
         .route("/env/{environment}/oauth2/revoke", name(revoke, "revoke"))
         .route("/env/{environment}/oauth2/rotate-secret", name(rotate_secret, "self_rotate_secret"))
         .route("/env/{environment}/oauth2/jwks", name(get(metadata::jwks), "jwks"))
