@@ -48,8 +48,8 @@ impl Asked {
                     let form = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
                     form_request(environment, "token", None, &form)
                 }
-                Ask::Wrong => token_request(environment, id, &format!("{}x", &secret[..secret.len() - 1])),
-                Ask::Unknown => token_request(environment, &format!("x{}", &id[1..]), secret),
+                Ask::Wrong => token_request(environment, id, &reversed(secret)),
+                Ask::Unknown => token_request(environment, &reversed(id), secret),
                 Ask::Introspection => {
                     server
                         .dialer
@@ -71,4 +71,9 @@ impl Asked {
         };
         Ok(Arc::new(Self { requests, statuses }))
     }
+}
+
+/// Returns a text of the same length that belongs to nobody.
+fn reversed(text: &str) -> String {
+    text.chars().rev().collect()
 }
