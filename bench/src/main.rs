@@ -69,10 +69,6 @@ struct Args {
     ask: Ask,
 }
 
-/// With a fast allocator, like the program: the bare server is to be as fast as can be.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[derive(Subcommand)]
 enum Command {
     /// Measure the pages of the Console that grow.

@@ -36,10 +36,6 @@ use failure::Failure;
 use std::process::ExitCode;
 use variables::{Variables, leaf};
 
-/// The C library's allocator takes longer for the many short-lived buffers of a request.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     core_dumps::prevent();
     let line: Vec<_> = std::env::args_os().collect();
