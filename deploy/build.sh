@@ -31,8 +31,8 @@ CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f'; echo "${flags[*]}")
 export SOURCE_DATE_EPOCH CFLAGS CARGO_ENCODED_RUSTFLAGS LC_ALL=C TZ=UTC
 
 # With a target, the flags do not apply to programs that run during the build.
-cargo build --release --locked --package crossfade --bin crossfade --target "$host" --target-dir "$target" >&2
-program=$target/$host/release/crossfade
+cargo build --profile dist --locked --package crossfade --bin crossfade --target "$host" --target-dir "$target" >&2
+program=$target/$host/dist/crossfade
 if readelf --dynamic "$program" | grep -q NEEDED; then
     echo "$program needs libraries" >&2
     exit 1

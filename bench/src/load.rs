@@ -1,11 +1,6 @@
 //! A closed loop of requests over kept connections: each sends its next request as soon as it has the response.
 
-use crate::{
-    Alg, Failure, cpu,
-    server::Server,
-    wire::{Wire, token_request},
-};
-use crossfade_core::{OauthClientId, secret::SecretValue};
+use crate::{Failure, asked::Asked, cpu, server::Server, wire::Wire};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -14,7 +9,7 @@ use tokio::task::JoinSet;
 
 /// Result of one round.
 pub(crate) struct Round {
-    /// Tokens per second.
+    /// Answers per second.
     pub(crate) rate: f64,
     /// CPU time of the server per request.
     pub(crate) cpu: Duration,
@@ -24,18 +19,13 @@ pub(crate) struct Round {
     pub(crate) p99: Duration,
 }
 
-/// Requests tokens on a number of connections for a duration. Any response other than a token ends the benchmark.
+/// Sends requests on a number of connections for a duration. Any response of another status ends the benchmark.
 pub(crate) async fn run(
     server: &Server,
-    alg: Alg,
-    asked: &[(OauthClientId, SecretValue)],
+    asked: &Arc<Asked>,
     connections: usize,
     span: Duration,
 ) -> Result<Round, Failure> {
-    let request = |(id, secret): &(OauthClientId, SecretValue)| {
-        token_request(alg.environment(), id.as_str(), secret.reveal())
-    };
-    let requests: Arc<Vec<Vec<u8>>> = Arc::new(asked.iter().map(request).collect());
     let mut streams = Vec::new();
     for _ in 0..connections {
         streams.push(server.dialer.dial().await?);
@@ -45,7 +35,7 @@ pub(crate) async fn run(
     for (number, stream) in streams.into_iter().enumerate() {
         // Each connection starts at a different place and advances by a prime, so that no two request the same
         // sequence.
-        tasks.spawn(ask(stream, requests.clone(), number * 7919, begun + span));
+        tasks.spawn(ask(stream, asked.clone(), number * 7919, begun + span));
     }
     let mut latencies = Vec::new();
     while let Some(done) = tasks.join_next().await {
@@ -65,7 +55,7 @@ pub(crate) async fn run(
 
 async fn ask(
     mut stream: Wire,
-    requests: Arc<Vec<Vec<u8>>>,
+    asked: Arc<Asked>,
     start: usize,
     until: Instant,
 ) -> Result<Vec<Duration>, Failure> {
@@ -78,9 +68,9 @@ async fn ask(
             return Ok(latencies);
         }
         next += 7919;
-        let status = stream.ask(&requests[next % requests.len()], &mut answer).await?;
-        if status != 200 {
-            return Err(format!("not a token: {}", String::from_utf8_lossy(&answer)).into());
+        let status = stream.ask(&asked.requests[next % asked.requests.len()], &mut answer).await?;
+        if !asked.statuses.contains(&status) {
+            return Err(format!("not the expected answer: {}", String::from_utf8_lossy(&answer)).into());
         }
         latencies.push(begun.elapsed());
     }

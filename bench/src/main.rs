@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is its result")]
 
 mod api;
+mod asked;
 mod bare;
 mod changes;
 mod connections;
@@ -24,10 +25,14 @@ mod server;
 mod trail;
 mod wire;
 
+use asked::{Ask, Asked};
 use clap::{Parser, Subcommand, ValueEnum};
 use identity::Identity;
 use server::{Place, Server};
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// An error that ends a benchmark early.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -56,6 +61,12 @@ struct Args {
     /// Request the tokens over TLS, from both servers.
     #[arg(long)]
     tls: bool,
+    /// Compare with this `crossfade` instead of the bare server, on a copy of the same data.
+    #[arg(long)]
+    beside: Option<PathBuf>,
+    /// What to ask for. The bare server knows only tokens.
+    #[arg(long, value_enum, default_value_t = Ask::Token)]
+    ask: Ask,
 }
 
 #[derive(Subcommand)]
@@ -175,30 +186,61 @@ async fn compare(args: &Args) -> Result<(), Failure> {
     let sizes = args.registrations.map_or(REGISTRATIONS.to_vec(), |only| vec![only]);
     let identity = args.tls.then(Identity::create).transpose()?;
     let identity = identity.as_ref();
-    report::head(args.seconds, args.rounds, args.tls);
+    report::head(args.seconds, args.rounds, args.tls, args.beside.is_some());
     for registrations in sizes {
         let (directory, journal) = (tempfile::tempdir()?, tempfile::tempdir()?);
         fill::fill(directory.path(), registrations).await?;
+        let (copy, other_journal) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        if args.beside.is_some() {
+            copy_files(directory.path(), copy.path())?;
+        }
         let place = Place { journal: Some(journal.path()), identity, ..Place::new(directory.path()) };
         let ours = Server::crossfade(&place).await?;
         for alg in Alg::ALL {
-            let bare = Server::bare(alg, registrations, identity).await?;
-            let asked: Vec<_> = fill::asked(alg, registrations);
+            let other = match &args.beside {
+                Some(program) => {
+                    let journal = Some(other_journal.path());
+                    let place =
+                        Place { journal, identity, program: Some(program), ..Place::new(copy.path()) };
+                    Server::crossfade(&place).await?
+                }
+                None => Server::bare(alg, registrations, identity).await?,
+            };
+            let asked = Asked::prepare(args.ask, alg, registrations, &ours).await?;
+            let of_other = match args.beside {
+                // Its signing keys are the same, so that it knows the same tokens.
+                Some(_) => Asked::prepare(args.ask, alg, registrations, &other).await?,
+                None => asked.clone(),
+            };
             for connections in CONNECTIONS {
-                let (mut of_ours, mut of_bare) = (Vec::new(), Vec::new());
+                let (mut rounds, mut others) = (Vec::new(), Vec::new());
                 // Warm up for half a second before the measured rounds.
-                for server in [&ours, &bare] {
-                    load::run(server, alg, &asked, connections, Duration::from_millis(500)).await?;
+                for (server, asked) in [(&ours, &asked), (&other, &of_other)] {
+                    load::run(server, asked, connections, Duration::from_millis(500)).await?;
                 }
                 for _ in 0..args.rounds {
                     let span = Duration::from_secs(args.seconds);
-                    of_ours.push(load::run(&ours, alg, &asked, connections, span).await?);
-                    of_bare.push(load::run(&bare, alg, &asked, connections, span).await?);
+                    rounds.push(load::run(&ours, &asked, connections, span).await?);
+                    others.push(load::run(&other, &of_other, connections, span).await?);
                 }
-                report::line(alg, registrations, connections, &mut of_ours, &mut of_bare);
+                report::line(alg, registrations, connections, &mut rounds, &mut others);
+            }
+            if args.beside.is_some() {
+                report::memory("the other crossfade", registrations, memory::resident(other.process())?);
             }
         }
-        report::memory(registrations, memory::resident(ours.process())?);
+        report::memory("crossfade", registrations, memory::resident(ours.process())?);
+    }
+    Ok(())
+}
+
+/// Copies the files of a data directory.
+fn copy_files(from: &Path, to: &Path) -> Result<(), Failure> {
+    for file in std::fs::read_dir(from)? {
+        let file = file?;
+        if file.file_type()?.is_file() {
+            std::fs::copy(file.path(), to.join(file.file_name()))?;
+        }
     }
     Ok(())
 }

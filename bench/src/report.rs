@@ -28,12 +28,13 @@ impl Times {
     }
 }
 
-pub(crate) fn head(seconds: u64, rounds: usize, is_encrypted: bool) {
+pub(crate) fn head(seconds: u64, rounds: usize, is_encrypted: bool, is_beside: bool) {
+    let other = if is_beside { "other" } else { "bare" };
     let today = jiff::Timestamp::now().to_string();
     let over = if is_encrypted { "TLS 1.3" } else { "plain HTTP" };
     println!("{}, {over}, median of {rounds} alternating rounds of {seconds} s\n", &today[..10]);
     println!(
-        "| alg | registrations | connections | tokens/s | bare | ratio | CPU per token | bare | ratio | p50 | p99 | bare p50 | bare p99 |"
+        "| alg | registrations | connections | answers/s | {other} | ratio | CPU per answer | {other} | ratio | p50 | p99 | {other} p50 | {other} p99 |"
     );
     println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
 }
@@ -61,8 +62,8 @@ pub(crate) fn line(
     );
 }
 
-pub(crate) fn memory(registrations: usize, megabytes: u64) {
-    eprintln!("crossfade with {registrations} registrations uses {megabytes} MB");
+pub(crate) fn memory(who: &str, registrations: usize, megabytes: u64) {
+    eprintln!("{who} with {registrations} registrations uses {megabytes} MB");
 }
 
 fn median(rounds: &mut [Round], of: impl Fn(&Round) -> f64) -> f64 {

@@ -11,7 +11,7 @@ use reqwest::Method;
 use std::{
     io::{BufRead, BufReader, Write},
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -36,17 +36,19 @@ pub(crate) struct Place<'a> {
     /// Directory of the journal; `None` for no journal.
     pub(crate) journal: Option<&'a Path>,
     pub(crate) identity: Option<&'a Identity>,
+    /// The program; `None` for the one beside this one.
+    pub(crate) program: Option<&'a Path>,
 }
 
 impl<'a> Place<'a> {
     /// SQLite, without a journal and without TLS.
     pub(crate) fn new(directory: &'a Path) -> Self {
-        Self { directory, database: None, journal: None, identity: None }
+        Self { directory, database: None, journal: None, identity: None, program: None }
     }
 
     /// Returns a command of the released product with these settings.
     pub(crate) fn command(&self, words: &[&str]) -> Result<Command, Failure> {
-        let mut command = crossfade()?;
+        let mut command = crossfade(self.program)?;
         command.args(words).env("CROSSFADE_DATA_DIR", self.directory);
         if let Some(url) = self.database {
             command.env("CROSSFADE_DATABASE_URL", url);
@@ -152,9 +154,12 @@ pub(crate) async fn initialise(directory: &Path) -> Result<String, Failure> {
     Ok(token)
 }
 
-/// Returns the binary next to this one.
-fn crossfade() -> Result<Command, Failure> {
-    let path: PathBuf = std::env::current_exe()?.with_file_name("crossfade");
+/// Returns this program, or the one next to this one.
+fn crossfade(program: Option<&Path>) -> Result<Command, Failure> {
+    let path = match program {
+        Some(path) => path.to_owned(),
+        None => std::env::current_exe()?.with_file_name("crossfade"),
+    };
     if !path.exists() {
         return Err(format!("{} is not there; build it first: cargo build --release", path.display()).into());
     }

@@ -98,12 +98,22 @@ impl Wire {
 
 /// Returns a request for a token.
 pub(crate) fn token_request(environment: &str, client_id: &str, secret: &str) -> Vec<u8> {
-    let basic = STANDARD.encode(format!("{client_id}:{secret}"));
-    let body = "grant_type=client_credentials";
+    form_request(environment, "token", Some((client_id, secret)), "grant_type=client_credentials")
+}
+
+/// Returns a request with a form, and with credentials in the header, if there are any.
+pub(crate) fn form_request(
+    environment: &str,
+    endpoint: &str,
+    credentials: Option<(&str, &str)>,
+    form: &str,
+) -> Vec<u8> {
+    let basic = credentials.map(|(client_id, secret)| STANDARD.encode(format!("{client_id}:{secret}")));
+    let authorization = basic.map(|basic| format!("authorization: Basic {basic}\r\n")).unwrap_or_default();
     format!(
-        "POST /env/{environment}/oauth2/token HTTP/1.1\r\nhost: {NAME}\r\nuser-agent: bench/1\r\nauthorization: Basic \
-         {basic}\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len(),
+        "POST /env/{environment}/oauth2/{endpoint} HTTP/1.1\r\nhost: {NAME}\r\nuser-agent: bench/1\r\n{authorization}\
+         content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
+        form.len(),
     )
     .into_bytes()
 }

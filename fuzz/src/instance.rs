@@ -1,10 +1,6 @@
 //! An instance in this process, as the targets send requests to it.
 
-use axum::{
-    Router,
-    body::{Body, to_bytes},
-    extract::ConnectInfo,
-};
+use axum::body::{Body, to_bytes};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use crossfade_app::{
     AddressPolicy, App, Creation, DEFAULT_LEASE, NewToken, NodeOptions, Options, PasswordCost,
@@ -12,13 +8,12 @@ use crossfade_app::{
 use crossfade_authority::{Clock, SystemRandom};
 use crossfade_core::Timestamp;
 use crossfade_store::Location;
-use crossfade_web::{Routers, Transport, TrustedProxies};
+use crossfade_web::{Arrival, Door, Routers, Transport, TrustedProxies};
 use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 use std::{cell::RefCell, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use tower::ServiceExt;
 
 /// Requests after which an instance is replaced, so that what they leave behind stays small.
 const REQUESTS_PER_INSTANCE: u32 = 20_000;
@@ -30,7 +25,7 @@ thread_local! {
 /// A server without a socket, with one client in production.
 pub struct Instance {
     runtime: Runtime,
-    router: Router,
+    door: Door,
     clock: Arc<Clock>,
     pub directory: TempDir,
     pub token: String,
@@ -102,10 +97,10 @@ impl Instance {
         });
         let proxies = TrustedProxies(vec!["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()]);
         let transport = Transport { proxies, ..Transport::default() };
-        let router = Routers::new(app, transport).unwrap().everything();
+        let door = Routers::new(app, transport).unwrap().everything();
         let mut instance = Self {
             runtime,
-            router,
+            door,
             clock,
             directory,
             token,
@@ -173,15 +168,15 @@ impl Instance {
 
     /// Sends a request from a declared proxy. Nothing that a stranger sends may fail inside the server. A request that
     /// waits, for example a sign-in after many failed ones, waits for simulated time.
-    pub fn send(&mut self, mut request: Request<Body>) -> Answer {
+    pub fn send(&mut self, request: Request<Body>) -> Answer {
         self.requests += 1;
-        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 50_000))));
+        let arrival = Arrival::new(SocketAddr::from(([127, 0, 0, 1], 50_000)), false);
         let shown = format!("{} {}", request.method(), request.uri());
         let (status, headers, body) = self.runtime.block_on(async {
             let answered = async {
-                let answer = self.router.clone().oneshot(request).await.unwrap();
+                let answer = self.door.answer(request, arrival).await;
                 let (parts, body) = answer.into_parts();
-                (parts.status, parts.headers, to_bytes(body, 1 << 24).await.unwrap().to_vec())
+                (parts.status, parts.headers, to_bytes(Body::new(body), 1 << 24).await.unwrap().to_vec())
             };
             let time_passes = async {
                 loop {

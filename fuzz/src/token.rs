@@ -77,7 +77,7 @@ static STAGE: LazyLock<Stage> = LazyLock::new(|| {
         sender: Some(ip),
     };
     let client = authority.authenticate(&environment, &credentials).unwrap();
-    let good = authority.issue(&environment, &client, None).unwrap().access_token;
+    let good = authority.issue(&environment, &client, None).unwrap().access_token().unwrap();
     let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8).unwrap();
     Stage { authority, environment, client, key, good }
 });

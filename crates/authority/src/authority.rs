@@ -5,8 +5,9 @@ use crate::{
     attempts::Attempts,
     mint::{self, Claims, Content},
     random::jti,
-    signing::Environment,
-    verifier::{DIGEST, Redigest, Unverified, Verified, Verifier, verify_unknown},
+    seen::Seen,
+    signing::{Environment, SigningKey},
+    verifier::{DIGEST, Redigest, Shared, Unverified, Verified, Verifier, verify_unknown},
 };
 use arc_swap::ArcSwap;
 use crossfade_core::{
@@ -15,6 +16,7 @@ use crossfade_core::{
 };
 use foldhash::fast::RandomState;
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
     hash::Hash,
     net::IpAddr,
@@ -33,11 +35,14 @@ pub struct Authority {
     /// Secrets that were recognised by a digest of an older key, or without a digest of the value alone.
     outdated: Table<SecretId, Redigest>,
     environments: ArcSwap<HashMap<Slug, Arc<Environment>>>,
-    verifiers: Table<Box<str>, Arc<Verifier>>,
+    verifiers: Table<OauthClientId, Arc<Verifier>>,
+    settings: Shared,
     /// Secrets whose tokens were ended, until the last of these tokens would have expired anyway.
     secrets_with_ended_tokens: Table<SecretId, Timestamp>,
     /// Individual tokens revoked by their clients, until they would have expired anyway.
     revoked_tokens: Table<Box<str>, Timestamp>,
+    /// Tokens whose signature was verified.
+    seen: Seen,
     evidence: Evidence,
     attempts: Attempts,
 }
@@ -77,14 +82,33 @@ pub struct Tables {
     pub revoked_tokens: Vec<(String, Timestamp)>,
 }
 
-/// A token that was issued. Has no `Debug`, which would show it.
-pub struct Issued {
-    /// The compact JWT.
-    pub access_token: String,
+/// A token that is issued: its claims, signed where they are written to. Has no `Debug`, which would show it.
+pub struct Issued<'a> {
+    key: &'a SigningKey,
+    claims: String,
     /// Lifetime in seconds.
     pub expires_in: u32,
     /// Granted scope.
-    pub scope: String,
+    pub scope: Cow<'a, str>,
+}
+
+impl Issued<'_> {
+    /// Returns the length of the token in bytes.
+    pub fn token_length(&self) -> usize {
+        mint::token_length(self.key, &self.claims)
+    }
+
+    /// Signs the token and appends it, a compact JWT.
+    pub fn write_token(&self, out: &mut String) -> Result<(), OauthError> {
+        mint::sign(self.key, &self.claims, out).ok_or(OauthError::TemporarilyUnavailable)
+    }
+
+    /// Signs the token and returns it.
+    pub fn access_token(&self) -> Result<String, OauthError> {
+        let mut token = String::with_capacity(self.token_length());
+        self.write_token(&mut token)?;
+        Ok(token)
+    }
 }
 
 /// A token that is active (RFC 7662 §2.2).
@@ -102,8 +126,10 @@ impl Authority {
             outdated: Table::default(),
             environments: ArcSwap::default(),
             verifiers: Table::default(),
+            settings: Shared::default(),
             secrets_with_ended_tokens: Table::default(),
             revoked_tokens: Table::default(),
+            seen: Seen::new(),
             evidence: Evidence::new(u64::from_be_bytes(seed)),
             attempts: Attempts::new(),
         }
@@ -172,12 +198,11 @@ impl Authority {
         let Credentials { client_id, secret: presented, method, source, sender } = *credentials;
         let ip = source.ip;
         // Another environment's client is unknown here.
-        let known = self
-            .verifiers
-            .pin()
-            .get(client_id)
-            .filter(|known| known.environment == *environment.slug())
-            .cloned();
+        let known = OauthClientId::parse(client_id).ok().and_then(|client_id| {
+            let verifiers = self.verifiers.pin();
+            let known = verifiers.get(&client_id);
+            known.filter(|known| known.settings.environment == *environment.slug()).cloned()
+        });
         let at = self.clock.read();
         let now = at.now;
         // After the record, whose digests may be under a key that was added just before.
@@ -258,36 +283,37 @@ impl Authority {
     }
 
     /// Issues an access token (RFC 6749 §4.4.3).
-    pub fn issue(
+    pub fn issue<'a>(
         &self,
-        environment: &Environment,
-        client: &Client,
+        environment: &'a Environment,
+        client: &'a Client,
         scope: Option<&str>,
-    ) -> Result<Issued, OauthError> {
+    ) -> Result<Issued<'a>, OauthError> {
         let verifier = &client.verifier;
-        let scope = verifier.scopes.grant(scope)?;
+        let settings = &*verifier.settings;
+        let scope = settings.scopes.grant(scope)?;
         // The time of the authentication: the token belongs to that moment, and the clock is read once.
         let key = environment.signing_key(client.at.now).ok_or(OauthError::TemporarilyUnavailable)?;
+        let jti = jti();
         let content = Content {
             client_id: &verifier.client_id,
-            audience: verifier.audience.as_deref(),
+            audience: settings.audience.as_deref(),
             secret: &client.secret,
             scope: &scope,
             issued_at: client.at.machine,
-            ttl_seconds: verifier.ttl.seconds(),
-            jti: &jti(),
+            ttl_seconds: settings.ttl.seconds(),
+            jti: std::str::from_utf8(&jti).unwrap_or_default(),
             generation: verifier.token_generation,
         };
-        let access_token =
-            mint::mint(environment.issuer(), key, &content).ok_or(OauthError::TemporarilyUnavailable)?;
-        Ok(Issued { access_token, expires_in: verifier.ttl.seconds(), scope })
+        let claims = mint::claims(environment.issuer(), &content);
+        Ok(Issued { key, claims, expires_in: settings.ttl.seconds(), scope })
     }
 
     /// Returns the token, if it is active and `client` is permitted to know that (RFC 7662 §2.2, §4).
     pub fn introspect(&self, environment: &Environment, client: &Client, token: &str) -> Option<ActiveToken> {
         let claims = self.active(environment, token, &client.at)?;
         let own = claims.client_id == client.verifier.client_id.as_str();
-        (own || client.verifier.may_introspect).then_some(ActiveToken(claims))
+        (own || client.verifier.settings.may_introspect).then_some(ActiveToken(claims))
     }
 
     /// Returns the claims of a token that the client can revoke (RFC 7009 §2.1): its own, and not ended by anything but
@@ -300,19 +326,20 @@ impl Authority {
     }
 
     fn active(&self, environment: &Environment, token: &str, at: &Moment) -> Option<Claims> {
-        mint::read(environment, token, at).filter(|claims| !self.is_ended(environment, claims))
+        mint::read(environment, token, at, &self.seen).filter(|claims| !self.is_ended(environment, claims))
     }
 
     /// Whether anything but time has ended a token.
     fn is_ended(&self, environment: &Environment, claims: &Claims) -> bool {
         let verifiers = self.verifiers.pin();
-        let owner = verifiers.get(claims.client_id.as_str());
+        let owner =
+            OauthClientId::parse(&claims.client_id).ok().and_then(|client_id| verifiers.get(&client_id));
         let (Some(owner), Ok(secret)) = (owner, SecretId::parse(&claims.crossfade_secret)) else {
             return true;
         };
         owner.disabled
             || claims.crossfade_generation != owner.token_generation
-            || owner.environment != *environment.slug()
+            || owner.settings.environment != *environment.slug()
             || self.secrets_with_ended_tokens.pin().contains_key(&secret)
             || self.revoked_tokens.pin().contains_key(claims.jti.as_str())
     }
@@ -325,10 +352,10 @@ impl Authority {
     pub fn replace(&self, tables: Tables) -> Vec<OauthClientId> {
         let environments = tables.environments.into_iter().map(|it| (it.slug().clone(), Arc::new(it)));
         let keys = self.keys.load();
-        let new: HashMap<Box<str>, Arc<Verifier>> = tables
+        let new: HashMap<OauthClientId, Arc<Verifier>> = tables
             .registrations
             .into_iter()
-            .map(|it| (it.client_id.as_str().into(), Arc::new(Verifier::new(it, &keys))))
+            .map(|it| (it.client_id.clone(), Arc::new(Verifier::new(it, &keys, &self.settings))))
             .collect();
         let verifiers = self.verifiers.pin();
         let mut changed: Vec<OauthClientId> = verifiers
@@ -371,13 +398,14 @@ impl Authority {
 
     /// Publishes the present state of a registration.
     pub fn put_registration(&self, registration: Registration) {
-        let key = Box::from(registration.client_id.as_str());
-        self.verifiers.pin().insert(key, Arc::new(Verifier::new(registration, &self.keys.load())));
+        let key = registration.client_id.clone();
+        let verifier = Verifier::new(registration, &self.keys.load(), &self.settings);
+        self.verifiers.pin().insert(key, Arc::new(verifier));
     }
 
     /// Removes a registration: from now on its `client_id` is unknown.
     pub fn remove_registration(&self, client_id: &OauthClientId) {
-        self.verifiers.pin().remove(client_id.as_str());
+        self.verifiers.pin().remove(client_id);
     }
 
     /// Removes a registration whose `client_id` is not known because its row cannot be read. Searches all

@@ -176,6 +176,8 @@ struct Shard {
     /// limit.
     shares: HashMap<u64, u32, FixedState>,
     failures: HashTable<FailureCount>,
+    /// Numbers of these failures: without a recognised secret, and with one.
+    kinds: [usize; 2],
     /// Successful uses since the start; draining does not reset it.
     used: u64,
     failed: [u64; Failure::ALL.len()],
@@ -185,7 +187,7 @@ impl Shard {
     /// Failures with a recognised (ended) secret have their own limit, so that a flood of guesses cannot hide the
     /// callers still using one.
     fn is_full_of_failures(&self, of_a_secret: bool) -> bool {
-        self.failures.iter().filter(|it| it.secret.is_some() == of_a_secret).count() >= MOST_FAILURES
+        self.kinds[usize::from(of_a_secret)] >= MOST_FAILURES
     }
 }
 
@@ -271,6 +273,7 @@ impl Evidence {
             sources.extend(std::mem::take(&mut shard.sources));
             shard.shares.clear();
             failures.extend(std::mem::take(&mut shard.failures));
+            shard.kinds = [0; 2];
         }
         (sources, failures)
     }
@@ -405,6 +408,7 @@ impl Evidence {
             ip,
             counter,
         };
+        shard.kinds[usize::from(secret.is_some())] += 1;
         shard.failures.insert_unique(hash, new, |known| {
             self.hash((known.registration.as_ref().map(RegistrationId::as_str), known.failure, known.ip))
         });

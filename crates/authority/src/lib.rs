@@ -8,6 +8,7 @@ mod evidence;
 mod lease;
 mod mint;
 mod random;
+mod seen;
 mod signing;
 mod verifier;
 

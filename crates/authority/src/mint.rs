@@ -2,14 +2,15 @@
 
 use crate::{
     clock::{MAX_OFFSET, Moment},
+    seen::{self, Seen},
     signing::{Environment, SigningKey},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use crossfade_core::{OauthClientId, SecretId, Timestamp};
 use serde::Deserialize;
-use std::fmt::Write;
 
 /// Content of a token.
+#[derive(Clone, Copy)]
 pub(crate) struct Content<'a> {
     pub(crate) client_id: &'a OauthClientId,
     /// `None`: the issuer itself.
@@ -24,37 +25,77 @@ pub(crate) struct Content<'a> {
     pub(crate) generation: i64,
 }
 
-/// Writes and signs a token (RFC 9068 §2.2; `sub` is the client itself, §2.2.3).
-pub(crate) fn mint(issuer: &str, key: &SigningKey, content: &Content<'_>) -> Option<String> {
-    let Content { client_id, audience, secret, scope, issued_at, ttl_seconds, jti, generation } = content;
+/// Writes the claims of a token (RFC 9068 §2.2; `sub` is the client itself, §2.2.3).
+pub(crate) fn claims(issuer: &str, content: &Content<'_>) -> String {
+    let Content { client_id, audience, secret, scope, issued_at, ttl_seconds, jti, generation } = *content;
     let audience = audience.unwrap_or(issuer);
+    let client_id = client_id.as_str();
     let iat = issued_at.as_seconds();
-    let exp = iat + i64::from(*ttl_seconds);
     let mut claims = String::with_capacity(issuer.len() + audience.len() + scope.len() + 300);
+    let mut put = |texts: &[&str]| texts.iter().for_each(|text| claims.push_str(text));
     // Nothing here contains a character that JSON would escape: ids are base62; issuer, audience and scopes are visible
     // ASCII without quote and backslash, which is checked at input.
-    write!(
-        claims,
-        r#"{{"iss":"{issuer}","sub":"{client_id}","client_id":"{client_id}","aud":"{audience}","iat":{iat},"exp":{exp},"jti":"{jti}","crossfade_secret":"{secret}""#
-    )
-    .ok()?;
+    put(&["{\"iss\":\"", issuer, "\",\"sub\":\"", client_id, "\",\"client_id\":\"", client_id]);
+    put(&["\",\"aud\":\"", audience, "\",\"iat\":", Decimal::of(iat).as_str()]);
+    put(&[",\"exp\":", Decimal::of(iat + i64::from(ttl_seconds)).as_str(), ",\"jti\":\"", jti]);
+    put(&["\",\"crossfade_secret\":\"", secret.as_str(), "\""]);
     if !scope.is_empty() {
-        write!(claims, r#","scope":"{scope}""#).ok()?;
+        put(&[",\"scope\":\"", scope, "\""]);
     }
     // Most registrations were never disabled, and their tokens are as before.
-    if *generation > 0 {
-        write!(claims, r#","crossfade_generation":{generation}"#).ok()?;
+    if generation > 0 {
+        put(&[",\"crossfade_generation\":", Decimal::of(generation).as_str()]);
     }
-    claims.push('}');
+    put(&["}"]);
+    claims
+}
 
-    let mut token = String::with_capacity(key.header().len() + claims.len() * 4 / 3 + 360);
-    token.push_str(key.header());
-    URL_SAFE_NO_PAD.encode_string(&claims, &mut token);
-    let mut signature = Vec::with_capacity(64);
-    key.sign(token.as_bytes(), &mut signature)?;
-    token.push('.');
-    URL_SAFE_NO_PAD.encode_string(&signature, &mut token);
-    Some(token)
+/// Returns the length of the token with these claims.
+pub(crate) fn token_length(key: &SigningKey, claims: &str) -> usize {
+    let encoded = |bytes: usize| bytes.saturating_mul(4).div_ceil(3);
+    key.header().len() + encoded(claims.len()) + 1 + encoded(key.signature_bytes())
+}
+
+/// Appends the signed token with these claims.
+pub(crate) fn sign(key: &SigningKey, claims: &str, out: &mut String) -> Option<()> {
+    let start = out.len();
+    out.push_str(key.header());
+    URL_SAFE_NO_PAD.encode_string(claims, out);
+    let mut signature = Vec::with_capacity(key.signature_bytes());
+    key.sign(&out.as_bytes()[start..], &mut signature)?;
+    out.push('.');
+    URL_SAFE_NO_PAD.encode_string(&signature, out);
+    Some(())
+}
+
+/// A number in decimal digits, written without allocating.
+struct Decimal {
+    digits: [u8; 20],
+    start: usize,
+}
+
+impl Decimal {
+    fn of(number: i64) -> Self {
+        let mut decimal = Self { digits: [0; 20], start: 20 };
+        let mut rest = number.unsigned_abs();
+        while rest > 0 || decimal.start == 20 {
+            decimal.put(b'0' + (rest % 10) as u8);
+            rest /= 10;
+        }
+        if number < 0 {
+            decimal.put(b'-');
+        }
+        decimal
+    }
+
+    fn put(&mut self, byte: u8) {
+        self.start -= 1;
+        self.digits[self.start] = byte;
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.digits[self.start..]).unwrap_or_default()
+    }
 }
 
 /// Claims of a token that this server issued.
@@ -84,27 +125,59 @@ pub struct Claims {
 }
 
 /// Reads a token that this environment signed and that has not expired at this moment, by the machine's clock, which
-/// its times come from.
-pub(crate) fn read(environment: &Environment, token: &str, at: &Moment) -> Option<Claims> {
-    verified(environment, token, at).filter(|claims| !has_ended(claims, at))
+/// its times come from. A signature that takes long to verify is verified once, and remembered in `seen`.
+pub(crate) fn read(environment: &Environment, token: &str, at: &Moment, seen: &Seen) -> Option<Claims> {
+    let parts = Parts::of(environment, token, at)?;
+    let digest = (!parts.key.signs_equally()).then(|| seen::digest(token));
+    let is_known = digest.is_some_and(|digest| seen.has(&digest, at.machine));
+    if !is_known && !parts.is_signed() {
+        return None;
+    }
+    let claims = parts.claims(environment).filter(|claims| !has_ended(claims, at))?;
+    if let Some(digest) = digest.filter(|_| !is_known) {
+        seen.note(digest, Timestamp::from_seconds(claims.exp));
+    }
+    Some(claims)
 }
 
 /// Reads a token that this environment signed, expired or not, with a key that is published at this moment.
-///
-/// The encoded header must be, byte for byte, one that a published key of the environment writes. Therefore there is no
-/// `alg` to confuse, no `kid` to inject, no `crit` or `jwk` to interpret (RFC 8725 §3.1, §3.10), and no other kind of
-/// JWT is accepted as an access token (§3.12).
 pub(crate) fn verified(environment: &Environment, token: &str, at: &Moment) -> Option<Claims> {
-    let (input, signature) = token.rsplit_once('.')?;
-    let dot = input.find('.')?;
-    let (header, payload) = input.split_at(dot + 1);
-    let key = environment.key_of_header(header, at.now)?;
-    let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-    if !key.verify(input.as_bytes(), &signature) {
-        return None;
+    Parts::of(environment, token, at).filter(Parts::is_signed)?.claims(environment)
+}
+
+/// The parts of a token, with the key that its header names.
+struct Parts<'a> {
+    key: &'a SigningKey,
+    /// What is signed: header and payload.
+    input: &'a str,
+    payload: &'a str,
+    signature: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    /// Finds the parts of a token with a key that is published at this moment.
+    ///
+    /// The encoded header must be, byte for byte, one that a published key of the environment writes. Therefore there is
+    /// no `alg` to confuse, no `kid` to inject, no `crit` or `jwk` to interpret (RFC 8725 §3.1, §3.10), and no other kind
+    /// of JWT is accepted as an access token (§3.12).
+    fn of(environment: &'a Environment, token: &'a str, at: &Moment) -> Option<Self> {
+        let (input, signature) = token.rsplit_once('.')?;
+        let dot = input.find('.')?;
+        let (header, payload) = input.split_at(dot + 1);
+        let key = environment.key_of_header(header, at.now)?;
+        Some(Self { key, input, payload, signature })
     }
-    let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
-    (claims.iss == environment.issuer()).then_some(claims)
+
+    fn is_signed(&self) -> bool {
+        let signature = URL_SAFE_NO_PAD.decode(self.signature);
+        signature.is_ok_and(|signature| self.key.verify(self.input.as_bytes(), &signature))
+    }
+
+    fn claims(&self, environment: &Environment) -> Option<Claims> {
+        let payload = URL_SAFE_NO_PAD.decode(self.payload).ok()?;
+        let claims: Claims = serde_json::from_slice(&payload).ok()?;
+        (claims.iss == environment.issuer()).then_some(claims)
+    }
 }
 
 /// Whether a token has expired. A token issued before the machine's clock was set back stays valid, but its lifetime
@@ -134,7 +207,10 @@ mod tests {
 
     /// Calls [`super::read`] with the same time for every clock.
     fn read(environment: &Environment, token: &str, now: Timestamp) -> Option<Claims> {
-        super::read(environment, token, &Moment { now, machine: now, earliest: now, latest: now })
+        let at = Moment { now, machine: now, earliest: now, latest: now };
+        let said = super::read(environment, token, &at, &SEEN);
+        assert_eq!(super::read(environment, token, &at, &SEEN), said, "the second time as the first");
+        said
     }
 
     /// Returns the time half a second after [`IAT`].
@@ -148,6 +224,7 @@ mod tests {
         Environment::new(Slug::parse("slug", "staging").unwrap(), ISSUER.to_owned(), vec![key])
     }
 
+    static SEEN: LazyLock<Seen> = LazyLock::new(Seen::new);
     static ES256: LazyLock<Environment> = LazyLock::new(|| environment(SigningAlg::ES256));
     static EDDSA: LazyLock<Environment> = LazyLock::new(|| environment(SigningAlg::EdDSA));
 
@@ -167,7 +244,11 @@ mod tests {
             jti: "jti",
             generation: 0,
         };
-        mint(environment.issuer(), key(environment), &content).unwrap()
+        let claims = super::claims(environment.issuer(), &content);
+        let mut token = String::new();
+        sign(key(environment), &claims, &mut token).unwrap();
+        assert_eq!(token.len(), token_length(key(environment), &claims));
+        token
     }
 
     fn b64(bytes: impl AsRef<[u8]>) -> String {

@@ -24,7 +24,7 @@ thread_local! {
 }
 
 /// Returns a new `jti` (RFC 7519 §4.1.7): 128 random bits.
-pub(crate) fn jti() -> String {
+pub(crate) fn jti() -> [u8; 22] {
     let mut bytes = [0; 16];
     AHEAD.with_borrow_mut(|(ahead, used)| {
         if *used == ahead.len() {
@@ -34,5 +34,5 @@ pub(crate) fn jti() -> String {
         bytes.copy_from_slice(&ahead[*used..*used + 16]);
         *used += 16;
     });
-    base62::encode_fixed(&bytes, 22)
+    base62::encode_128_bits(bytes)
 }

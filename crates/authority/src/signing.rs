@@ -5,8 +5,8 @@ use aws_lc_rs::{
     rand::SystemRandom,
     rsa::KeySize,
     signature::{
-        ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair,
-        KeyPair, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
+        ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
+        ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
     },
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -16,6 +16,7 @@ use crossfade_core::{
     signing_key::{self, KeyTimes},
 };
 use serde_json::{Value, json};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// The bytes are not a private key of the algorithm.
@@ -23,10 +24,11 @@ use zeroize::Zeroizing;
 #[error("not a private key of this algorithm")]
 pub struct InvalidKey;
 
+/// A private key, with its public key where that verifies.
 enum Pair {
-    Es256(EcdsaKeyPair),
+    Es256(EcdsaKeyPair, ParsedPublicKey),
     EdDsa(Ed25519KeyPair),
-    Rs256(RsaKeyPair),
+    Rs256(RsaKeyPair, ParsedPublicKey),
 }
 
 /// A key that signs access tokens, parsed once. Each key has one algorithm.
@@ -34,7 +36,6 @@ pub struct SigningKey {
     kid: String,
     times: KeyTimes,
     pair: Pair,
-    public: ParsedPublicKey,
     jwk: Value,
     /// The encoded JOSE header with its dot, which is the same for every token of this key.
     header: String,
@@ -72,7 +73,8 @@ impl SigningKey {
                 let point = pair.public_key().as_ref();
                 let (x, y) = (point.get(1..33).ok_or(InvalidKey)?, point.get(33..65).ok_or(InvalidKey)?);
                 let jwk = json!({"crv": "P-256", "kty": "EC", "x": b64(x), "y": b64(y)});
-                (Pair::Es256(pair), jwk)
+                let public = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).map_err(|_| InvalidKey)?;
+                (Pair::Es256(pair, public), jwk)
             }
             SigningAlg::EdDSA => {
                 let pair = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(|_| InvalidKey)?;
@@ -85,7 +87,9 @@ impl SigningKey {
                 let e = public.exponent().big_endian_without_leading_zero();
                 let n = public.modulus().big_endian_without_leading_zero();
                 let jwk = json!({"e": b64(e), "kty": "RSA", "n": b64(n)});
-                (Pair::Rs256(pair), jwk)
+                let parsed = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, public.as_ref());
+                let parsed = parsed.map_err(|_| InvalidKey)?;
+                (Pair::Rs256(pair, parsed), jwk)
             }
         };
         // RFC 7638: the hash of the required members in lexicographic order, which is serde_json's order.
@@ -97,15 +101,7 @@ impl SigningKey {
         }
         let header = json!({"alg": alg.as_str(), "kid": kid, "typ": "at+jwt"}).to_string();
         let header = format!("{}.", b64(header.as_bytes()));
-        let public = match &pair {
-            Pair::Es256(pair) => ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, pair.public_key().as_ref()),
-            Pair::EdDsa(pair) => ParsedPublicKey::new(&ED25519, pair.public_key().as_ref()),
-            Pair::Rs256(pair) => {
-                ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, pair.public_key().as_ref())
-            }
-        }
-        .map_err(|_| InvalidKey)?;
-        Ok(Self { kid, times, pair, public, jwk, header })
+        Ok(Self { kid, times, pair, jwk, header })
     }
 
     /// Returns the RFC 7638 thumbprint, which identifies the key.
@@ -125,11 +121,11 @@ impl SigningKey {
     /// Signs (RFC 7515 §5.1). `None` if the library refuses, which does not happen for a key that it has parsed.
     pub(crate) fn sign(&self, input: &[u8], signature: &mut Vec<u8>) -> Option<()> {
         match &self.pair {
-            Pair::Es256(pair) => {
+            Pair::Es256(pair, _) => {
                 signature.extend_from_slice(pair.sign(&SystemRandom::new(), input).ok()?.as_ref());
             }
             Pair::EdDsa(pair) => signature.extend_from_slice(pair.try_sign(input).ok()?.as_ref()),
-            Pair::Rs256(pair) => {
+            Pair::Rs256(pair, _) => {
                 signature.resize(pair.public_modulus_len(), 0);
                 pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), input, signature).ok()?;
             }
@@ -137,8 +133,28 @@ impl SigningKey {
         Some(())
     }
 
+    /// Returns the length of a signature.
+    pub(crate) fn signature_bytes(&self) -> usize {
+        match &self.pair {
+            Pair::Es256(..) | Pair::EdDsa(_) => 64,
+            Pair::Rs256(pair, _) => pair.public_modulus_len(),
+        }
+    }
+
+    /// Whether it signs the same content with the same signature each time (RFC 8032 §5.1.6), faster than a public key
+    /// verifies.
+    pub(crate) fn signs_equally(&self) -> bool {
+        matches!(self.pair, Pair::EdDsa(_))
+    }
+
+    /// Whether this key made the signature.
     pub(crate) fn verify(&self, input: &[u8], signature: &[u8]) -> bool {
-        self.public.verify_sig(input, signature).is_ok()
+        match &self.pair {
+            Pair::Es256(_, public) | Pair::Rs256(_, public) => public.verify_sig(input, signature).is_ok(),
+            // In constant time: whoever presents claims of his own choice would otherwise learn their right signature,
+            // byte by byte.
+            Pair::EdDsa(pair) => pair.try_sign(input).is_ok_and(|own| own.as_ref().ct_eq(signature).into()),
+        }
     }
 }
 
@@ -191,7 +207,7 @@ impl Environment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_lc_rs::signature::{RsaPublicKeyComponents, UnparsedPublicKey};
+    use aws_lc_rs::signature::{ED25519, RsaPublicKeyComponents, UnparsedPublicKey};
     use std::time::Duration;
 
     const START: i64 = 1_795_525_500;

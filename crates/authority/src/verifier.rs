@@ -1,9 +1,11 @@
 //! The record that verifies the secrets of one registration.
 
 mod keys;
+mod settings;
 
 pub(crate) use keys::DIGEST;
 pub use keys::VerifierKeys;
+pub(crate) use settings::{Settings, Shared};
 
 use crate::evidence::{Failure, RefusedBy};
 use crossfade_core::{
@@ -15,7 +17,7 @@ use crossfade_core::{
     rotation::{SecretState, state_at},
 };
 use keys::digest;
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 /// Number of secrets a record compares with: the two that can be valid, and the two that ended last, so that the trail
@@ -118,42 +120,40 @@ const NOTHING: [u8; DIGEST] = [0; DIGEST];
 /// Index of a missing key.
 const NO_KEY: u8 = u8::MAX;
 
-/// A registration prepared for the request path.
+/// A registration prepared for the request path. A node has one for each of up to a million registrations.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Verifier {
     pub(crate) registration: RegistrationId,
     pub(crate) client_id: OauthClientId,
-    pub(crate) environment: Slug,
-    pub(crate) scopes: Scopes,
-    pub(crate) audience: Option<Box<str>>,
-    pub(crate) ttl: TokenTtl,
-    pub(crate) may_introspect: bool,
-    allowed_networks: Option<Networks>,
+    pub(crate) settings: Arc<Settings>,
     pub(crate) disabled: bool,
     pub(crate) token_generation: i64,
-    methods: AuthMethods,
     /// Whether the digest of the value alone is missing for any of its secrets.
     lacks_value_digests: bool,
     slots: Box<[Slot]>,
 }
 
 impl Verifier {
-    pub(crate) fn new(registration: Registration, keys: &VerifierKeys) -> Self {
+    /// Creates the record, with settings that are `shared` by all registrations that have the same.
+    pub(crate) fn new(registration: Registration, keys: &VerifierKeys, shared: &Shared) -> Self {
         let slots = slots(registration.secrets, keys);
-        Self {
-            lacks_value_digests: slots.iter().any(|slot| !slot.has_value_digest),
-            slots,
-            registration: registration.id,
-            client_id: registration.client_id,
+        let settings = Settings {
             environment: registration.environment,
             scopes: registration.scopes,
             audience: registration.audience.map(Into::into),
             ttl: registration.ttl,
             may_introspect: registration.may_introspect,
             allowed_networks: registration.allowed_networks,
+            methods: registration.methods,
+        };
+        Self {
+            lacks_value_digests: slots.iter().any(|slot| !slot.has_value_digest),
+            slots,
+            registration: registration.id,
+            client_id: registration.client_id,
+            settings: shared.one(settings),
             disabled: registration.disabled,
             token_generation: registration.token_generation,
-            methods: registration.methods,
         }
     }
 
@@ -180,12 +180,13 @@ impl Verifier {
         if self.disabled {
             return by_record(Failure::Disabled);
         }
-        if !self.methods.allows(method) {
+        if !self.settings.methods.allows(method) {
             return by_record(Failure::Method);
         }
         let Some(slot) = slot else { return by_record(Failure::Wrong) };
         let state = || state_at(slot.expires_at, slot.revoked_at, now);
         if self
+            .settings
             .allowed_networks
             .as_ref()
             .is_some_and(|networks| !sender.is_some_and(|ip| networks.contain(ip)))
@@ -340,7 +341,7 @@ mod tests {
             allowed_networks: None,
             secrets,
         };
-        Verifier::new(registration, keys)
+        Verifier::new(registration, keys, &Shared::default())
     }
 
     /// Returns the result of presenting `value-{n}`: the secret's number, or the reason and the number if it is
@@ -518,7 +519,8 @@ mod tests {
         let keys = keys(&[("k1", OLD_KEY)]);
         let mut verifier = verifier(&keys, vec![slot(&keys, 1, Some(0), None)]);
         assert_eq!(outcome(&verifier, &keys, 1), Err((Failure::Expired, Some(1))));
-        verifier.methods = AuthMethods::parse(&[AuthMethod::ClientSecretPost]).unwrap();
+        let settings = Arc::get_mut(&mut verifier.settings).unwrap();
+        settings.methods = AuthMethods::parse(&[AuthMethod::ClientSecretPost]).unwrap();
         assert_eq!(outcome(&verifier, &keys, 1), Err((Failure::Method, Some(1))));
         assert_eq!(outcome(&verifier, &keys, 2), Err((Failure::Method, None)));
         verifier.disabled = true;

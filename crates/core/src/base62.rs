@@ -25,6 +25,23 @@ pub fn encode_fixed(bytes: &[u8], width: usize) -> String {
     digits.into_iter().map(char::from).collect()
 }
 
+/// Encodes 128 bits as [`encode_fixed`] does, without allocating.
+pub fn encode_128_bits(bytes: [u8; 16]) -> [u8; 22] {
+    /// The tenth power of 62: the largest in 64 bits, so that most divisions are of 64 bits.
+    const TEN_DIGITS: u128 = 839_299_365_868_340_224;
+    let mut digits = [b'0'; 22];
+    let mut number = u128::from_be_bytes(bytes);
+    for chunk in digits.rchunks_mut(10) {
+        let mut rest = (number % TEN_DIGITS) as u64;
+        number /= TEN_DIGITS;
+        for digit in chunk.iter_mut().rev() {
+            *digit = ALPHABET[(rest % 62) as usize];
+            rest /= 62;
+        }
+    }
+    digits
+}
+
 /// Whether every byte of `text` is a base62 digit.
 pub fn is_base62(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -53,6 +70,17 @@ mod tests {
                 number /= 62;
             }
             assert_eq!(encode_fixed(&bytes, 22).as_bytes(), digits, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn numbers_of_128_bits_have_one_encoding() {
+        let powers = (0..128).map(|power| 1_u128 << power);
+        for number in
+            powers.flat_map(|power| [power, power - 1, !power, power.wrapping_mul(62)]).chain([u128::MAX])
+        {
+            let bytes = number.to_be_bytes();
+            assert_eq!(encode_128_bits(bytes), encode_fixed(&bytes, 22).as_bytes(), "{number}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! Opaque identifiers. Each kind has a prefix, so that an id in a log line or a support ticket shows what it is, and an
-//! id of one kind is never mistaken for another.
+//! id of one kind is never mistaken for another. An id has a fixed length and is stored in place, because a node keeps
+//! several of each registration in memory.
 
 use crate::{Random, base62};
 use serde::{Deserialize, Serialize};
@@ -16,10 +17,14 @@ pub struct InvalidId {
 /// Number of base62 digits after the prefix: 128 random bits.
 const RANDOM_DIGITS: usize = 22;
 
-fn generate(prefix: &str, random: &dyn Random) -> String {
+fn generate<const LENGTH: usize>(prefix: &str, random: &dyn Random) -> [u8; LENGTH] {
     let mut bytes = [0; 16];
     random.fill(&mut bytes);
-    format!("{prefix}{}", base62::encode_fixed(&bytes, RANDOM_DIGITS))
+    let mut id = [0; LENGTH];
+    let (start, digits) = id.split_at_mut(prefix.len());
+    start.copy_from_slice(prefix.as_bytes());
+    digits.copy_from_slice(&base62::encode_128_bits(bytes));
+    id
 }
 
 fn is_valid(text: &str, prefix: &str) -> bool {
@@ -31,7 +36,7 @@ macro_rules! ids {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name([u8; $prefix.len() + RANDOM_DIGITS]);
 
         impl $name {
             /// Prefix of every id of this kind.
@@ -44,16 +49,14 @@ macro_rules! ids {
 
             /// Reads an id. Fails on another kind's prefix, another length, or other characters.
             pub fn parse(text: &str) -> Result<Self, InvalidId> {
-                if is_valid(text, Self::PREFIX) {
-                    Ok(Self(text.to_owned()))
-                } else {
-                    Err(InvalidId { prefix: Self::PREFIX })
-                }
+                let bytes = text.as_bytes().try_into().ok().filter(|_| is_valid(text, Self::PREFIX));
+                bytes.map(Self).ok_or(InvalidId { prefix: Self::PREFIX })
             }
 
             /// Returns the id as it is written everywhere.
             pub fn as_str(&self) -> &str {
-                &self.0
+                // An id has only ASCII characters.
+                std::str::from_utf8(&self.0).unwrap_or_default()
             }
         }
 
@@ -66,13 +69,13 @@ macro_rules! ids {
 
         impl From<$name> for String {
             fn from(id: $name) -> String {
-                id.0
+                id.as_str().to_owned()
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
 
@@ -89,7 +92,7 @@ macro_rules! ids {
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
     )+ };

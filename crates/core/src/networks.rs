@@ -8,7 +8,7 @@ use std::net::IpAddr;
 const MOST: usize = 64;
 
 /// A list of networks that is never empty: sorted, each with the address that its prefix leaves.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Networks(Box<[IpNet]>);
 
 impl Networks {

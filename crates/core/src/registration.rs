@@ -2,7 +2,7 @@
 
 use crate::{Problem, Timestamp, oauth::OauthError, secret::looks_like_secret};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 /// Authentication method of a client (RFC 6749 §2.3.1, names from RFC 7591 §2).
 #[derive(
@@ -30,7 +30,7 @@ impl AuthMethod {
 }
 
 /// A set of authentication methods that is never empty.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct AuthMethods {
     basic: bool,
     post: bool,
@@ -70,7 +70,7 @@ impl AuthMethods {
 }
 
 /// Scopes that a registration can request: unique, in the given order, as one space-separated text.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Scopes(String);
 
 /// Maximum number of scopes of a registration.
@@ -116,17 +116,17 @@ impl Scopes {
     /// Returns the scopes granted for `asked`: all of them or none, in the registered order, each once. An absent
     /// `asked` (or one without any scope, which RFC 6749 §3.2 treats as absent) gets all scopes of the registration.
     /// Several spaces count as one.
-    pub fn grant(&self, asked: Option<&str>) -> Result<String, OauthError> {
+    pub fn grant(&self, asked: Option<&str>) -> Result<Cow<'_, str>, OauthError> {
         let asked = || asked.unwrap_or_default().split(' ').filter(|token| !token.is_empty());
         if asked().next().is_none() {
-            return Ok(self.0.clone());
+            return Ok(self.0.as_str().into());
         }
         if !asked().all(|token| self.iter().any(|scope| scope == token)) {
             let is_malformed = asked().any(|token| !is_scope_token(token));
             return Err(if is_malformed { OauthError::MalformedScope } else { OauthError::InvalidScope });
         }
         let granted: Vec<&str> = self.iter().filter(|scope| asked().any(|token| token == *scope)).collect();
-        Ok(granted.join(" "))
+        Ok(granted.join(" ").into())
     }
 }
 
@@ -138,7 +138,7 @@ fn is_scope_token(text: &str) -> bool {
 }
 
 /// Access token lifetime in seconds, 60 to 86,400.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TokenTtl(u32);
 
 impl Default for TokenTtl {

@@ -4,7 +4,7 @@
 use crate::{Unread, Web, source::peer};
 use axum::{
     extract::{Request, State},
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -28,6 +28,11 @@ const TRANSPORT: (HeaderName, &str) = (header::STRICT_TRANSPORT_SECURITY, "max-a
 fn of(public_url: &str) -> impl Iterator<Item = (HeaderName, &'static str)> {
     let is_https = public_url.starts_with("https://");
     DEFAULTS.into_iter().chain(is_https.then_some(TRANSPORT))
+}
+
+/// Returns the default headers of a server with this URL as a list.
+pub(crate) fn defaults(public_url: &str) -> HeaderMap {
+    of(public_url).map(|(name, value)| (name, HeaderValue::from_static(value))).collect()
 }
 
 /// Returns header lines for responses without a request, to input that cannot be read as HTTP.

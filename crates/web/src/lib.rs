@@ -7,6 +7,7 @@ mod connections;
 mod console;
 mod docs;
 mod document;
+mod door;
 mod headers;
 mod health;
 mod metrics;
@@ -29,8 +30,10 @@ use axum::{
 pub use certificate::Certificate;
 pub use connections::{Connections, Ended, Running};
 use crossfade_app::App;
+pub use door::{Arrival, Door, Sent};
 pub use headers::headers_of_unreadable_requests;
 use metrics::Metrics;
+use oauth::Direct;
 pub use source::TrustedProxies;
 use std::sync::Arc;
 pub use transport::{Encrypted, Transport};
@@ -44,6 +47,7 @@ pub(crate) struct Parts {
     app: Arc<App>,
     transport: Transport,
     metrics: Metrics,
+    oauth: oauth::Prepared,
 }
 
 impl std::ops::Deref for Web {
@@ -59,7 +63,7 @@ pub fn openapi() -> &'static serde_json::Value {
     api::document()
 }
 
-/// The routers of a server: one for everything, or one for clients and one for people and programs that administer them.
+/// The doors of a server: one for everything, or one for clients and one for people and programs that administer them.
 pub struct Routers {
     web: Web,
 }
@@ -68,28 +72,29 @@ impl Routers {
     /// Creates them, with their shared state.
     pub fn new(app: Arc<App>, transport: Transport) -> Result<Self, prometheus::Error> {
         app.set_trusted_proxies(transport.proxies.0.clone());
-        Ok(Self { web: Web(Arc::new(Parts { app, transport, metrics: Metrics::new()? })) })
+        let oauth = oauth::Prepared::new(app.public_url());
+        Ok(Self { web: Web(Arc::new(Parts { app, transport, metrics: Metrics::new()?, oauth })) })
     }
 
-    /// Returns the router of an address that answers everything: OAuth, API, Console, docs, health and metrics.
-    pub fn everything(&self) -> Router {
+    /// Returns the door of an address that answers everything: OAuth, API, Console, docs, health and metrics.
+    pub fn everything(&self) -> Door {
         let url = self.web.app.public_url();
-        self.complete(
-            self.observed(self.administration().fallback(not_found)).merge(oauth::router(&self.web)),
-            url,
-        )
+        let routes = self.observed(self.administration().fallback(not_found)).merge(oauth::router(&self.web));
+        Door::new(Some(Direct::new(&self.web)), self.complete(routes, url))
     }
 
-    /// Returns the router of the address for clients: OAuth and health.
-    pub fn clients(&self) -> Router {
+    /// Returns the door of the address for clients: OAuth and health.
+    pub fn clients(&self) -> Door {
         let url = self.web.app.public_url();
         let nothing = async || nothing_here();
-        self.complete(self.observed(health::router().fallback(nothing)).merge(oauth::router(&self.web)), url)
+        let routes = self.observed(health::router().fallback(nothing)).merge(oauth::router(&self.web));
+        Door::new(Some(Direct::new(&self.web)), self.complete(routes, url))
     }
 
-    /// Returns the router of the address for administration: API, Console, docs, health and metrics.
-    pub fn admin(&self) -> Router {
-        self.complete(self.observed(self.administration().fallback(not_found)), self.web.app.admin_url())
+    /// Returns the door of the address for administration: API, Console, docs, health and metrics.
+    pub fn admin(&self) -> Door {
+        let routes = self.observed(self.administration().fallback(not_found));
+        Door::new(None, self.complete(routes, self.web.app.admin_url()))
     }
 
     fn administration(&self) -> Router<Web> {

@@ -14,7 +14,11 @@ use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry, TextEncoder, core::Collector,
 };
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 /// Counts of requests.
 pub(crate) struct Metrics {
@@ -68,6 +72,7 @@ impl Metrics {
         Endpoint(Arc::new(Counted {
             operation,
             succeeded: self.requests.with_label_values(&[operation, status_text(200)]),
+            refused: REFUSED.map(|_| OnceLock::new()),
             requests: self.requests.clone(),
             durations: self.durations.with_label_values(&[operation]),
         }))
@@ -345,10 +350,15 @@ impl Metrics {
 #[derive(Clone)]
 pub(crate) struct Endpoint(Arc<Counted>);
 
+/// Statuses of refusals, of which there can be as many as tokens.
+const REFUSED: [u16; 3] = [400, 401, 429];
+
 struct Counted {
     operation: &'static str,
     /// Count for status 200, which is nearly every response.
     succeeded: IntCounter,
+    /// Counts for the statuses of [`REFUSED`], looked up when the first response has one.
+    refused: [OnceLock<IntCounter>; REFUSED.len()],
     requests: IntCounterVec,
     durations: Histogram,
 }
@@ -356,10 +366,12 @@ struct Counted {
 impl Endpoint {
     /// Counts one response.
     pub(crate) fn answered(&self, status: u16, took: Duration) {
-        let Counted { operation, succeeded, requests, durations } = &*self.0;
-        match status {
-            200 => succeeded.inc(),
-            _ => requests.with_label_values(&[*operation, status_text(status)]).inc(),
+        let Counted { operation, succeeded, refused, requests, durations } = &*self.0;
+        let counter = || requests.with_label_values(&[*operation, status_text(status)]);
+        match REFUSED.iter().position(|known| *known == status) {
+            _ if status == 200 => succeeded.inc(),
+            Some(place) => refused[place].get_or_init(counter).inc(),
+            None => counter().inc(),
         }
         durations.observe(took.as_secs_f64());
     }

@@ -8,14 +8,17 @@ use crate::{
 };
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method},
+    http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode},
     middleware::{self, Next},
     response::Response,
     routing::MethodRouter,
 };
 use crossfade_authority::SystemRandom;
 use crossfade_core::{Random, UserId, audit::Origin, base62, secret::looks_like_secret};
-use std::sync::{Arc, OnceLock};
+use std::{
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
 use tokio::time::Instant;
 
 /// Header with a request's id.
@@ -53,7 +56,7 @@ pub(crate) fn name(handlers: MethodRouter<Web>, name: &'static str) -> MethodRou
 /// Returns the origin of a request, for the trail.
 pub(crate) fn origin(web: &Web, extensions: &Extensions, headers: &HeaderMap) -> Origin {
     let request_id = extensions.get::<RequestId>().map(|id| id.0.clone());
-    Origin { request_id, ..web.app.origin(source_address(web, extensions, headers)) }
+    Origin { request_id, ..web.app.origin(source_address(web, peer(extensions), headers)) }
 }
 
 /// Logs and measures a request with one line: the operation, the outcome and the duration. Never a query, a body or a
@@ -66,7 +69,7 @@ pub(crate) async fn observe(State(web): State<Web>, mut request: Request, next: 
     let method = known_method(request.method());
     let account = Account::default();
     request.extensions_mut().insert(account.clone());
-    let from = source_address(&web, request.extensions(), request.headers());
+    let from = source_address(&web, peer(request.extensions()), request.headers());
     let begun = Instant::now();
     let mut response = next.run(request).await;
     let elapsed = begun.elapsed();
@@ -109,23 +112,49 @@ async fn observe_endpoint(
     request: Request,
     next: Next,
 ) -> Response {
-    let asked_for = tracing::enabled!(tracing::Level::DEBUG).then(|| {
-        let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
-        let from = source_address(&web, request.extensions(), request.headers());
-        (known_method(request.method()), route, from)
-    });
-    let begun = Instant::now();
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
+    let (peer, headers) = (peer(request.extensions()), request.headers());
+    let observed = Observed::begin(&web, operation, (request.method(), route), peer, headers);
     let response = next.run(request).await;
-    let elapsed = begun.elapsed();
-    let status = response.status().as_u16();
-    if let Some((method, route, from)) = asked_for {
-        tracing::debug!(%from, method, route, operation, status, micros = elapsed.as_micros() as u64, "request");
-    }
-    if response.status().is_server_error() {
-        tracing::warn!(operation, status, "an OAuth request failed");
-    }
-    counted.answered(status, elapsed);
+    observed.end(response.status(), &counted);
     response
+}
+
+/// A request to an OAuth endpoint, until it is answered.
+pub(crate) struct Observed {
+    operation: &'static str,
+    begun: Instant,
+    /// Method, route and source, if a line is written.
+    line: Option<(&'static str, String, IpAddr)>,
+}
+
+impl Observed {
+    /// Begins to observe a request with this method and route.
+    pub(crate) fn begin(
+        web: &Web,
+        operation: &'static str,
+        (method, route): (&Method, &str),
+        peer: IpAddr,
+        headers: &HeaderMap,
+    ) -> Self {
+        let line = tracing::enabled!(tracing::Level::DEBUG)
+            .then(|| (known_method(method), route.to_owned(), source_address(web, peer, headers)));
+        Self { operation, begun: Instant::now(), line }
+    }
+
+    /// Logs and counts the response.
+    pub(crate) fn end(self, status: StatusCode, counted: &Endpoint) {
+        let Self { operation, begun, line } = self;
+        let elapsed = begun.elapsed();
+        let (is_error, status) = (status.is_server_error(), status.as_u16());
+        if let Some((method, route, from)) = line {
+            tracing::debug!(%from, method, route, operation, status, micros = elapsed.as_micros() as u64, "request");
+        }
+        if is_error {
+            tracing::warn!(operation, status, "an OAuth request failed");
+        }
+        counted.answered(status, elapsed);
+    }
 }
 
 /// Returns the method if it is a standard one. Any other method is untrusted text, which may be long or contain a

@@ -2,13 +2,12 @@
 
 use crate::Web;
 use axum::{
-    extract::{ConnectInfo, FromRequestParts},
-    http::{Extensions, HeaderMap, HeaderName, HeaderValue, header, request::Parts},
+    extract::ConnectInfo,
+    http::{Extensions, HeaderMap, HeaderName, HeaderValue, header},
 };
 use ipnet::IpNet;
 use std::{
     borrow::Cow,
-    convert::Infallible,
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
@@ -70,13 +69,13 @@ fn address(hop: &str) -> Option<IpAddr> {
 }
 
 /// Returns the address of the source.
-pub(crate) fn source_address(web: &Web, extensions: &Extensions, headers: &HeaderMap) -> IpAddr {
-    forwarded(web, extensions, headers).source
+pub(crate) fn source_address(web: &Web, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    forwarded(web, peer, headers).source
 }
 
 /// Reads the source of a request. Reports a declared proxy that sends an unreadable address.
-fn forwarded(web: &Web, extensions: &Extensions, headers: &HeaderMap) -> Forwarded {
-    let forwarded = web.transport.proxies.forwarded(peer(extensions), headers);
+fn forwarded(web: &Web, peer: IpAddr, headers: &HeaderMap) -> Forwarded {
+    let forwarded = web.transport.proxies.forwarded(peer, headers);
     if !forwarded.is_readable {
         web.app.note_unreadable_proxy(forwarded.source);
     }
@@ -86,39 +85,33 @@ fn forwarded(web: &Web, extensions: &Extensions, headers: &HeaderMap) -> Forward
 /// Header with a label for the source's instance, so that evidence can distinguish its instances.
 const INSTANCE: HeaderName = HeaderName::from_static("crossfade-instance");
 
-/// The source of a request: address, user agent, and the label of the instance.
-pub(crate) struct SourceHeaders {
+/// The source of a request: its address, and the one that allowed networks are compared with.
+pub(crate) struct SourceAddress {
     pub(crate) ip: IpAddr,
     /// The address, unless it is that of a declared proxy, which did not say for whom it asks.
     pub(crate) sender: Option<IpAddr>,
-    user_agent: Option<HeaderValue>,
-    instance: Option<HeaderValue>,
 }
 
-impl SourceHeaders {
-    pub(crate) fn user_agent(&self) -> Cow<'_, str> {
-        text(self.user_agent.as_ref())
+impl SourceAddress {
+    /// Reads the source of a request.
+    pub(crate) fn of(web: &Web, peer: IpAddr, headers: &HeaderMap) -> Self {
+        let Forwarded { source: ip, is_readable } = forwarded(web, peer, headers);
+        Self { ip, sender: Some(ip).filter(|ip| is_readable && !web.transport.proxies.trusts(*ip)) }
     }
+}
 
-    /// Returns the label as sent.
-    pub(crate) fn instance(&self) -> Cow<'_, str> {
-        text(self.instance.as_ref())
-    }
+/// Returns the user agent of a request; empty if it names none.
+pub(crate) fn user_agent(headers: &HeaderMap) -> Cow<'_, str> {
+    text(headers.get(header::USER_AGENT))
+}
+
+/// Returns the label of the source's instance as sent; empty if there is none.
+pub(crate) fn instance(headers: &HeaderMap) -> Cow<'_, str> {
+    text(headers.get(INSTANCE))
 }
 
 fn text(header: Option<&HeaderValue>) -> Cow<'_, str> {
     header.map_or("".into(), |value| String::from_utf8_lossy(value.as_bytes()))
-}
-
-impl FromRequestParts<Web> for SourceHeaders {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Infallible> {
-        let Forwarded { source: ip, is_readable } = forwarded(web, &parts.extensions, &parts.headers);
-        let sender = Some(ip).filter(|ip| is_readable && !web.transport.proxies.trusts(*ip));
-        let of = |name: HeaderName| parts.headers.get(name).cloned();
-        Ok(Self { ip, sender, user_agent: of(header::USER_AGENT), instance: of(INSTANCE) })
-    }
 }
 
 /// Returns the other end of the connection. Tests and simulations have none and get an unspecified address.

@@ -5,6 +5,7 @@ use axum::{
     extract::Request,
     http::{HeaderMap, HeaderName},
 };
+use std::net::IpAddr;
 
 /// What the program that accepts connections shares with the router.
 #[derive(Clone, Default)]
@@ -29,16 +30,25 @@ const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
 impl Transport {
     /// Returns the refusal of a request that somebody between its client and this server could have read.
     pub(crate) fn refuses(&self, request: &Request, public_url: &str) -> Option<Unread> {
-        let is_exposed = self.is_exposed(request, public_url.starts_with("https://"));
+        let is_encrypted = request.extensions().get::<Encrypted>().is_some();
+        let is_exposed =
+            self.is_exposed(peer(request.extensions()), is_encrypted, request.headers(), public_url);
         (is_exposed && !HEALTH.contains(&request.uri().path())).then_some(Unread::PlainHttp)
     }
 
-    fn is_exposed(&self, request: &Request, is_https: bool) -> bool {
-        let peer = peer(request.extensions()).to_canonical();
+    /// Whether somebody between the client of a request and a server with this URL could have read the request.
+    pub(crate) fn is_exposed(
+        &self,
+        peer: IpAddr,
+        is_encrypted: bool,
+        headers: &HeaderMap,
+        public_url: &str,
+    ) -> bool {
+        let peer = peer.to_canonical();
         if self.proxies.trusts(peer) {
-            return is_https && came_over_http(request.headers());
+            return public_url.starts_with("https://") && came_over_http(headers);
         }
-        request.extensions().get::<Encrypted>().is_none() && !peer.is_loopback()
+        !is_encrypted && !peer.is_loopback()
     }
 }
 

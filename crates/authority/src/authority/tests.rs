@@ -160,7 +160,7 @@ impl World {
     }
 
     fn token(&self, client: &Client) -> String {
-        self.authority.issue(&self.staging, client, None).unwrap().access_token
+        self.authority.issue(&self.staging, client, None).unwrap().access_token().unwrap()
     }
 
     /// Forgets what a process that has run for longer than a token lives forgets.

@@ -1,9 +1,8 @@
 //! Responses that record how much of them has been read, down to the last byte that the socket accepts.
 
 use super::{book::Place, life::Watch};
-use axum::{Router, body::Body, extract::ConnectInfo};
 use bytes::{Buf, Bytes};
-use crossfade_web::{Encrypted, Running, Unread};
+use crossfade_web::{Arrival, Door, Running, Sent, Unread};
 use hyper::{
     Request, Response, Version,
     body::{Body as HttpBody, Frame, Incoming, SizeHint},
@@ -16,12 +15,11 @@ use std::{
     sync::Arc,
     task::{Context, Poll, ready},
 };
-use tokio::{sync::Semaphore, time::Instant};
-use tower::Service as _;
+use tokio::sync::Semaphore;
 
 /// The requests of one connection.
 pub(super) struct Requests {
-    pub(super) router: Router,
+    pub(super) door: Door,
     pub(super) peer: SocketAddr,
     pub(super) is_encrypted: bool,
     pub(super) place: Arc<Place>,
@@ -38,34 +36,29 @@ impl Service<Request<Incoming>> for Requests {
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let is_multiplexed = request.version() == Version::HTTP_2;
         let watch = self.place.watch.clone();
-        let (id, is_first) = watch.with(|life| life.begin(is_multiplexed, Instant::now()));
+        let (id, is_first) = watch.with(|life| life.begin(is_multiplexed, life.now()));
         if is_first {
             self.place.asked();
         }
         let answer = Arc::new(Answer { watch, id });
-        let (mut router, handlers) = (self.router.clone(), self.handlers.clone());
-        request.extensions_mut().insert(ConnectInfo(self.peer));
-        if self.is_encrypted {
-            request.extensions_mut().insert(Encrypted);
-        }
+        let door = self.door.clone();
+        let handlers = is_multiplexed.then(|| self.handlers.clone());
+        let mut arrival = Arrival::new(self.peer, self.is_encrypted);
         let running = if is_multiplexed { self.place.run() } else { None };
         let is_full = is_multiplexed && running.is_none();
-        let unread = Unread::of(&request).or(is_full.then_some(Unread::TooManyRunning));
-        if let Some(unread) = unread {
+        arrival.unread = Unread::of(&request).or(is_full.then_some(Unread::TooManyRunning));
+        if arrival.unread.is_some() {
             // It is answered immediately, and unread parts of the response keep nothing of the request in memory.
             std::mem::take(request.headers_mut());
-            request.extensions_mut().insert(unread);
         }
         Box::pin(async move {
             // Without HTTP/2 there is one request at a time, and none can be reset.
-            if is_multiplexed && unread.is_none() {
+            if let Some(handlers) = handlers.filter(|_| arrival.unread.is_none()) {
                 answer.watch.room().await;
                 // The semaphore is never closed; without a permit the request would only be less bound.
-                if let Ok(permit) = handlers.acquire_owned().await {
-                    request.extensions_mut().insert(Running::new(permit));
-                }
+                arrival.running = handlers.acquire_owned().await.ok().map(Running::new);
             }
-            let Ok(response) = router.call(request).await;
+            let response = door.answer(request, arrival).await;
             drop(running);
             Ok(response.map(|body| Watched { body, answer }))
         })
@@ -80,13 +73,13 @@ struct Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        self.watch.with(|life| life.end(self.id, Instant::now()));
+        self.watch.with(|life| life.end(self.id, life.now()));
     }
 }
 
 /// Body of a response.
 pub(super) struct Watched {
-    body: Body,
+    body: Sent,
     answer: Arc<Answer>,
 }
 
@@ -120,7 +113,7 @@ pub(super) struct Piece {
 
 impl Piece {
     fn new(bytes: Bytes, answer: Arc<Answer>) -> Self {
-        answer.watch.with(|life| life.offer(answer.id, bytes.len(), Instant::now()));
+        answer.watch.with(|life| life.offer(answer.id, bytes.len(), life.now()));
         Self { bytes, answer }
     }
 }

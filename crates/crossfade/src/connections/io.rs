@@ -12,7 +12,6 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::Instant,
 };
 use tokio_rustls::server::TlsStream;
 
@@ -69,7 +68,7 @@ impl<S: Carrier> Io<S> {
         if written.is_pending() != self.is_blocked {
             self.is_blocked = !self.is_blocked;
             match self.is_blocked {
-                true => self.watch.with(|life| life.block(Instant::now())),
+                true => self.watch.with(|life| life.block(life.now())),
                 false => self.watch.with(|life| life.unblock()),
             }
         }
@@ -88,7 +87,9 @@ fn find(text: &[u8], part: &[u8]) -> Option<usize> {
 /// Whether these bytes are the head of a refusal that does not come from the router.
 fn is_bare_refusal(bytes: &[u8]) -> bool {
     let is_refusal = bytes.starts_with(b"HTTP/1.") && bytes.get(8..10) == Some(b" 4");
-    is_refusal && find(bytes, HEAD_END).is_some_and(|end| find(&bytes[..end], MARK).is_none())
+    // The router's refusals, which can be many, have the mark early, so it is searched for first.
+    let has_mark = || find(bytes, MARK).is_some_and(|mark| find(&bytes[..mark], HEAD_END).is_none());
+    is_refusal && !has_mark() && find(bytes, HEAD_END).is_some()
 }
 
 /// Returns such a refusal with these headers; `None` for all other bytes.
@@ -115,7 +116,7 @@ impl<S: Carrier> AsyncRead for Io<S> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
         if buffer.filled().len() > before {
-            self.watch.with(|life| life.hear(Instant::now()));
+            self.watch.with(|life| life.hear(life.now()));
         }
         Poll::Ready(Ok(()))
     }
@@ -182,6 +183,8 @@ mod tests {
         let whole = completed(bare.as_bytes(), headers).unwrap();
         assert_eq!(whole, bare.replacen("\r\n", &format!("\r\n{headers}"), 1));
         assert_eq!(completed(&whole, headers), None);
+        let in_body = format!("{bare}{headers}");
+        assert!(completed(in_body.as_bytes(), headers).is_some(), "a mark behind the head is none");
         for other in [
             "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
             "HTTP/1.1 100 Continue\r\n\r\n",

@@ -65,6 +65,13 @@ impl Watch {
         act(&mut self.life.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Notes that the task of the connection runs, and returns the time.
+    pub(super) fn run(&self) -> Instant {
+        let now = Instant::now();
+        self.with(|life| life.ran_at = now);
+        now
+    }
+
     /// Ends the connection if it is answering nothing. Returns whether it ends.
     pub(super) fn give_way(&self) -> bool {
         let gives_way = self.with(|life| {
@@ -90,9 +97,8 @@ impl Watch {
 
     /// Records that bytes of a response were read, or dropped with the response.
     pub(super) fn take(&self, answer: u64, bytes: usize) {
-        let now = Instant::now();
         let has_room = self.with(|life| {
-            life.take(answer, bytes, now);
+            life.take(answer, bytes, life.now());
             life.has_room()
         });
         if has_room {
@@ -116,6 +122,8 @@ impl Watch {
 
 /// The state of a connection. Time is an argument.
 pub(super) struct Life {
+    /// When the task of the connection last began to run.
+    ran_at: Instant,
     /// When it was accepted, or when its last response was complete.
     quiet_since: Instant,
     /// When the first bytes of an incomplete request arrived.
@@ -144,6 +152,7 @@ struct Answer {
 impl Life {
     fn new(now: Instant) -> Self {
         Self {
+            ran_at: now,
             quiet_since: now,
             heard_at: None,
             has_asked: false,
@@ -155,6 +164,12 @@ impl Life {
             order: None,
             is_stalled: false,
         }
+    }
+
+    /// Returns the time of what happens on the connection. All that happens on one with HTTP/1 happens while its task
+    /// runs, so the clock is read once a run. Streams of HTTP/2 have tasks of their own.
+    pub(super) fn now(&self) -> Instant {
+        if self.is_multiplexed { Instant::now() } else { self.ran_at }
     }
 
     /// Records that bytes arrived.

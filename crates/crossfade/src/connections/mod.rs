@@ -11,10 +11,9 @@ mod life;
 
 use crate::{failure::Failure, tls::Tls};
 use answer::Requests;
-use axum::Router;
 pub(crate) use book::Bounds;
 use book::{Book, Place};
-use crossfade_web::{Connections, Ended, TrustedProxies};
+use crossfade_web::{Connections, Door, Ended, TrustedProxies};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -119,7 +118,7 @@ impl Serving {
     /// Starts to accept and serve the connections of an address whose base is `url`.
     pub(crate) fn start(
         listener: std::net::TcpListener,
-        router: Router,
+        door: Door,
         url: &str,
         bounds: Bounds,
         how: &How,
@@ -131,7 +130,7 @@ impl Serving {
         how.counts.allow(bounds.all);
         let server = Arc::new(Server {
             book: Arc::new(Book::new(bounds, how.proxies.clone(), how.counts.clone())),
-            router,
+            door,
             headers: crossfade_web::headers_of_unreadable_requests(url).into(),
             tls: how.tls.clone(),
             http: http(),
@@ -187,7 +186,7 @@ fn http() -> Builder<TokioExecutor> {
 
 struct Server {
     book: Arc<Book>,
-    router: Router,
+    door: Door,
     /// Header lines of responses to unreadable input.
     headers: Arc<str>,
     tls: Option<Arc<Tls>>,
@@ -278,7 +277,7 @@ impl Server {
     ) -> Option<Ended> {
         let watch = &place.watch;
         let requests = Requests {
-            router: self.router.clone(),
+            door: self.door.clone(),
             peer,
             is_encrypted,
             place: place.clone(),
@@ -290,6 +289,7 @@ impl Server {
         let mut ordered = pin!(watch.ordered.notified());
         let mut farewell_for = None;
         poll_fn(|cx| {
+            let mut now = watch.run();
             loop {
                 if connection.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(farewell_for);
@@ -300,10 +300,9 @@ impl Server {
                         return Poll::Ready(None);
                     }
                     connection.as_mut().graceful_shutdown();
-                    watch.with(|life| life.start_farewell(Instant::now()));
+                    watch.with(|life| life.start_farewell(now));
                     continue;
                 }
-                let now = Instant::now();
                 let next = match watch.with(|life| life.examine(&self.limits, now)) {
                     Verdict::Wait(next) => next,
                     Verdict::Finish => {
@@ -325,6 +324,7 @@ impl Server {
                     return Poll::Pending;
                 }
                 timer.as_mut().reset(next);
+                now = watch.run();
             }
         })
         .await

@@ -200,7 +200,7 @@ async fn rule_23_a_node_decides_nothing_without_a_lease(mut world: World) {
 async fn rule_23_another_process_is_answered_when_the_node_has_applied_its_change(mut world: World) {
     let client = world.client("Billing", &["production"]).await;
     world.app.begin_serving().await;
-    let (node, own) = (world.app.clone(), world.router.clone());
+    let (node, own) = (world.app.clone(), world.door.clone());
     tokio::select! {
         stopped = node.keep_serving() => panic!("{stopped:?}"),
         () = async {
@@ -208,7 +208,7 @@ async fn rule_23_another_process_is_answered_when_the_node_has_applied_its_chang
             let beside = world.open_beside().await.unwrap();
             let other = Routers::new(beside.clone(), Transport::default()).unwrap().everything();
             for round in 0..20 {
-                world.router = other.clone();
+                world.door = other.clone();
                 let begun = Instant::now();
                 let owner = world.owner().await;
                 match round % 2 {
@@ -216,7 +216,7 @@ async fn rule_23_another_process_is_answered_when_the_node_has_applied_its_chang
                     _ => enable(&owner, &client).await.ok(),
                 };
                 assert!(begun.elapsed() < Duration::from_secs(5), "it need not wait for the end of the lease");
-                world.router = own.clone();
+                world.door = own.clone();
                 match round % 2 {
                     0 => token(&world, &client).await.is_invalid_client(),
                     _ => drop(token(&world, &client).await.is_token()),

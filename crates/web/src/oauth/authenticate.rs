@@ -1,7 +1,10 @@
 //! Reads client credentials from a request (RFC 6749 §2.3.1) and lets the authority verify them.
 
 use super::form::Form;
-use crate::{Web, source::SourceHeaders};
+use crate::{
+    Web,
+    source::{SourceAddress, instance, user_agent},
+};
 use axum::http::{HeaderMap, header};
 use base64::{
     Engine,
@@ -20,12 +23,15 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// Maximum length of an id or a secret in bytes. Ours have 22 and 64.
 const LONGEST: usize = 256;
+/// Maximum length of encoded credentials in bytes, and of what they decode to.
+const ENCODED: usize = 4 * LONGEST;
+const DECODED: usize = ENCODED / 4 * 3;
 
 /// Authenticates the client of a request.
 pub(crate) fn authenticate(
     web: &Web,
     environment: &Environment,
-    source: &SourceHeaders,
+    source: &SourceAddress,
     headers: &HeaderMap,
     form: &Form<'_>,
 ) -> Result<Client, OauthError> {
@@ -41,7 +47,7 @@ pub(crate) fn authenticate(
         return Err(OauthError::InvalidRequest("The request uses more than one authentication method."));
     }
     let malformed = || authority.malformed(source.ip);
-    let (user_agent, instance) = (source.user_agent(), source.instance());
+    let (user_agent, instance) = (user_agent(headers), instance(headers));
     let sender = source.sender;
     let decide = |client_id: &str, secret: &str, method| {
         if client_id.len() > LONGEST || secret.len() > LONGEST {
@@ -53,8 +59,9 @@ pub(crate) fn authenticate(
     };
     match authorization {
         Some(value) => {
-            let basic = value.to_str().ok().and_then(decode_basic).ok_or_else(malformed)?;
-            let (id, secret) = split(&basic).ok_or_else(malformed)?;
+            let mut room = [0; DECODED];
+            let basic = value.to_str().ok().and_then(|value| decode_basic(value, &mut room));
+            let (id, secret) = basic.and_then(split).ok_or_else(malformed)?;
             if form.get("client_id").is_some_and(|other| other != id) {
                 return Err(OauthError::InvalidRequest(
                     "The client_id in the body does not match the one in the header.",
@@ -70,13 +77,14 @@ pub(crate) fn authenticate(
 }
 
 /// Returns the credentials of a `Basic` header (RFC 7617 §2; the scheme is case-insensitive, RFC 9110 §11.1).
-fn decode_basic(header: &str) -> Option<String> {
+fn decode_basic<'a>(header: &str, room: &'a mut [u8; DECODED]) -> Option<&'a str> {
     let (scheme, rest) = header.split_once(' ')?;
     let encoded = rest.trim_start_matches(' ');
-    if !scheme.eq_ignore_ascii_case("basic") || encoded.len() > 4 * LONGEST {
+    if !scheme.eq_ignore_ascii_case("basic") || encoded.len() > ENCODED {
         return None;
     }
-    String::from_utf8(BASE64.decode(encoded).ok()?).ok()
+    let length = BASE64.decode_slice(encoded, room).ok()?;
+    std::str::from_utf8(&room[..length]).ok()
 }
 
 /// Splits at the first colon and form-decodes each half (RFC 6749 §2.3.1, Appendix B). A second attempt with the raw
@@ -111,8 +119,8 @@ mod tests {
     use super::*;
 
     fn decoded(header: &str) -> Option<(String, String)> {
-        let basic = decode_basic(header)?;
-        let (id, secret) = split(&basic)?;
+        let mut room = [0; DECODED];
+        let (id, secret) = split(decode_basic(header, &mut room)?)?;
         Some((id.into_owned(), secret.into_owned()))
     }
 
@@ -141,8 +149,11 @@ mod tests {
         for bad in ["no-colon", "id:S%", "id:%ZZ", "id:%f", "id:%FF", "%80:x"] {
             assert_eq!(decoded(&basic(bad)), None, "{bad}");
         }
-        assert_eq!(decode_basic(&format!("Basic {}", BASE64.encode([0xff, b':', 0xfe]))), None, "not UTF-8");
-        assert_eq!(decode_basic(&basic(&"x".repeat(2000))), None, "too long to be ours");
+        assert_eq!(decoded(&format!("Basic {}", BASE64.encode([0xff, b':', 0xfe]))), None, "not UTF-8");
+        assert!(decoded(&basic(&format!("id:{}", "x".repeat(DECODED - 3)))).is_some(), "as long as can be");
+        for length in [DECODED - 2, 2000] {
+            assert_eq!(decoded(&basic(&format!("id:{}", "x".repeat(length)))), None, "too long to be ours");
+        }
     }
 
     #[test]

@@ -1,34 +1,64 @@
 //! Token introspection (RFC 7662).
 
-use super::{OauthRefusal, json, request::OauthRequest};
+use super::request::OauthRequest;
 use axum::{
-    http::StatusCode,
-    response::{IntoResponse, Response},
+    body::Bytes,
+    http::{Response, StatusCode},
 };
-use serde_json::{Value, json};
+use crossfade_core::oauth::OauthError;
+use serde::Serialize;
 
-pub(super) async fn introspect(request: OauthRequest) -> Response {
-    let answer = || {
-        let (form, client) = request.authenticated()?;
-        let token = form.token()?;
-        Ok(request.web.app.authority().introspect(&request.environment, &client, token))
+/// An active token, in the order of its names.
+#[derive(Serialize)]
+struct Active<'a> {
+    active: bool,
+    aud: &'a str,
+    client_id: &'a str,
+    crossfade_secret: &'a str,
+    exp: i64,
+    iat: i64,
+    iss: &'a str,
+    jti: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
+    sub: &'a str,
+    token_type: &'static str,
+}
+
+/// RFC 7662 §2.2: this is the only response about any other token, whatever the cause.
+const INACTIVE: &str = r#"{"active":false}"#;
+/// Room for an ordinary response.
+const BODY_BYTES: usize = 768;
+
+pub(super) fn introspect(request: &OauthRequest) -> Response<Bytes> {
+    match request.decide(|| told(request)) {
+        Ok(body) => request.web.oauth.json(StatusCode::OK, body),
+        Err(error) => request.web.oauth.refuse(error),
+    }
+}
+
+fn told(request: &OauthRequest) -> Result<Bytes, OauthError> {
+    let (form, client) = request.authenticated()?;
+    let token = form.token()?;
+    let Some(token) = request.web.app.authority().introspect(&request.environment, &client, token) else {
+        return Ok(Bytes::from_static(INACTIVE.as_bytes()));
     };
-    let body: Value = match request.decide(answer) {
-        Err(error) => return OauthRefusal(error).into_response(),
-        // RFC 7662 §2.2: this is the only response, whatever the cause.
-        Ok(None) => json!({"active": false}),
-        Ok(Some(token)) => {
-            let claims = token.0;
-            let mut body = json!({
-                "active": true, "token_type": "Bearer", "iss": claims.iss, "sub": claims.sub, "aud": claims.aud,
-                "client_id": claims.client_id, "iat": claims.iat, "exp": claims.exp, "jti": claims.jti,
-                "crossfade_secret": claims.crossfade_secret,
-            });
-            if let Some(scope) = claims.scope {
-                body["scope"] = scope.into();
-            }
-            body
-        }
+    let claims = &token.0;
+    let active = Active {
+        active: true,
+        aud: &claims.aud,
+        client_id: &claims.client_id,
+        crossfade_secret: &claims.crossfade_secret,
+        exp: claims.exp,
+        iat: claims.iat,
+        iss: &claims.iss,
+        jti: &claims.jti,
+        scope: claims.scope.as_deref(),
+        sub: &claims.sub,
+        token_type: "Bearer",
     };
-    json(StatusCode::OK, body.to_string())
+    let mut body = Vec::with_capacity(BODY_BYTES);
+    // Texts and numbers can always be written.
+    serde_json::to_writer(&mut body, &active).map_err(|_| OauthError::TemporarilyUnavailable)?;
+    Ok(body.into())
 }

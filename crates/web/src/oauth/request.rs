@@ -4,31 +4,51 @@ use super::{authenticate::authenticate, form::Form};
 use crate::{
     Web,
     body::{self, BodyError},
-    source::SourceHeaders,
+    source::{SourceAddress, peer},
     unread::is_encoded,
 };
 use axum::{
-    body::Bytes,
+    BoxError,
+    body::{Bytes, HttpBody},
     extract::{FromRequest, FromRequestParts, Path, Request},
-    http::{HeaderMap, Uri},
+    http::{HeaderMap, Uri, request::Parts},
     response::Response,
 };
 use crossfade_app::IdempotencyKey;
 use crossfade_authority::{Client, Environment};
 use crossfade_core::{audit::Origin, oauth::OauthError};
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 /// A request to an existing environment, not yet parsed further.
 pub(super) struct OauthRequest {
     pub(super) web: Web,
     pub(super) environment: Arc<Environment>,
-    source: SourceHeaders,
+    source: SourceAddress,
     uri: Uri,
     headers: HeaderMap,
     body: Result<Bytes, BodyError>,
 }
 
 impl OauthRequest {
+    /// Reads a request to its end. Returns `None` if its body does not arrive in time.
+    pub(super) async fn read<B>(
+        web: &Web,
+        environment: Arc<Environment>,
+        parts: Parts,
+        peer: IpAddr,
+        body: B,
+    ) -> Option<Self>
+    where
+        B: HttpBody<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        let Parts { uri, headers, .. } = parts;
+        let source = SourceAddress::of(web, peer, &headers);
+        let body = body::read_directly(body).await;
+        let is_late = body == Err(BodyError::Late);
+        (!is_late).then(|| Self { web: web.clone(), environment, source, uri, headers, body })
+    }
+
     /// Returns the parameters and the client that sent them.
     pub(super) fn authenticated(&self) -> Result<(Form<'_>, Client), OauthError> {
         if !self.web.app.may_decide() {
@@ -79,13 +99,7 @@ impl FromRequest<Web> for OauthRequest {
             Err(_) => None,
         };
         let Some(environment) = environment else { return Err(crate::nothing_here()) };
-        let Ok(source) = SourceHeaders::from_request_parts(&mut parts, web).await;
-        // Taken, not copied: what reads the body needs neither.
-        let (uri, headers) = (std::mem::take(&mut parts.uri), std::mem::take(&mut parts.headers));
-        let body = body::read(Request::from_parts(parts, body), web).await;
-        if body == Err(BodyError::Late) {
-            return Err(crate::too_slow());
-        }
-        Ok(Self { web: web.clone(), environment, source, uri, headers, body })
+        let peer = peer(&parts.extensions);
+        Self::read(web, environment, parts, peer, body).await.ok_or_else(crate::too_slow)
     }
 }

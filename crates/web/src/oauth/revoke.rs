@@ -1,7 +1,9 @@
 //! Token revocation (RFC 7009).
 
-use super::{OauthRefusal, request::OauthRequest};
+use super::request::OauthRequest;
+use crate::Web;
 use axum::{
+    body::Body,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -17,19 +19,19 @@ pub(super) async fn revoke(request: OauthRequest) -> Response {
         Ok((client, claims))
     };
     match request.decide(asked) {
-        Err(error) => OauthRefusal(error).into_response(),
+        Err(error) => request.web.oauth.refuse(error).map(Body::from),
         // RFC 7009 §2.2: a token that is unknown, revoked or another's is answered like one that was revoked.
-        Ok((_, None)) => told(request.web.app.confirm_ends().await),
+        Ok((_, None)) => told(&request.web, request.web.app.confirm_ends().await),
         Ok((client, Some(claims))) => {
-            told(request.web.app.revoke_token(&client, &claims, request.origin()).await)
+            told(&request.web, request.web.app.revoke_token(&client, &claims, request.origin()).await)
         }
     }
 }
 
-fn told(done: Result<(), Error>) -> Response {
+fn told(web: &Web, done: Result<(), Error>) -> Response {
     match done {
         Ok(()) => StatusCode::OK.into_response(),
         // Its cause is in the log.
-        Err(_) => OauthRefusal(OauthError::TemporarilyUnavailable).into_response(),
+        Err(_) => web.oauth.refuse(OauthError::TemporarilyUnavailable).map(Body::from),
     }
 }

@@ -1,10 +1,7 @@
 //! Rotation of a client's own secret.
 
-use super::{OauthRefusal, json, request::OauthRequest};
-use axum::{
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
+use super::request::OauthRequest;
+use axum::{body::Body, http::StatusCode, response::Response};
 use crossfade_app::SelfRotation;
 use crossfade_core::{oauth::OauthError, self_rotation::transition};
 
@@ -13,9 +10,10 @@ const MIN_KEY_LENGTH: usize = 22;
 
 pub(super) async fn rotate_secret(request: OauthRequest) -> Response {
     let origin = request.origin();
+    let refuse = |error| request.web.oauth.refuse(error).map(Body::from);
     let (form, client) = match request.decide(|| request.authenticated()) {
         Ok(authenticated) => authenticated,
-        Err(error) => return OauthRefusal(error).into_response(),
+        Err(error) => return refuse(error),
     };
     let asked = || {
         let transition = transition(form.get("transition_hours"))?;
@@ -30,19 +28,19 @@ pub(super) async fn rotate_secret(request: OauthRequest) -> Response {
         Ok(asked) => asked,
         Err(error) => {
             request.web.app.audit_refused_self_rotation(&client, &origin, error).await;
-            return OauthRefusal(error).into_response();
+            return refuse(error);
         }
     };
     let asked = SelfRotation { transition, key: &key, origin: &origin };
     match request.web.app.self_rotate_secret(&client, &asked).await {
         Ok(Ok(reply)) => match serde_json::to_string(&reply) {
-            Ok(body) => json(StatusCode::OK, body),
-            Err(_) => OauthRefusal(OauthError::TemporarilyUnavailable).into_response(),
+            Ok(body) => request.web.oauth.json(StatusCode::OK, body).map(Body::from),
+            Err(_) => refuse(OauthError::TemporarilyUnavailable),
         },
-        Ok(Err(error)) => OauthRefusal(error).into_response(),
+        Ok(Err(error)) => refuse(error),
         Err(error) => {
             tracing::warn!(%error, "cannot rotate the secret of a client for the client itself");
-            OauthRefusal(OauthError::TemporarilyUnavailable).into_response()
+            refuse(OauthError::TemporarilyUnavailable)
         }
     }
 }

@@ -17,11 +17,13 @@ fn rule_20_a_token_tells_the_machine_s_time_whatever_was_stored() {
         world.authority.clock().raise(at(stored));
         let client = world.client(1, 1);
         let issued = world.authority.issue(&world.staging, &client, None).unwrap();
-        let (iat, exp) = iat_and_exp(&issued.access_token);
+        let (iat, exp) = iat_and_exp(&issued.access_token().unwrap());
         assert_eq!(iat, at(0).as_seconds(), "no token is issued in the future");
         assert_eq!(exp - iat, i64::from(issued.expires_in), "no token lives longer than it claims");
-        assert!(world.is_active(&client, &issued.access_token));
-        assert!(world.authority.revocable(&world.staging, &client, &issued.access_token).is_some());
+        assert!(world.is_active(&client, &issued.access_token().unwrap()));
+        assert!(
+            world.authority.revocable(&world.staging, &client, &issued.access_token().unwrap()).is_some()
+        );
     }
 }
 

@@ -52,7 +52,7 @@ fn another_environment_knows_nothing_of_a_token() {
     };
     let (staging, production) = (shared("staging"), shared("production"));
     let client = world.client(1, 1);
-    let token = world.authority.issue(&staging, &client, None).unwrap().access_token;
+    let token = world.authority.issue(&staging, &client, None).unwrap().access_token().unwrap();
     assert!(world.authority.introspect(&staging, &client, &token).is_some());
     assert!(world.authority.introspect(&production, &foreign, &token).is_none());
 
@@ -156,3 +156,61 @@ fn a_text_that_is_no_token_is_inactive() {
 }
 
 // Under threads.
+
+/// Also after the unchanged token was found active, and is remembered.
+#[test]
+fn a_token_with_any_byte_changed_is_inactive() {
+    for alg in [SigningAlg::EdDSA, SigningAlg::ES256, SigningAlg::RS256] {
+        let world = World::with_client();
+        let pkcs8 = SigningKey::generate(alg).unwrap();
+        let times = KeyTimes { active_from: at(-1), removed_at: None };
+        let staging = environment("staging", vec![SigningKey::parse(alg, &pkcs8, times).unwrap()]);
+        let client = world.client(1, 1);
+        let token = world.authority.issue(&staging, &client, None).unwrap().access_token().unwrap();
+        let is_active = |token: &str| world.authority.introspect(&staging, &client, token).is_some();
+        assert!(is_active(&token) && is_active(&token), "{alg:?}");
+        for place in 0..token.len() {
+            let own = token.as_bytes()[place];
+            // The next digit of base64url, one that differs in its first bits, and bytes that are no digit.
+            let others = [own ^ 1, own ^ 0x20, b'A', b'_', b'.', b'=', b' '];
+            for other in others.into_iter().filter(|other| *other != own) {
+                let mut changed = token.clone().into_bytes();
+                changed[place] = other;
+                let changed = String::from_utf8(changed).unwrap();
+                assert!(!is_active(&changed), "{alg:?}: byte {place} is {other}");
+            }
+            assert!(!is_active(&token[..place]), "{alg:?}: cut at {place}");
+        }
+        assert!(is_active(&token), "{alg:?}");
+    }
+}
+
+/// What is remembered of a token is its signature alone.
+#[test]
+fn a_remembered_token_ends_as_any_other() {
+    let world = World::with_client();
+    let alg = SigningAlg::ES256;
+    let pkcs8 = SigningKey::generate(alg).unwrap();
+    let key =
+        |removed_at| SigningKey::parse(alg, &pkcs8, KeyTimes { active_from: at(-1), removed_at }).unwrap();
+    let staging = environment("staging", vec![key(None)]);
+    let client = world.client(1, 1);
+    let token = world.authority.issue(&staging, &client, None).unwrap().access_token().unwrap();
+    let told = |environment: &Environment| {
+        let client = world.client(1, 1);
+        world.authority.introspect(environment, &client, &token).is_some()
+    };
+    assert!(told(&staging) && told(&staging));
+    assert!(!told(&environment("staging", vec![key(Some(at(0)))])), "its key is no longer published");
+    assert!(!told(&world.production) && !told(&world.staging), "an environment with other keys");
+    world.put(1, &[(1, None, None)], |registration| registration.token_generation = 1);
+    assert!(!told(&staging), "its registration was disabled since");
+    world.put(1, &[(1, None, None)], |_| {});
+    assert!(told(&staging));
+    let exp = part(&token, 1)["exp"].as_i64().unwrap() * SECOND - NOW;
+    world.set(exp);
+    assert!(!told(&staging));
+    world.set(0);
+    world.authority.end_tokens_of_secret(secret_id(1), at(24 * HOUR));
+    assert!(!told(&staging));
+}

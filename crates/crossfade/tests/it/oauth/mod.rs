@@ -5,6 +5,7 @@
 //! on both engines.
 
 mod authenticate;
+mod direct;
 mod introspect;
 pub mod jws;
 mod metadata;

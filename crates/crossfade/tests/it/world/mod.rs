@@ -1,4 +1,4 @@
-//! A whole instance inside a test: real database, real use cases, real router, and time as an argument.
+//! A whole instance inside a test: real database, real use cases, real door, and time as an argument.
 
 mod answer;
 mod check;
@@ -12,11 +12,7 @@ pub use oauth::Oauth;
 pub use principal::Principal;
 
 use crate::{database::Place, engines::Subject};
-use axum::{
-    Router,
-    body::{Body, to_bytes},
-    extract::ConnectInfo,
-};
+use axum::body::{Body, to_bytes};
 pub use check::Check;
 use check::{Chance, Left};
 use crossfade_app::{
@@ -26,8 +22,8 @@ use crossfade_app::{
 use crossfade_authority::Clock;
 use crossfade_core::Timestamp;
 use crossfade_store::Location;
-use crossfade_web::{Encrypted, Routers, Transport, TrustedProxies};
-use http::Request;
+use crossfade_web::{Arrival, Door, Routers, Transport, TrustedProxies};
+use http::{Request, header};
 use serde_json::json;
 use std::{
     net::{IpAddr, SocketAddr},
@@ -39,7 +35,6 @@ use std::{
     time::Duration,
 };
 use tempfile::TempDir;
-use tower::ServiceExt;
 
 /// The base of issuers in a test.
 pub const PUBLIC_URL: &str = "https://auth.example.com";
@@ -48,11 +43,11 @@ pub const OWNER: &str = "owner@example.com";
 /// Where time starts.
 const START: i64 = 1_795_525_500;
 
-/// An instance, its clock, and its router.
+/// An instance, its clock, and its door.
 pub struct World {
     pub clock: Arc<Clock>,
     pub app: Arc<App>,
-    pub router: Router,
+    pub door: Door,
     proxies: TrustedProxies,
     location: Location,
     master_key_file: PathBuf,
@@ -134,11 +129,11 @@ impl World {
         let chance = Arc::new(check.chance());
         let options = options(&location, &master_key_file, &clock, &chance);
         let app = App::open(Options { journal: journal.clone(), ..options }).await.unwrap();
-        let router = router(&app, TrustedProxies::default());
+        let door = door(&app, TrustedProxies::default());
         Self {
             clock,
             app,
-            router,
+            door,
             proxies: TrustedProxies::default(),
             location,
             master_key_file,
@@ -154,7 +149,7 @@ impl World {
     /// Believes forwarded headers from these networks.
     pub fn trust(&mut self, networks: &[&str]) {
         self.proxies = TrustedProxies(networks.iter().map(|network| network.parse().unwrap()).collect());
-        self.router = router(&self.app, self.proxies.clone());
+        self.door = door(&self.app, self.proxies.clone());
     }
 
     /// Moves time on.
@@ -183,7 +178,7 @@ impl World {
         let clock = Arc::new(Clock::manual(self.clock.now()));
         self.app = App::open(self.options(&clock)).await?;
         self.clock = clock;
-        self.router = router(&self.app, self.proxies.clone());
+        self.door = door(&self.app, self.proxies.clone());
         Ok(())
     }
 
@@ -311,7 +306,7 @@ impl World {
         let clock = options.clock.clone();
         self.app = App::open(options).await.unwrap();
         self.clock = clock;
-        self.router = router(&self.app, self.proxies.clone());
+        self.door = door(&self.app, self.proxies.clone());
     }
 
     /// Has the next start open this SQLite file.
@@ -430,17 +425,25 @@ impl World {
     }
 
     /// Sends a request over TLS as it is, from an address.
-    pub async fn send(&self, mut request: Request<Body>, from: IpAddr) -> Answer {
-        request.extensions_mut().insert(Encrypted);
-        self.send_plain(request, from).await
+    pub async fn send(&self, request: Request<Body>, from: IpAddr) -> Answer {
+        self.send_as(request, Arrival::new(SocketAddr::new(from, 40_000), true)).await
     }
 
     /// Sends a request without TLS as it is, from an address.
-    pub async fn send_plain(&self, mut request: Request<Body>, from: IpAddr) -> Answer {
-        request.extensions_mut().insert(ConnectInfo(SocketAddr::new(from, 40_000)));
-        let response = self.router.clone().oneshot(request).await.unwrap();
+    pub async fn send_plain(&self, request: Request<Body>, from: IpAddr) -> Answer {
+        self.send_as(request, Arrival::new(SocketAddr::new(from, 40_000), false)).await
+    }
+
+    /// Sends a request that reached the server in this way.
+    pub async fn send_as(&self, request: Request<Body>, arrival: Arrival) -> Answer {
+        let response = self.door.answer(request, arrival).await;
+        let length = http_body::Body::size_hint(response.body()).exact();
         let (mut parts, body) = response.into_parts();
-        let bytes = to_bytes(body, usize::MAX).await.unwrap().to_vec();
+        // HTTP adds it where the answer does not have it.
+        if let Some(length) = length {
+            parts.headers.entry(header::CONTENT_LENGTH).or_insert(length.into());
+        }
+        let bytes = to_bytes(Body::new(body), usize::MAX).await.unwrap().to_vec();
         // Of each answer its own; what is left can be compared.
         let id = parts.headers.remove("x-request-id");
         let request_id = id.map(|id| id.to_str().unwrap().to_owned());
@@ -480,7 +483,7 @@ impl World {
     }
 }
 
-fn router(app: &Arc<App>, proxies: TrustedProxies) -> Router {
+fn door(app: &Arc<App>, proxies: TrustedProxies) -> Door {
     Routers::new(app.clone(), Transport { proxies, ..Transport::default() }).unwrap().everything()
 }
 
