@@ -297,7 +297,9 @@ fn unlinked(text: &str) -> String {
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
         match c {
-            '.' if rest.peek().is_some_and(|next| next.is_alphabetic()) => broken.push_str("[.]"),
+            '.' | '。' | '．' | '｡' if rest.peek().is_some_and(|next| next.is_alphabetic()) => {
+                broken.push_str("[.]")
+            }
             ':' if rest.peek() == Some(&'/') => broken.push_str("[:]"),
             '@' => broken.push_str("[@]"),
             c => broken.push(c),
