@@ -334,9 +334,8 @@ impl App {
         }
         match self.node.hold.why_lost() {
             why if !self.node.may_decide() => {
-                return Readiness::LockLost(
-                    why.unwrap_or_else(|| "the database does not respond".to_owned()),
-                );
+                let why = why.or_else(|| self.node.own.failing());
+                return Readiness::LockLost(why.unwrap_or_else(|| "no lease was granted yet".to_owned()));
             }
             Some(_) => return Readiness::Ready,
             None => {}
@@ -432,9 +431,11 @@ impl App {
         self.node.is_unnoted()
     }
 
-    /// Waits until everything that has ended is noted in the journal, before a reply says that something ended earlier.
+    /// Waits until everything that has ended is noted in the journal and in force on every node, before a reply says that
+    /// something ended earlier.
     pub async fn confirm_ends(&self) -> Result<(), Error> {
-        self.node.confirm_ends().await
+        self.node.confirm_ends().await?;
+        self.node.confirm_enforced().await
     }
 
     /// Returns warnings for the text of `readyz` while this node is ready.

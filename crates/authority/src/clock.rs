@@ -20,6 +20,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+/// The most by which the time of a database's clock may be uncertain. A node that knows less takes no lease.
+pub const MAX_UNCERTAINTY: Duration = Duration::from_millis(100);
 /// How far the time and the machine's time can differ without a warning (rule 20).
 pub const MAX_OFFSET: Duration = Duration::from_secs(60);
 /// Value for a database whose clock was never read.
@@ -42,7 +44,7 @@ pub struct Clock {
     /// The latest that the database's clock can say, minus [`at_most`] of the time elapsed since the start, in
     /// microseconds; [`UNREAD`] without such a clock.
     latest: AtomicI64,
-    /// The earliest that it can say, minus the time elapsed since the start.
+    /// The earliest that it can say, minus [`at_least`] of the time elapsed since the start.
     earliest: AtomicI64,
     /// How long the last question about its time took, and when it was asked, in microseconds since the start.
     took: AtomicI64,
@@ -195,7 +197,13 @@ impl Clock {
                     latest => {
                         let latest = latest.saturating_add(at_most(running));
                         // The two are stored one after the other.
-                        (latest, self.earliest.load(Ordering::SeqCst).saturating_add(running).min(latest))
+                        (
+                            latest,
+                            self.earliest
+                                .load(Ordering::SeqCst)
+                                .saturating_add(at_least(running))
+                                .min(latest),
+                        )
                     }
                 };
                 // A simulation that catches up is no clock that was set.
@@ -231,7 +239,10 @@ impl Clock {
     pub fn calibrate(&self, at: Timestamp, asked: Asked) {
         if let TimeSource::System { started, is_simulated: false, .. } = &self.source {
             let (asked, answered) = (asked.booted - started, boot_time() - started);
-            self.earliest.store(at.as_micros().saturating_sub(answered), Ordering::SeqCst);
+            if self.is_known_better(asked, answered) {
+                return;
+            }
+            self.earliest.store(at.as_micros().saturating_sub(at_least(answered)), Ordering::SeqCst);
             let before = self.latest.swap(at.as_micros().saturating_sub(at_most(asked)), Ordering::SeqCst);
             self.took.store(answered - asked, Ordering::SeqCst);
             self.asked.store(asked, Ordering::SeqCst);
@@ -243,16 +254,22 @@ impl Clock {
         }
     }
 
-    /// Returns how far the time can be from that of the database's clock, in either direction: half of the time that the
-    /// last question took, and what the clocks can have drifted since. `None` if no database's clock was read.
+    /// Whether an answer is so late that the time is known better without it.
+    fn is_known_better(&self, asked: i64, answered: i64) -> bool {
+        let late = span(answered - asked) / 2;
+        late > MAX_UNCERTAINTY && self.uncertainty().is_some_and(|known| known < late)
+    }
+
+    /// Returns how uncertain the time of the database's clock is: half of the time that the last question took, and what
+    /// the clocks can have drifted since. The time is ahead of that clock by at most twice as much, and the machine's time
+    /// behind. `None` if no database's clock was read.
     pub fn uncertainty(&self) -> Option<Duration> {
         let TimeSource::System { started, .. } = &self.source else { return None };
         if self.latest.load(Ordering::SeqCst) == UNREAD {
             return None;
         }
         let since = boot_time() - started - self.asked.load(Ordering::SeqCst);
-        let half = self.took.load(Ordering::SeqCst) / 2 + (at_most(since) - since);
-        Some(Duration::from_micros(u64::try_from(half).unwrap_or(0)))
+        Some(span(self.took.load(Ordering::SeqCst) / 2 + (at_most(since) - since)))
     }
 
     /// Whether the clock has caught up with the machine's. Always true unless it was set back.
@@ -302,6 +319,15 @@ fn extreme(known: &AtomicI64, value: i64, better: impl Fn(i64, i64) -> i64) -> i
 /// Returns how far a database's clock has advanced at most while the boot-time clock advanced by `passed`.
 fn at_most(passed: i64) -> i64 {
     passed.saturating_add(passed / DRIFT)
+}
+
+/// Returns how far it has advanced at least.
+fn at_least(passed: i64) -> i64 {
+    passed.saturating_sub(passed / DRIFT)
+}
+
+pub(crate) fn span(micros: i64) -> Duration {
+    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
 }
 
 pub(crate) fn micros(span: Duration) -> i64 {

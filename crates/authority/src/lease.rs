@@ -4,7 +4,7 @@
 //! it so if the clocks drift. It is compared with two clocks: the boot-time clock, and the wall clock, which alone
 //! notices that a whole machine stood still and was corrected. Whichever says more has passed counts.
 
-use crate::clock::{boot_time, micros, wall};
+use crate::clock::{boot_time, micros, span, wall};
 use std::{
     sync::atomic::{AtomicI64, Ordering},
     time::Duration,
@@ -12,8 +12,6 @@ use std::{
 
 /// By how much a lease ends earlier here than in the database: more than clocks drift apart in the longest lease.
 pub const MARGIN: Duration = Duration::from_millis(500);
-/// The most by which the time of a node may be uncertain. A node that knows less takes no lease.
-pub const MAX_UNCERTAINTY: Duration = Duration::from_millis(100);
 
 /// Until when this node may decide. Never more than the last lease that the database granted.
 #[derive(Debug)]
@@ -34,6 +32,11 @@ impl LeaseAsked {
     /// Returns this moment.
     pub fn now() -> Self {
         Self { booted: boot_time(), wall: wall() }
+    }
+
+    /// Returns how long ago it was, by the boot-time clock.
+    pub fn elapsed(&self) -> Duration {
+        span(boot_time().saturating_sub(self.booted))
     }
 }
 
@@ -61,6 +64,16 @@ impl Lease {
     pub fn holds(&self) -> bool {
         let until = (self.booted.load(Ordering::SeqCst), self.wall.load(Ordering::SeqCst));
         until == (i64::MAX, i64::MAX) || self.holds_at(LeaseAsked::now())
+    }
+
+    /// Returns what is left of the lease.
+    pub fn remaining(&self) -> Duration {
+        self.remaining_at(LeaseAsked::now())
+    }
+
+    fn remaining_at(&self, now: LeaseAsked) -> Duration {
+        let booted = self.booted.load(Ordering::SeqCst).saturating_sub(now.booted);
+        span(booted.min(self.wall.load(Ordering::SeqCst).saturating_sub(now.wall)))
     }
 
     fn holds_at(&self, now: LeaseAsked) -> bool {

@@ -13,9 +13,9 @@ mod signing;
 mod verifier;
 
 pub use authority::{ActiveToken, Authority, Client, Credentials, Issued, Tables};
-pub use clock::{Asked, Clock, MAX_OFFSET, Moment};
+pub use clock::{Asked, Clock, MAX_OFFSET, MAX_UNCERTAINTY, Moment};
 pub use evidence::{Counter, Evidence, Failure, FailureCount, RefusedBy, Source, SourceCount};
-pub use lease::{Lease, LeaseAsked, MARGIN, MAX_UNCERTAINTY};
+pub use lease::{Lease, LeaseAsked, MARGIN};
 pub use mint::Claims;
 pub use random::SystemRandom;
 pub use signing::{Environment, InvalidKey, SigningKey};

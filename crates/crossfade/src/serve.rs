@@ -258,7 +258,13 @@ impl Server {
     /// Lets running requests finish, flushes and closes.
     pub(crate) async fn stop(self) -> Result<(), Failure> {
         // All at the same time: each waits for its running requests.
-        let ended = futures_util::future::try_join_all(self.serving.into_iter().map(Serving::stop)).await;
+        let ended = futures_util::future::try_join_all(self.serving.into_iter().map(Serving::stop));
+        tokio::pin!(ended);
+        let ended = tokio::select! {
+            ended = &mut ended => ended,
+            // They are decided by the lease, which is renewed meanwhile.
+            _ = self.app.keep_serving() => ended.await,
+        };
         self.worker.stop().await;
         self.app.close().await;
         ended.map(drop)

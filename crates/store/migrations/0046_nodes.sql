@@ -9,4 +9,5 @@ CREATE TABLE nodes (
     uncertainty BIGINT NOT NULL,
     released_at BIGINT
 );
--- Earlier programs can run on it: they serve alone, and take no lease.
+-- Earlier programs wait for no lease, and take none.
+UPDATE oldest_program SET schema_version = 46, program_version = '0.1.0' WHERE one = 1;

@@ -19,7 +19,7 @@ mod tx;
 pub use examine::{Durability, Integrity};
 pub use fault::Fault;
 pub use identity::{ServerId, ServerRun};
-pub use lease::{LeaseGrant, LeaseRequest, Wake, Wakes};
+pub use lease::{Granted, LeaseGrant, LeaseRequest, Wake, Wakes};
 pub use pool::Purpose;
 pub(crate) use row::Row;
 pub use row::Value;

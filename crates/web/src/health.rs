@@ -35,7 +35,9 @@ async fn readyz(State(web): State<Web>) -> Response {
         Readiness::Quarantined(cause) => {
             not_ready(&format!("the instance is in quarantine: {}", cause.sentence()))
         }
-        Readiness::LockLost(why) => not_ready(&format!("the lock on the database is lost: {why}")),
+        Readiness::LockLost(why) => {
+            not_ready(&format!("the lock on the database or the lease is lost: {why}"))
+        }
         Readiness::Behind => not_ready("the tables are behind the database"),
     }
 }

@@ -60,7 +60,7 @@ def broken(checks, engine, server, database):
 
 
 def oauth(server, endpoint, client, **form):
-    answer = requests.post(f"{server.url}/env/production/oauth2/{endpoint}", auth=client, data=form, timeout=10)
+    answer = requests.post(f"{server.url}/env/production/oauth2/{endpoint}", auth=client, data=form, timeout=30)
     require(answer.status_code == 200, f"{endpoint} answers {answer.status_code}: {answer.text}")
     return answer
 

@@ -7,6 +7,7 @@ use crate::{
         act::Act, entry::Author, idempotency::Repeatable, principal::Principal, request::Request,
         targets::Target,
     },
+    node::transaction::Stored,
 };
 use crossfade_core::{Operation, Timestamp};
 use crossfade_store::Tx;
@@ -25,6 +26,25 @@ impl App {
     ) -> Result<T, Error> {
         let by = by.into();
         self.node.transact(async |tx, now| work(&mut self.act(tx, now, by)).await).await
+    }
+
+    /// Runs a change of the server itself, and waits for no other node.
+    pub(crate) async fn change_here<T>(
+        &self,
+        by: impl Into<Author>,
+        work: impl AsyncFnOnce(&mut Act<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        Ok(self.stored_here(by, work).await?.0)
+    }
+
+    /// Runs a change of the server itself. Returns it, to wait for other nodes later.
+    pub(crate) async fn stored_here<T>(
+        &self,
+        by: impl Into<Author>,
+        work: impl AsyncFnOnce(&mut Act<'_>) -> Result<T, Error>,
+    ) -> Result<(T, Stored), Error> {
+        let by = by.into();
+        self.node.transact_here(async |tx, now| work(&mut self.act(tx, now, by)).await).await
     }
 
     /// Runs a change of a principal's own account, which needs no permission.
@@ -60,8 +80,9 @@ impl App {
         let result = match admitted {
             Err(error) => Err(error),
             Ok(()) => {
-                self.node
-                    .transact(async |tx, now| {
+                let stored = self
+                    .node
+                    .transact_here(async |tx, now| {
                         let principal = request.principal.refreshed(tx, now).await?;
                         principal.is_within_registration(operation)?;
                         let loaded = target.load(tx, &principal, operation.access()).await;
@@ -79,7 +100,15 @@ impl App {
                         }
                         Ok(reply)
                     })
-                    .await
+                    .await;
+                match stored {
+                    Ok((reply, _)) if request.responds_async => Ok(reply),
+                    Ok((mut reply, change)) => self.node.enforced(change).await.map(|enforced| {
+                        reply.set_enforced(enforced);
+                        reply
+                    }),
+                    Err(error) => Err(error),
+                }
             }
         };
         if let Err(error) = &result {

@@ -9,6 +9,7 @@ use crate::{
 };
 use crossfade_core::{
     Code, Operation, Problem, SecretId,
+    api::Enforced,
     audit::Event,
     operations::Method,
     roles::{Object, Permission},
@@ -108,6 +109,9 @@ pub(crate) trait Repeatable: Serialize + DeserializeOwned {
 
     /// Marks the values as delivered before.
     fn mark_delivered(&mut self) {}
+
+    /// Says since when the change is in force on every node.
+    fn set_enforced(&mut self, _enforced: Enforced) {}
 }
 
 impl Repeatable for () {}

@@ -13,6 +13,8 @@ pub struct Request<'a> {
     pub idempotency: Option<&'a IdempotencyKey>,
     /// Version that the principal has read and that must still be the present one.
     pub if_match: IfMatch<'a>,
+    /// Whether the response does not wait until the change is in force on other nodes (RFC 7240 §4.1).
+    pub responds_async: bool,
 }
 
 /// Input of an operation: JSON that is parsed only after the principal has been authorised, so that only permitted

@@ -94,8 +94,10 @@ impl App {
         if !may_send && !self.read(async |tx| Ok(tx.has_webhooks().await?)).await? {
             return Ok(());
         }
-        self.change_as(Actor::machine("serve"), async |act| self.may_send_from_here(act).await).await?;
-        Ok(())
+        // A start waits for no other node: nothing ends by it.
+        let settled =
+            self.change_here(Actor::machine("serve"), async |act| self.may_send_from_here(act).await);
+        settled.await.map(drop)
     }
 
     /// Stores the place whenever a lost lock was taken again: a server that was restarted or failed over while this process

@@ -11,8 +11,6 @@ use tokio::time::Instant;
 
 /// Interval for reading the clock of a database.
 const READ_EVERY: Duration = Duration::from_secs(5);
-/// Time limit for reading the clock of a database. A later answer would be out of date.
-const TOLD_WITHIN: Duration = Duration::from_secs(1);
 /// Interval for repeating a warning in the log.
 const REPEATED_EVERY: Duration = Duration::from_secs(3600);
 
@@ -105,15 +103,9 @@ impl Node {
 
     /// Reads the clock of a database that has one. On PostgreSQL, tokens use its time.
     pub(crate) async fn calibrate(&self) -> Result<(), Error> {
-        let told = self.db.clock(|| (Instant::now(), self.clock.ask())).await?;
-        if let Some((told, (began, asked))) = told {
-            let took = began.elapsed();
-            let mut seen = self.clock_watch.0.lock().unwrap_or_else(PoisonError::into_inner);
-            // The first answer counts however late it is: without one, tokens would tell the time of this machine.
-            if took <= TOLD_WITHIN || seen.read_at.is_none() {
-                self.clock.calibrate(told, asked);
-                seen.read_at = Some(Instant::now());
-            }
+        if let Some((told, asked)) = self.db.clock(|| self.clock.ask()).await? {
+            self.clock.calibrate(told, asked);
+            self.clock_watch.0.lock().unwrap_or_else(PoisonError::into_inner).read_at = Some(Instant::now());
         }
         Ok(())
     }

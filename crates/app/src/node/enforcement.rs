@@ -1,17 +1,27 @@
 //! Whether a change is in force on every node (rule 23). A change ends on other nodes what it ends here as soon as each of
 //! them has applied it, has given up its lease, or has no lease any more.
 
-use crate::{error::Error, node::state::Node};
+use crate::{
+    error::Error,
+    node::{state::Node, transaction::unconfirmed},
+};
 use crossfade_core::{
-    Code, NodeId, Problem, Timestamp,
+    NodeId, Timestamp,
     api::{Enforced, EnforcedNode, KnownBy},
 };
 use crossfade_store::{NodeRow, Purpose};
-use std::{collections::BTreeMap, time::Duration};
-use tokio::time::timeout;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::time::{Instant, timeout};
 
-/// How long it takes to look again if no node says anything.
-const LOOKED_EVERY: Duration = Duration::from_millis(20);
+/// How long it takes to look again if no node says anything, at first and later.
+const LOOKED_SOON: Duration = Duration::from_millis(20);
+const LOOKED_EVERY: Duration = Duration::from_millis(200);
+/// Number of looks in quick succession.
+const QUICK_LOOKS: u32 = 10;
 /// Pause after the database did not answer.
 const TRIED_EVERY: Duration = Duration::from_millis(200);
 
@@ -24,7 +34,42 @@ pub(crate) struct Others {
     pub(crate) until: Timestamp,
 }
 
+/// Changes that wait for other nodes.
+#[derive(Default)]
+pub(crate) struct Pending(Mutex<Vec<(i64, Others)>>);
+
+impl Pending {
+    fn all(&self) -> MutexGuard<'_, Vec<(i64, Others)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A change that waits, until it is dropped.
+struct Waiting<'a> {
+    pending: &'a Pending,
+    seq: i64,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut all = self.pending.all();
+        if let Some(at) = all.iter().position(|(seq, _)| *seq == self.seq) {
+            all.swap_remove(at);
+        }
+    }
+}
+
 impl Node {
+    /// Waits until every change that this node's tables have is in force on every node, before a reply says that something
+    /// ended earlier.
+    pub(crate) async fn confirm_enforced(&self) -> Result<(), Error> {
+        let latest = self.pending.all().iter().copied().max_by_key(|(seq, _)| *seq);
+        match latest {
+            Some((seq, others)) => self.await_others(seq, others).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// Waits until change `seq` is in force on every node. Without `others`, this node's tables are all there is.
     pub(crate) async fn enforced_everywhere(
         &self,
@@ -40,27 +85,31 @@ impl Node {
             nodes.clear();
         }
         if let Some(others) = others {
+            let _waiting = Waiting { pending: &self.pending, seq };
+            self.pending.all().push((seq, others));
             nodes.extend(self.await_others(seq, others).await?);
         }
         Ok(Enforced { at: self.clock.now(), nodes })
     }
 
-    /// Waits for the other nodes: for each until it has applied the change, has given up its lease, or its lease has
-    /// ended, and for all of them at most until the last of the leases that the change found has ended.
+    /// Waits for the other nodes: for each until it has applied the change, has given up its lease, or its lease has ended.
+    /// A node that does not apply the change is granted no longer lease. What is left of a lease is measured here, so that
+    /// none is taken for ended because the database's clock is set forward meanwhile.
     async fn await_others(&self, seq: i64, others: Others) -> Result<Vec<EnforcedNode>, Error> {
-        let mut found: Option<BTreeMap<NodeId, NodeRow>> = None;
+        let waits_until = Instant::now() + others.until.since(others.at);
+        let mut found: Option<BTreeMap<NodeId, (NodeRow, Instant)>> = None;
+        let mut looks = 0;
         loop {
             // Before the look: what a node says after it must not be missed.
             let said = self.said.notified();
             tokio::pin!(said);
             said.as_mut().enable();
             let read = self.db.read_for::<_, Error>(Purpose::Feed, async |tx| {
-                // In this order, so that no lease counts as ended too early.
-                Ok((tx.nodes().await?, tx.clock().await?))
+                Ok((tx.nodes().await?, tx.clock().await?.unwrap_or(others.at)))
             });
             match read.await {
-                Ok((rows, now)) => {
-                    let now = now.unwrap_or(others.at);
+                Ok((rows, at)) => {
+                    let now = Instant::now();
                     let is_meant = |row: &NodeRow| {
                         row.id != self.own.id
                             && others.at < row.lease_until
@@ -68,51 +117,44 @@ impl Node {
                     };
                     let known = found.get_or_insert_with(BTreeMap::new);
                     for row in rows.into_iter().filter(is_meant) {
-                        // The first lease counts: a later one is used only with this change.
-                        let lease_until =
-                            known.get(&row.id).map_or(row.lease_until, |before| before.lease_until);
-                        known.insert(row.id.clone(), NodeRow { lease_until, ..row });
+                        // A longer lease counts until the node has applied the change.
+                        let before =
+                            known.get(&row.id).filter(|(before, _)| before.lease_until == row.lease_until);
+                        let ends_at =
+                            before.map_or_else(|| now + row.lease_until.since(at), |(_, ends_at)| *ends_at);
+                        known.insert(row.id.clone(), (row, ends_at));
                     }
-                    let done: Option<Vec<_>> = known.values().map(|row| known_by(row, seq, now)).collect();
+                    let done: Option<Vec<_>> = known
+                        .values()
+                        .map(|(row, has_ended_at)| known_by(row, seq, *has_ended_at <= now))
+                        .collect();
                     if let Some(done) = done {
                         return Ok(done);
                     }
                 }
-                // This time is never ahead of the database's.
-                Err(error) if others.until < self.clock.machine() => return Err(unknown(error)),
+                Err(error) if waits_until <= Instant::now() => return Err(unconfirmed(error)),
                 Err(error) => {
                     tracing::warn!(%error, "cannot read what other nodes have applied");
                     tokio::time::sleep(TRIED_EVERY).await;
                     continue;
                 }
             }
-            let _ = timeout(LOOKED_EVERY, said).await;
+            looks += 1;
+            let pause = if looks < QUICK_LOOKS { LOOKED_SOON } else { LOOKED_EVERY };
+            let _ = timeout(pause, said).await;
         }
     }
 }
 
 /// Returns how it is known that a node no longer decides by what was before change `seq`; `None` if it may.
-fn known_by(row: &NodeRow, seq: i64, now: Timestamp) -> Option<EnforcedNode> {
+fn known_by(row: &NodeRow, seq: i64, has_ended: bool) -> Option<EnforcedNode> {
     let known_by = match row {
         _ if row.applied >= seq => KnownBy::Acknowledged,
         NodeRow { released_at: Some(_), .. } => KnownBy::Released,
-        _ if row.lease_until <= now => KnownBy::LeaseEnded,
+        _ if has_ended => KnownBy::LeaseEnded,
         _ => return None,
     };
     Some(EnforcedNode { id: row.id.clone(), name: row.name.clone(), known_by })
-}
-
-/// Returns the error of a change that is in force everywhere, because every lease has ended, when it is not known on which
-/// nodes.
-fn unknown(error: Error) -> Error {
-    let text = "The change was stored, and every other node that could decide by what was before has lost its lease since. \
-        Which nodes there are is unknown, because the database does not answer. Read the current state before you retry.";
-    Error {
-        problem: Problem::new(Code::OutcomeUnknown, text),
-        source: Some(Box::new(error)),
-        hidden: false,
-        fault: None,
-    }
 }
 
 #[cfg(test)]
@@ -120,14 +162,14 @@ mod tests {
     use super::*;
     use crossfade_core::base62;
 
-    fn row(applied: i64, lease_until: i64, released_at: Option<i64>) -> NodeRow {
+    fn row(applied: i64, released_at: Option<i64>) -> NodeRow {
         let at = Timestamp::from_seconds;
         NodeRow {
             id: NodeId::parse(&format!("node_{}", base62::encode_fixed(&[7; 16], 22))).unwrap(),
             name: "east".to_owned(),
             version: "1".to_owned(),
             started_at: at(0),
-            lease_until: at(lease_until),
+            lease_until: at(100),
             applied,
             uncertainty: 0,
             released_at: released_at.map(at),
@@ -136,13 +178,11 @@ mod tests {
 
     #[test]
     fn rule_23_a_node_is_waited_for_until_it_has_applied_released_or_lost_its_lease() {
-        let known =
-            |row: NodeRow, now| known_by(&row, 10, Timestamp::from_seconds(now)).map(|it| it.known_by);
-        assert_eq!(known(row(9, 100, None), 50), None);
-        assert_eq!(known(row(10, 100, None), 50), Some(KnownBy::Acknowledged));
-        assert_eq!(known(row(9, 100, Some(40)), 50), Some(KnownBy::Released));
-        assert_eq!(known(row(9, 100, None), 99), None, "until its very end");
-        assert_eq!(known(row(9, 100, None), 100), Some(KnownBy::LeaseEnded));
-        assert_eq!(known(row(12, 100, Some(40)), 200), Some(KnownBy::Acknowledged), "what says most");
+        let known = |row: NodeRow, has_ended| known_by(&row, 10, has_ended).map(|it| it.known_by);
+        assert_eq!(known(row(9, None), false), None);
+        assert_eq!(known(row(10, None), false), Some(KnownBy::Acknowledged));
+        assert_eq!(known(row(9, Some(40)), false), Some(KnownBy::Released));
+        assert_eq!(known(row(9, None), true), Some(KnownBy::LeaseEnded));
+        assert_eq!(known(row(12, Some(40)), true), Some(KnownBy::Acknowledged), "what says most");
     }
 }

@@ -281,10 +281,12 @@ impl Node {
         let followed = self
             .db
             .read_for::<_, Error>(Purpose::Feed, async |tx| {
-                let (stored, _) = tx.read_head().await?;
+                let (stored, highest_time) = tx.read_head().await?;
                 if self.feed.is_ahead_of(stored) {
                     return Ok(Followed::Apart);
                 }
+                // What ended in a change has ended here, whatever this node knows of the time.
+                self.clock.raise(highest_time);
                 while self.feed.applied() < stored {
                     let from = self.feed.applied();
                     let changes = match tx.changes(from, PAGE).await {

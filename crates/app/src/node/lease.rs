@@ -4,7 +4,7 @@
 use crate::{error::Error, node::state::Node};
 use crossfade_authority::{LeaseAsked, MAX_UNCERTAINTY};
 use crossfade_core::{NodeId, Timestamp, api};
-use crossfade_store::{Fault, LeaseRequest, ServeLock, StoreError, Wake};
+use crossfade_store::{Fault, Granted, LeaseRequest, ServeLock, StoreError, Wake};
 use std::{
     convert::Infallible,
     ops::RangeInclusive,
@@ -22,6 +22,8 @@ pub const LEASE_SECONDS: RangeInclusive<u64> = 2..=120;
 pub const DEFAULT_LEASE: Duration = Duration::from_secs(15);
 /// How often a lease is asked for again while it lasts.
 const RENEWALS: u32 = 4;
+/// How often a node that is behind applies what it lacks and asks again.
+const TRIES: u32 = 5;
 /// How long a node waits for a change to be announced, if announcements arrive, and if they do not.
 const ANNOUNCED_WITHIN: Duration = Duration::from_secs(1);
 const POLLED_EVERY: Duration = Duration::from_millis(100);
@@ -48,12 +50,23 @@ pub(crate) struct Own {
     heard: Mutex<Option<Instant>>,
     /// Whether it has given up its lease for good.
     is_released: AtomicBool,
+    /// Why no lease was granted when it was last asked for.
+    failing: Mutex<Option<String>>,
+}
+
+/// A look at the lock, which this process held.
+#[derive(Clone, Copy)]
+pub(crate) struct Looked {
+    /// Before the look.
+    pub(crate) at: LeaseAsked,
+    /// Whether the tables had applied every change that the database had.
+    pub(crate) applied_all: bool,
 }
 
 impl Own {
     pub(crate) fn new(id: NodeId, options: NodeOptions, started_at: Timestamp) -> Self {
-        let (granted, heard) = (Mutex::default(), Mutex::default());
-        Self { id, options, started_at, granted, heard, is_released: AtomicBool::new(false) }
+        let (granted, heard, failing) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { id, options, started_at, granted, heard, is_released: AtomicBool::new(false), failing }
     }
 
     /// Returns until when the database has granted this node a lease; `None` if it has none.
@@ -71,6 +84,16 @@ impl Own {
         granted.is_none_or(|(_, asked)| asked.elapsed() >= self.renewed_every())
     }
 
+    /// Asks for a lease at the next occasion, because the database may have lost the last one.
+    pub(crate) fn forget_lease(&self) {
+        *self.granted.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Returns why no lease was granted when it was last asked for.
+    pub(crate) fn failing(&self) -> Option<String> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Whether announcements have arrived lately: each renewal is one.
     fn hears(&self) -> bool {
         let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,26 +102,38 @@ impl Own {
 }
 
 impl Node {
-    /// Asks for a longer lease, if it is time. The tables must have applied what the database had then, before the lease
-    /// counts. While the database refuses to store anything, the lock is enough: after `looked`, this process was the only
-    /// one that serves, and nothing can end.
-    pub(crate) async fn renew_lease(&self, lock: &mut ServeLock, looked: LeaseAsked) -> Result<(), Error> {
-        if self.own.is_released.load(Ordering::SeqCst) || !self.own.is_due() {
-            return Ok(());
+    /// Asks for a longer lease, if it is time. Otherwise the present one goes on to its end. While the database refuses to
+    /// store anything, the lock is enough: at `looked`, this process was the only one that serves.
+    pub(crate) async fn renew_lease(&self, lock: &mut ServeLock, looked: Looked) {
+        let is_due = self.own.is_due() || !self.lease.holds();
+        if self.own.is_released.load(Ordering::SeqCst) || !is_due {
+            return;
         }
-        let uncertainty = self.clock.uncertainty().unwrap_or_default();
-        if uncertainty > MAX_UNCERTAINTY {
-            self.calibrate().await?;
+        let failed = self.ask_until_granted(lock, looked).await.err().map(|error| error.to_string());
+        let mut failing = self.own.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed != *failing
+            && let Some(error) = &failed
+        {
+            tracing::warn!(error, "no lease is granted; this server decides until its present one ends");
         }
-        let uncertainty = self.clock.uncertainty().unwrap_or_default();
-        if uncertainty > MAX_UNCERTAINTY {
-            let text = format!(
-                "the time of the database is known only to {} ms; a node that knows less than {} ms takes no lease",
-                uncertainty.as_millis(),
-                MAX_UNCERTAINTY.as_millis()
-            );
-            return Err(Error::internal(text));
+        *failing = failed;
+    }
+
+    async fn ask_until_granted(&self, lock: &mut ServeLock, looked: Looked) -> Result<(), Error> {
+        self.know_time().await?;
+        for _ in 0..TRIES {
+            match self.ask_for_lease(lock, looked).await? {
+                Granted::Lease(_) | Granted::NotNeeded => return Ok(()),
+                Granted::Behind => {
+                    let within = self.own.renewed_every();
+                    timeout(within, self.apply_changes()).await.map_err(|_| late(within))??;
+                }
+            }
         }
+        Err(Error::internal("other processes change the database faster than this server applies it"))
+    }
+
+    async fn ask_for_lease(&self, lock: &mut ServeLock, looked: Looked) -> Result<Granted, Error> {
         // Before the question, from which the lease counts.
         let (began, asked, time) = (Instant::now(), LeaseAsked::now(), self.clock.ask());
         let request = LeaseRequest {
@@ -107,30 +142,44 @@ impl Node {
             started_at: self.own.started_at,
             length: self.own.options.lease,
             applied: self.feed.applied(),
-            uncertainty,
+            uncertainty: self.clock.uncertainty().unwrap_or_default(),
         };
-        let within = self.own.renewed_every();
-        let granted = match timeout(within, lock.renew(request)).await.map_err(|_| late(within))? {
-            Err(error) if [Fault::Full, Fault::ReadOnly, Fault::Denied].contains(&error.fault()) => {
-                tracing::debug!(%error, "the database stores no lease");
-                self.lease.extend(looked, self.own.options.lease);
-                return Ok(());
+        // A longer lease must be visible to others before the present one ends.
+        let (within, without_lock) =
+            (self.own.renewed_every(), self.lease.remaining() >= self.own.options.lease / 2);
+        match timeout(within, lock.renew(request, without_lock)).await.map_err(|_| late(within))? {
+            // The machine may have been suspended meanwhile.
+            Ok(Granted::Lease(_)) if asked.elapsed() > within => Err(late(within).into()),
+            Ok(Granted::Lease(grant)) => {
+                self.clock.calibrate(grant.at, time);
+                self.lease.extend(asked, self.own.options.lease);
+                *self.own.granted.lock().unwrap_or_else(PoisonError::into_inner) = Some((grant.until, began));
+                Ok(Granted::Lease(grant))
             }
-            granted => granted?,
-        };
-        let Some(grant) = granted else { return Ok(()) };
-        self.clock.calibrate(grant.at, time);
-        if self.feed.applied() < grant.seq {
-            self.apply_changes().await?;
+            Err(error) if [Fault::Full, Fault::ReadOnly].contains(&error.fault()) && looked.applied_all => {
+                tracing::warn!(%error, "the database stores no lease; this server decides because it alone has the lock");
+                self.lease.extend(looked.at, self.own.options.lease);
+                Ok(Granted::NotNeeded)
+            }
+            done => Ok(done?),
         }
-        if self.feed.applied() < grant.seq {
-            return Err(Error::internal(
-                "the tables lack a change that the database had when it granted the lease",
-            ));
+    }
+
+    /// Fails if the time of the database is not known well enough to decide by it.
+    async fn know_time(&self) -> Result<(), Error> {
+        let uncertainty = || self.clock.uncertainty().unwrap_or_default();
+        if uncertainty() > MAX_UNCERTAINTY {
+            self.calibrate().await?;
         }
-        self.lease.extend(asked, self.own.options.lease);
-        *self.own.granted.lock().unwrap_or_else(PoisonError::into_inner) = Some((grant.until, began));
-        Ok(())
+        if uncertainty() <= MAX_UNCERTAINTY {
+            return Ok(());
+        }
+        let text = format!(
+            "the time of the database is known only to {} ms; a node that knows less than {} ms takes no lease",
+            uncertainty().as_millis(),
+            MAX_UNCERTAINTY.as_millis()
+        );
+        Err(Error::internal(text))
     }
 
     /// Gives up the lease of a node that stops, so that nobody waits for it.
@@ -169,16 +218,30 @@ impl Node {
                         }
                         Ok(Wake::Change(_)) | Err(_) => {}
                     }
-                    if self.hold.why_lost().is_some() {
+                    if self.hold.why_lost().is_some() || !self.follow_log().await {
                         continue;
                     }
-                    self.follow_log().await;
-                    if let Err(error) = wakes.acknowledge(&self.own.id, self.feed.applied()).await {
-                        tracing::warn!(%error, "cannot say what this node has applied");
-                        break;
+                    let within = self.own.renewed_every();
+                    match timeout(within, wakes.acknowledge(&self.own.id, self.feed.applied())).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => {
+                            tracing::warn!(%error, "cannot say what this node has applied");
+                            break;
+                        }
+                        Err(_) => {
+                            tracing::warn!(
+                                "cannot say what this node has applied: the database does not respond"
+                            );
+                            break;
+                        }
                     }
                 },
-                Err(error) => tracing::warn!(%error, "cannot connect to what announces changes"),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot connect to what announces changes");
+                    if self.hold.why_lost().is_none() {
+                        self.follow_log().await;
+                    }
+                }
             }
             *self.own.heard.lock().unwrap_or_else(PoisonError::into_inner) = None;
             sleep(CONNECTED_EVERY).await;

@@ -1,5 +1,6 @@
 //! Revocations of access tokens that wait for the next transaction.
 
+use crate::node::transaction::Stored;
 use crossfade_core::{Problem, RegistrationId, SecretId, Timestamp, audit::Origin};
 use std::{
     collections::VecDeque,
@@ -25,7 +26,7 @@ pub(crate) struct WaitingRevocation {
     pub(crate) registration: RegistrationId,
     pub(crate) secret: SecretId,
     pub(crate) origin: Origin,
-    pub(crate) done: oneshot::Sender<Result<(), Problem>>,
+    pub(crate) done: oneshot::Sender<Result<Stored, Problem>>,
 }
 
 impl Revocations {

@@ -6,7 +6,7 @@
 use crate::{
     error::Error,
     history::journal::Journal,
-    node::{feed::lacks, state::Node},
+    node::{feed::lacks, lease::Looked, state::Node},
 };
 use crossfade_authority::LeaseAsked;
 use crossfade_core::{Code, Problem};
@@ -140,15 +140,14 @@ impl Node {
         self.lease.end();
     }
 
-    /// Takes the first lease, before anything is served.
+    /// Takes the first lease, before anything is served. Without one, this server decides nothing until it is granted one.
     pub(crate) async fn begin_serving(&self) {
         self.db.is_node(&self.own.id);
-        let looked = LeaseAsked::now();
+        let at = LeaseAsked::now();
         let mut lock = self.lock.lock().await;
-        let Some(lock) = lock.as_mut().filter(|lock| lock.can_be_lost()) else { return };
-        if let Err(error) = self.renew_lease(lock, looked).await {
+        if let Some(lock) = lock.as_mut().filter(|lock| lock.can_be_lost()) {
             self.lease.end();
-            self.hold.lost(format!("no lease was granted: {error}"));
+            self.renew_lease(lock, Looked { at, applied_all: true }).await;
         }
     }
 
@@ -195,7 +194,7 @@ impl Node {
             && let Some(lock) = lock.as_mut()
         {
             // Before the question: the answer is about no later moment, and changes are applied meanwhile.
-            let (looked, applied) = (LeaseAsked::now(), self.feed.applied());
+            let (at, applied) = (LeaseAsked::now(), self.feed.applied());
             let found = timeout(ANSWERS_WITHIN, lock.look()).await;
             match (found, self.db.leads_elsewhere()) {
                 (Ok(Err(StoreError::Replaced(file))), _) => {
@@ -203,14 +202,13 @@ impl Node {
                     return Err(Stopped::FileReplaced);
                 }
                 (Ok(Ok(stored)), None) => {
-                    if stored.is_some_and(|stored| lacks(stored, applied)) {
-                        self.hold.lost("the database lacks changes that were applied");
-                    } else if let Err(error) = self.renew_lease(lock, looked).await {
-                        self.hold.lost(format!("the lease was not renewed: {error}"));
-                    } else {
+                    if !stored.is_some_and(|stored| lacks(stored, applied)) {
+                        let applied_all = stored.is_none_or(|stored| stored <= self.feed.applied());
+                        self.renew_lease(lock, Looked { at, applied_all }).await;
                         self.hold.held();
                         return Ok(());
                     }
+                    self.hold.lost("the database lacks changes that were applied");
                 }
                 (Ok(Err(StoreError::AlreadyServed)), _) => self.superseded(),
                 (Ok(Err(error)), _) => self.hold.lost(error.to_string()),
@@ -228,7 +226,9 @@ impl Node {
     async fn take_lock_again(&self, lock: &mut Option<ServeLock>) -> Result<(), Stopped> {
         // Reads of this server must not take the last connection that the database has for the lock.
         self.db.hold_reads_back();
-        let looked = LeaseAsked::now();
+        // The database may be another one, or have lost it.
+        self.own.forget_lease();
+        let at = LeaseAsked::now();
         let holder = lock.as_ref().and_then(ServeLock::holder);
         let again = match timeout(TRY_WITHIN, self.db.lock_again(holder)).await {
             Ok(Ok(again)) => again,
@@ -262,12 +262,9 @@ impl Node {
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = again.server_run();
         let again = lock.insert(again);
         // Nothing is changed before the tables follow the database that is there now.
-        let followed = async {
-            self.follow_database().await?;
-            self.renew_lease(again, looked).await
-        };
-        match followed.await {
+        match self.follow_database().await {
             Ok(()) => {
+                self.renew_lease(again, Looked { at, applied_all: true }).await;
                 self.hold.held();
                 self.db.let_reads_go_on().await;
                 self.hold.taken_again.notify_one();
@@ -281,8 +278,8 @@ impl Node {
     }
 
     /// Applies stored changes that were not applied yet: a change whose commit was not acknowledged in time, or a
-    /// change by a local command.
-    pub(crate) async fn follow_log(&self) {
+    /// change of another process. Returns whether everything that was stored is applied.
+    pub(crate) async fn follow_log(&self) -> bool {
         let followed = timeout(ANSWERS_WITHIN, async {
             let head = self.db.read_for::<_, Error>(Purpose::Feed, async |tx| Ok(tx.read_head().await?.0));
             match head.await? {
@@ -291,10 +288,11 @@ impl Node {
             }
         });
         match followed.await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => return true,
             Ok(Err(error)) => tracing::warn!(%error, "cannot check for changes that are not applied"),
             Err(_) => tracing::warn!("cannot check for changes that are not applied within 3 s"),
         }
+        false
     }
 
     /// Updates the tables to the database: from its change log if the log continues what they have applied, otherwise
@@ -322,7 +320,11 @@ impl Node {
         let altered = altered.map(|seq| {
             format!("the audit trail was written again in the database at or before event {seq}, and is not signed")
         });
+        let lease = self.own.failing().map(|why| {
+            format!("no lease is granted, and this server decides until its last one ends: {why}")
+        });
         lost.into_iter()
+            .chain(lease)
             .chain(journal)
             .chain(altered)
             .chain(losses)

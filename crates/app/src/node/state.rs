@@ -9,6 +9,7 @@ use crate::{
         chain_end::KnownEnd,
         changes::Changes,
         clock_watch::ClockWatch,
+        enforcement::Pending,
         evidence::{Recorded, Unflushed},
         feed::Feed,
         in_flight::InFlight,
@@ -81,6 +82,7 @@ pub(crate) struct Node {
     pub(crate) decides: bool,
     /// Notified when another node has applied a change, has given up its lease, or lives.
     pub(crate) said: Notify,
+    pub(crate) pending: Pending,
     /// PostgreSQL server on which this process last took the lock.
     pub(crate) server: Mutex<Option<ServerRun>>,
     pub(crate) journal: Option<Journal>,
@@ -155,6 +157,7 @@ impl Node {
             lease: Lease::unlimited(),
             decides: options.decides,
             said: Notify::new(),
+            pending: Pending::default(),
             server,
             journal,
             beside,

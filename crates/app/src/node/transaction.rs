@@ -23,6 +23,8 @@ struct Written<T> {
     chain: [Option<End>; 2],
     /// Other nodes that may decide, as it found them.
     others: Option<Others>,
+    /// Whether it has appended to the change log.
+    changes: bool,
 }
 
 /// A stored change that this node's tables enforce.
@@ -32,6 +34,7 @@ pub(crate) struct Stored {
     /// Other nodes that may decide, as it found them.
     others: Option<Others>,
     epoch: u64,
+    changes: bool,
 }
 
 impl Node {
@@ -71,10 +74,11 @@ impl Node {
                 self.clock.raise(tx.highest_time());
                 let now = self.clock.now();
                 tx.stamp(now);
-                let before = tx.audit_chain();
+                let (before, first) = (tx.audit_chain(), tx.last_change());
                 let done = work(tx, now).await?;
+                let changes = tx.last_change() != first;
                 let awaited = self.note_ends(tx).await?;
-                Ok(Written { done, awaited, chain: [before, tx.audit_chain()], others })
+                Ok(Written { done, awaited, chain: [before, tx.audit_chain()], others, changes })
             })
             .await;
         self.changes.note(&written);
@@ -95,13 +99,15 @@ impl Node {
         written
     }
 
-    /// Runs a change in one transaction and waits until every node enforces it.
+    /// Runs a change in one transaction and waits until every node enforces it, if any node has to.
     pub(crate) async fn transact<T>(
         &self,
         work: impl AsyncFnOnce(&mut Tx, Timestamp) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let (done, change) = self.transact_here(work).await?;
-        self.enforced(change).await?;
+        if change.changes {
+            self.enforced(change).await?;
+        }
         Ok(done)
     }
 
@@ -111,18 +117,21 @@ impl Node {
         work: impl AsyncFnOnce(&mut Tx, Timestamp) -> Result<T, Error>,
     ) -> Result<(T, Stored), Error> {
         let epoch = self.feed.epoch();
-        let (Written { done, awaited, others, .. }, seq) = self.write_noting(work).await?;
+        let (Written { done, awaited, others, changes, .. }, seq) = self.write_noting(work).await?;
         self.catch_up(seq, epoch).await.map_err(unconfirmed)?;
         if awaited != Awaited::Nothing {
             self.await_journal(awaited).await?;
             // The database may have been replaced while the change waited for the journal.
             self.catch_up(seq, epoch).await.map_err(unconfirmed)?;
         }
-        Ok((done, Stored { seq, others, epoch }))
+        Ok((done, Stored { seq, others, epoch, changes }))
     }
 
     /// Waits until a stored change is in force on every node.
-    pub(crate) async fn enforced(&self, Stored { seq, others, epoch }: Stored) -> Result<Enforced, Error> {
+    pub(crate) async fn enforced(
+        &self,
+        Stored { seq, others, epoch, .. }: Stored,
+    ) -> Result<Enforced, Error> {
         let enforced = self.enforced_everywhere(seq, others).await?;
         // The database may have been replaced while the change waited for other nodes.
         self.catch_up(seq, epoch).await.map_err(unconfirmed)?;
@@ -147,7 +156,7 @@ impl Node {
 }
 
 /// Returns the error of a change that is stored, when it is not known whether this node enforces it.
-fn unconfirmed(error: Error) -> Error {
+pub(crate) fn unconfirmed(error: Error) -> Error {
     Error {
         problem: match error.problem.code {
             Code::OutcomeUnknown => error.problem.clone(),

@@ -27,7 +27,7 @@ const MAX_GROUPS: usize = 20;
 const SUMMED_AFTER: Duration = Duration::from_secs(60);
 
 impl App {
-    /// Revokes a token of this client. The token is inactive on this node when the call returns.
+    /// Revokes a token of this client. The token is inactive on every node when the call returns.
     pub async fn revoke_token(&self, client: &Client, claims: &Claims, origin: Origin) -> Result<(), Error> {
         let (done, mut answer) = oneshot::channel();
         self.node.revocations.add(WaitingRevocation {
@@ -38,24 +38,27 @@ impl App {
             origin,
             done,
         });
-        let _storing = self.node.revocations.storing.lock().await;
-        loop {
+        let storing = self.node.revocations.storing.lock().await;
+        let stored = loop {
             match answer.try_recv() {
-                Ok(done) => return Ok(done?),
+                Ok(done) => break done?,
                 // Taken by a task that ended before it could answer.
                 Err(oneshot::error::TryRecvError::Closed) => {
                     return Err(Error::internal("a revocation was lost"));
                 }
                 Err(oneshot::error::TryRecvError::Empty) => self.store_revocations().await,
             }
-        }
+        };
+        // The next ones are stored while this one waits for other nodes.
+        drop(storing);
+        self.node.enforced(stored).await.map(drop)
     }
 
     /// Stores waiting revocations and answers their requests.
     async fn store_revocations(&self) {
         let mut taken = Vec::new();
         let stored = self
-            .change_as(Actor::machine("serve"), async |act| {
+            .stored_here(Actor::machine("serve"), async |act| {
                 // Taken under the lock, so that everything that arrived while waiting for it is stored together.
                 taken = self.node.revocations.take();
                 store(act, &taken, &self.node.addresses).await
@@ -64,7 +67,7 @@ impl App {
         if taken.is_empty() {
             taken = self.node.revocations.take();
         }
-        let answer = stored.map_err(|error| {
+        let answer = stored.map(|((), stored)| stored).map_err(|error| {
             tracing::error!(%error, tokens = taken.len(), "cannot revoke access tokens");
             error.problem
         });

@@ -47,6 +47,7 @@ impl App {
             Ok(SecretChanged {
                 secret: self.shown_secret(&secret, act.now),
                 tokens_valid_offline_until: None,
+                enforced: None,
             })
         })
         .await

@@ -13,7 +13,7 @@ use crate::{
 };
 use crossfade_core::{
     Code, Operation, Problem, Timestamp,
-    api::{RevokeSecret, SecretChanged},
+    api::{Enforced, RevokeSecret, SecretChanged},
     audit::Event,
     change_over::{Verdict, Why, quiet_time},
     drill::StoppedAs,
@@ -23,7 +23,11 @@ use crossfade_core::{
 use crossfade_store::Tx;
 use std::time::Duration;
 
-impl Repeatable for SecretChanged {}
+impl Repeatable for SecretChanged {
+    fn set_enforced(&mut self, enforced: Enforced) {
+        self.enforced = Some(enforced);
+    }
+}
 
 impl App {
     /// Revokes a retiring secret now.
@@ -102,6 +106,7 @@ impl App {
             Ok(SecretChanged {
                 secret: self.shown_secret(&secret, act.now),
                 tokens_valid_offline_until: until,
+                enforced: None,
             })
         })
         .await

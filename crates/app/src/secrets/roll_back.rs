@@ -79,6 +79,7 @@ impl App {
             Ok(SecretChanged {
                 secret: self.shown_secret(&outgoing, act.now),
                 tokens_valid_offline_until: until,
+                enforced: None,
             })
         })
         .await

@@ -14,8 +14,8 @@ use crate::{
 use crossfade_core::{
     Code, Operation, Problem, Random, RotationId, SecretId, TransitionHours,
     api::{
-        NotRotated, PreviousSecret, RotateSecret, RotateSecretAnswer, RotateSecretReply, RotationSummary,
-        YoungSecret,
+        Enforced, NotRotated, PreviousSecret, RotateSecret, RotateSecretAnswer, RotateSecretReply,
+        RotationSummary, YoungSecret,
     },
     audit::Event,
     drill::StoppedAs,
@@ -46,6 +46,12 @@ impl Repeatable for RotateSecretAnswer {
     fn put_values(&mut self, values: Vec<String>) {
         if let Self::Rotated(reply) = self {
             reply.secret.value = values.into_iter().next();
+        }
+    }
+
+    fn set_enforced(&mut self, enforced: Enforced) {
+        if let Self::Rotated(reply) = self {
+            reply.enforced = Some(enforced);
         }
     }
 
@@ -146,6 +152,7 @@ impl App {
                 tokens_valid_offline_until: (body.compromised || body.revoke_tokens)
                     .then(|| tokens_end(&site.registration, act.now)),
                 secret_already_delivered: false,
+                enforced: None,
             })))
         })
         .await

@@ -1,6 +1,6 @@
 //! API types of secrets, their changes and their history.
 
-use super::any_value;
+use super::{Enforced, any_value};
 use crate::{
     RotationId, SecretId, Timestamp, UserId,
     audit::Actor,
@@ -163,6 +163,10 @@ pub struct RotateSecretReply {
     /// `true` if a repeated request came too late for the value to be returned again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub secret_already_delivered: bool,
+    /// Since when the change is in force on every node, and how each was known; `null` with `Prefer: respond-async`.
+    #[serde(default)]
+    #[schemars(!default)]
+    pub enforced: Option<Enforced>,
 }
 
 /// A rotation, in the response to it.
@@ -335,6 +339,10 @@ pub struct SecretChanged {
     /// When the last affected token expires; see [`RotateSecretReply::tokens_valid_offline_until`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens_valid_offline_until: Option<Timestamp>,
+    /// Since when the change is in force on every node, and how each was known; `null` with `Prefer: respond-async`.
+    #[serde(default)]
+    #[schemars(!default)]
+    pub enforced: Option<Enforced>,
 }
 
 /// Reveals a secret. Every member and the body are optional.

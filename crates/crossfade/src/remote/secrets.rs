@@ -15,8 +15,9 @@ use crossfade_authority::Clock;
 use crossfade_core::{
     Code, SecretId,
     api::{
-        ChangeOver, ExtendSecret, NotRotated, RevealReply, RevealSecret, RevokeSecret, RollBackRotation,
-        RotateSecret, RotateSecretAnswer, Rotation, Secret, SecretChanged, Seen, TransitionSeen, Usage,
+        ChangeOver, Enforced, ExtendSecret, KnownBy, NotRotated, RevealReply, RevealSecret, RevokeSecret,
+        RollBackRotation, RotateSecret, RotateSecretAnswer, Rotation, Secret, SecretChanged, Seen,
+        TransitionSeen, Usage,
     },
     change_over::Verdict,
     rotation::{EndedAs, SecretState},
@@ -267,6 +268,7 @@ async fn rotate(args: Rotate) -> Result<(), Failure> {
             "Resource servers that validate tokens offline may accept old tokens until {until}."
         ));
     }
+    note_enforced(reply.enforced.as_ref());
     if args.remote.json {
         if sink.shows() {
             return output::json_value(&reply, &SECRET);
@@ -497,6 +499,20 @@ fn shown_usage(usage: Vec<Usage>, json: bool) -> Result<(), Failure> {
     )
 }
 
+/// Reports on stderr since when a change is in force on several nodes. On one, that is when it was answered.
+fn note_enforced(enforced: Option<&Enforced>) {
+    let Some(Enforced { at, nodes }) = enforced.filter(|it| it.nodes.len() > 1) else { return };
+    let lost: Vec<&str> =
+        nodes.iter().filter(|it| it.known_by == KnownBy::LeaseEnded).map(|it| it.name.as_str()).collect();
+    output::note(&format!("In force on {} nodes since {at}.", nodes.len()));
+    if !lost.is_empty() {
+        output::warning(&format!(
+            "These nodes did not answer, and had to lose their lease: {}.",
+            lost.join(", ")
+        ));
+    }
+}
+
 /// Reports on stderr what was done, and prints the secret that it was done to.
 fn shown_change(changed: SecretChanged, done: &str, json: bool) -> Result<(), Failure> {
     output::note(done);
@@ -508,5 +524,6 @@ fn shown_change(changed: SecretChanged, done: &str, json: bool) -> Result<(), Fa
             "Resource servers that validate tokens offline may accept old tokens until {until}."
         ));
     }
+    note_enforced(changed.enforced.as_ref());
     shown_secrets(&[changed.secret], false)
 }

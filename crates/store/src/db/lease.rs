@@ -1,7 +1,12 @@
 //! Leases of nodes on PostgreSQL: until when each may decide, and up to which change it has applied. The order of leases
-//! and changes is what makes an end provable. A lease is granted under a lock that no change holds at the same time. So a
-//! change that began before the lease was granted is in the number that the grant returns, and a change that began after
-//! it finds the lease.
+//! and changes is what makes an end provable:
+//!
+//! - A lease is granted only to a node that has applied the last change that the grant sees.
+//! - A node without a lease, or with one that is about to end, is granted one under a lock that no change holds at the same
+//!   time. So a change that began before is seen by the grant, and a change that begins later finds the lease.
+//! - A node whose lease lasts for long enough is granted a longer one without that lock, so that whoever holds it keeps no
+//!   node from deciding. The longer lease is visible before the earlier one ends, or the node does not use it. A change that
+//!   the grant did not see therefore finds the node until it has applied the change, or the longer lease has ended.
 
 use super::{
     Db, Location, StoreError,
@@ -17,14 +22,20 @@ pub(super) const CHANGES: &str = "crossfade_changes";
 /// Channel on which a node says that it has applied a change, released its lease, or lives.
 const NODES: &str = "crossfade_nodes";
 
-/// Grants a lease. `FOR SHARE` waits for a change that holds the head, and holds up the next one until this commit.
-const RENEW: &str = "WITH latest AS (SELECT change_seq FROM head WHERE one = 1 FOR SHARE)
-    INSERT INTO nodes (id, name, version, started_at, lease_until, applied, uncertainty)
-    SELECT $1, $2, $3, $4, CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) + $5, $6, $7 FROM latest
-    ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until, applied = excluded.applied,
-        uncertainty = excluded.uncertainty WHERE nodes.released_at IS NULL
-    RETURNING (SELECT change_seq FROM latest), lease_until, CAST(pg_notify('crossfade_nodes', $1) AS TEXT)";
-const ACKNOWLEDGE: &str = "UPDATE nodes SET applied = $2 WHERE id = $1 AND applied < $2
+/// Grants a lease under the lock: `FOR SHARE` waits for a change that holds the head, and holds up the next one.
+const TAKE: &str = "WITH latest AS (SELECT change_seq FROM head WHERE one = 1 FOR SHARE)
+    INSERT INTO nodes (id, name, version, started_at, applied, uncertainty, lease_until)
+    SELECT $1, $2, $3, $4, $5, $6, CASE WHEN change_seq <= $5 THEN CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) + $7 ELSE 0 END FROM latest
+    ON CONFLICT (id) DO UPDATE SET applied = excluded.applied, uncertainty = excluded.uncertainty,
+        lease_until = GREATEST(nodes.lease_until, excluded.lease_until) WHERE nodes.released_at IS NULL
+    RETURNING (SELECT change_seq FROM latest) <= $5, lease_until, CAST(pg_notify('crossfade_nodes', $1) AS TEXT)";
+/// Grants a longer lease without the lock.
+const LENGTHEN: &str = "UPDATE nodes SET applied = $5, uncertainty = $6,
+        lease_until = CASE WHEN latest.change_seq <= $5 THEN latest.micros + $7 ELSE nodes.lease_until END
+    FROM (SELECT change_seq, CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS micros FROM head WHERE one = 1) AS latest
+    WHERE id = $1 AND name = $2 AND version = $3 AND started_at = $4 AND released_at IS NULL
+    RETURNING latest.change_seq <= $5, lease_until, CAST(pg_notify('crossfade_nodes', $1) AS TEXT)";
+const ACKNOWLEDGE: &str = "UPDATE nodes SET applied = $2 WHERE id = $1 AND applied < $2 AND $2 <= (SELECT change_seq FROM head WHERE one = 1)
     RETURNING CAST(pg_notify('crossfade_nodes', $1) AS TEXT)";
 const RELEASE: &str =
     "UPDATE nodes SET released_at = CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)
@@ -50,33 +61,47 @@ pub struct LeaseRequest<'a> {
 /// A granted lease.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LeaseGrant {
-    /// The last change when it was granted. The node may decide by the lease only once it has applied that change.
-    pub seq: i64,
     /// Until when the database has noted the lease.
     pub until: Timestamp,
     /// When it was granted.
     pub at: Timestamp,
 }
 
+/// What became of a request for a lease.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Granted {
+    /// The node may decide.
+    Lease(LeaseGrant),
+    /// The node has not applied the last change.
+    Behind,
+    /// On SQLite, no other process can decide.
+    NotNeeded,
+}
+
 impl ServeLock {
-    /// Asks for a lease, or a longer one; `None` on SQLite, where no other process can decide. Fails with
-    /// [`StoreError::Superseded`] if the node has released its lease.
-    pub async fn renew(&mut self, request: LeaseRequest<'_>) -> Result<Option<LeaseGrant>, StoreError> {
-        let Held::Session { session, .. } = &mut self.held else { return Ok(None) };
+    /// Asks for a lease. A longer one can be asked for without the lock of changes while the present one lasts for much
+    /// longer than the request takes. Fails with [`StoreError::Superseded`] if the node has given up its lease, or is not
+    /// known any more.
+    pub async fn renew(
+        &mut self,
+        request: LeaseRequest<'_>,
+        without_lock: bool,
+    ) -> Result<Granted, StoreError> {
+        let Held::Session { session, .. } = &mut self.held else { return Ok(Granted::NotNeeded) };
         let length = micros(request.length);
-        let granted: Option<(i64, i64, String)> = sqlx::query_as(RENEW)
+        let granted: Option<(bool, i64, String)> = sqlx::query_as(if without_lock { LENGTHEN } else { TAKE })
             .bind(request.id.as_str())
             .bind(request.name)
             .bind(env!("CARGO_PKG_VERSION"))
             .bind(request.started_at.as_micros())
-            .bind(length)
             .bind(request.applied)
             .bind(micros(request.uncertainty))
+            .bind(length)
             .fetch_optional(session.as_mut())
             .await?;
-        let (seq, until, _) = granted.ok_or(StoreError::Superseded)?;
+        let (is_granted, until, _) = granted.ok_or(StoreError::Superseded)?;
         let (until, at) = (Timestamp::from_micros(until), Timestamp::from_micros(until - length));
-        Ok(Some(LeaseGrant { seq, until, at }))
+        Ok(if is_granted { Granted::Lease(LeaseGrant { until, at }) } else { Granted::Behind })
     }
 
     /// Gives up the lease of a node that decides nothing any more.
@@ -116,7 +141,18 @@ impl Db {
         let Location::Postgres(url) = &self.location else { return Ok(Wakes::Nothing) };
         // A crash of the database may undo what is said here, which only makes others wait longer.
         let options = postgres_options(url)?.options([("synchronous_commit", "off")]);
-        let pool = PgPoolOptions::new().max_connections(1).connect_with(options).await?;
+        let identity = self.identity.clone();
+        // Also of a connection that the listener opens later by itself.
+        let pool = PgPoolOptions::new().max_connections(1).after_connect(move |session, _| {
+            let identity = identity.clone();
+            Box::pin(async move {
+                identity
+                    .check_postgres(session)
+                    .await
+                    .map_err(|error| sqlx::Error::Configuration(error.into()))
+            })
+        });
+        let pool = pool.connect_with(options).await?;
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.listen_all([CHANGES, NODES]).await?;
         Ok(Wakes::Listener(Box::new(listener)))

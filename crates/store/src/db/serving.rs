@@ -116,7 +116,8 @@ impl Db {
     }
 
     async fn claim_session(&self, url: &str, lost: Option<Holder>) -> Result<ServeLock, StoreError> {
-        let mut session = postgres_options(url)?.options(NOTICED_SOON).connect().await?;
+        let mut session =
+            postgres_options(url)?.options(NOTICED_SOON).options(READ_COMMITTED).connect().await?;
         self.identity.check_postgres_instance(&mut session).await?;
         let server = connected(&mut session).await?;
         let server_started = told(&mut session, STARTED).await?.map(|row| row.try_get(0)).transpose()?;
@@ -197,6 +198,9 @@ impl Drop for TermKept<'_> {
 /// lock.
 const NOTICED_SOON: [(&str, &str); 3] =
     [("tcp_keepalives_idle", "10"), ("tcp_keepalives_interval", "5"), ("tcp_keepalives_count", "3")];
+
+/// Isolation of the statements that run without a transaction, whatever the default of the role is.
+const READ_COMMITTED: [(&str, &str); 1] = [("default_transaction_isolation", "read committed")];
 
 const KEY_HALVES: (i64, i64) = (ADVISORY_KEY >> 32, ADVISORY_KEY & 0xffff_ffff);
 

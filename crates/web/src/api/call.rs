@@ -1,7 +1,10 @@
 //! The part of every API request that is read before its use case runs: the principal, and whether the body is JSON at
 //! all. Everything else in the body is checked only after the principal has been authorised.
 
-use super::reply::{Tags, tags};
+use super::{
+    prefer::responds_async,
+    reply::{Tags, tags},
+};
 use crate::{
     Web,
     body::{self, BodyError},
@@ -27,6 +30,7 @@ pub(crate) struct Call {
     query: HashMap<String, String>,
     idempotency: Option<IdempotencyKey>,
     tags: Tags,
+    responds_async: bool,
     body: Bytes,
 }
 
@@ -37,6 +41,7 @@ impl Call {
             principal: &self.principal,
             idempotency: self.idempotency.as_ref(),
             if_match: self.tags.if_match(),
+            responds_async: self.responds_async,
         }
     }
 
@@ -126,7 +131,16 @@ impl FromRequest<Web> for Call {
             false => require_json(&headers, &body)?,
         }
         let idempotency = idempotency(&headers, &method, &uri, &body)?;
-        Ok(Self { app: web.app.clone(), principal, uri, query, idempotency, tags: tags(&headers), body })
+        Ok(Self {
+            app: web.app.clone(),
+            principal,
+            uri,
+            query,
+            idempotency,
+            tags: tags(&headers),
+            responds_async: responds_async(&headers),
+            body,
+        })
     }
 }
 

@@ -11,6 +11,7 @@ mod mail;
 mod messages;
 mod nodes;
 mod openapi;
+mod prefer;
 mod properties;
 mod quarantine;
 mod reply;
@@ -45,6 +46,7 @@ pub(crate) fn router() -> Router<Web> {
         .nest("/api/v1", api)
         // What a nested router does not match, though it begins like it.
         .route("/api/v1/", any(not_found))
+        .layer(middleware::from_fn(prefer::tell))
         .layer(middleware::from_fn(crate::finish))
         .route("/api/openapi.json", get(openapi_document))
 }

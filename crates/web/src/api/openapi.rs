@@ -152,6 +152,13 @@ fn parameters(operation: Operation, shape: &Shape) -> Vec<Value> {
                 request is refused and nothing is changed.",
             "schema": {"type": "string"},
         }));
+        all.push(json!({
+            "name": "Prefer", "in": "header",
+            "description": "With respond-async, the response does not wait until the change is in force on other nodes, and \
+                enforced is null. To learn about it later, repeat the request with its Idempotency-Key and without this \
+                header.",
+            "schema": {"type": "string", "pattern": "^[!-~]([ -~]*[!-~])?$"},
+        }));
     }
     all
 }
@@ -260,6 +267,10 @@ fn responses(operation: Operation, shape: &Shape, definitions: &Map<String, Valu
         request in the log and in the audit trail."}});
     if shape.tagged {
         headers["ETag"] = json!({"schema": {"type": "string"}, "description": "The version, for If-Match."});
+    }
+    if operation.is_mutation() {
+        headers["Preference-Applied"] = json!({"schema": {"type": "string"}, "description": "respond-async: the response \
+            did not wait for other nodes, as the request preferred."});
     }
     if shape.is_list {
         headers["Link"] =

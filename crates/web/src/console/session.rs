@@ -92,6 +92,7 @@ impl SignedIn {
             principal: &self.session.principal,
             idempotency: None,
             if_match: IfMatch::Any,
+            responds_async: false,
         }
     }
 
