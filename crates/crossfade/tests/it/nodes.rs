@@ -5,7 +5,7 @@ use crate::world::{Answer, Client, Principal, World};
 use axum::body::Body;
 use crossfade_core::base62;
 use crossfade_web::{Routers, Transport};
-use http::Request;
+use http::{Method, Request};
 use serde_json::{Value, json};
 use std::{
     future::Future,
@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 on_both_engines! {
     nodes_are_listed_for_platform_roles,
+    rule_23_a_reply_says_since_when_a_change_is_in_force,
 }
 
 on_sqlite! {
@@ -27,6 +28,8 @@ on_postgres! {
     rule_23_a_change_waits_until_another_node_has_applied_it,
     rule_23_a_change_waits_until_another_node_gives_up_its_lease,
     rule_23_a_change_waits_until_the_lease_of_another_node_has_ended,
+    rule_23_a_reply_says_how_each_node_was_known,
+    rule_23_a_caller_who_prefers_it_does_not_wait,
     rule_23_a_node_that_could_not_decide_is_not_waited_for,
     rule_23_a_caller_that_is_gone_changes_nothing_about_it,
     rule_23_a_node_decides_nothing_without_a_lease,
@@ -129,13 +132,85 @@ async fn rule_23_a_change_waits_until_another_node_gives_up_its_lease(world: Wor
 async fn rule_23_a_change_waits_until_the_lease_of_another_node_has_ended(world: World) {
     let client = world.client("Billing", &["production"]).await;
     let owner = world.owner().await;
-    another_node(&world, 2_000, 0).await;
-    // A longer lease comes with everything that is stored by then.
-    let renew = async || world.raw(&format!("UPDATE nodes SET lease_until = {NOW} + 60000000")).await;
+    another_node(&world, 1_500, 0).await;
+    // Granted before the change was stored, and visible only now.
+    let renew = async || world.raw(&format!("UPDATE nodes SET lease_until = {NOW} + 2000000")).await;
     let (answer, took) = done_after(disable(&owner, &client), renew).await;
     answer.ok();
-    assert!(took < Duration::from_secs(10), "the lease that the change found counts: {took:?}");
-    assert_eq!(world.number("SELECT COUNT(*) FROM nodes WHERE applied = 0").await, 1);
+    assert!(
+        took > Duration::from_millis(1_900) && took < Duration::from_secs(10),
+        "the longer lease counts: {took:?}"
+    );
+    no_other_node(&world).await;
+}
+
+/// Rotates, rolls back, rotates again, extends and revokes, and returns what each reply says of nodes.
+async fn rule_23_a_reply_says_since_when_a_change_is_in_force(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let owner = world.owner().await;
+    let reason = json!({"reason": "quarterly"});
+    let rotated =
+        owner.post(&client.path("production", "/secrets/rotate"), client.rotation(24)).await.created();
+    let back = format!("/rotations/{}/rollback", rotated["rotation"]["id"].as_str().unwrap());
+    let rolled_back = owner.post(&client.path("production", &back), reason.clone()).await.ok();
+    let again =
+        owner.post(&client.path("production", "/secrets/rotate"), client.rotation(24)).await.created();
+    let old = again["previous_secret"]["id"].as_str().unwrap();
+    let at = |hours: u64| world.clock.now().after(Duration::from_secs(hours * 3600)).to_string();
+    let body = json!({"expires_at": at(48), "reason": "one more day"});
+    let extended = owner.post(&client.path("production", &format!("/secrets/{old}/extend")), body).await.ok();
+    let revoked =
+        owner.post(&client.path("production", &format!("/secrets/{old}/revoke")), reason).await.ok();
+    for reply in [rotated, rolled_back, again, extended, revoked] {
+        let enforced = &reply["enforced"];
+        let [node] = enforced["nodes"].as_array().unwrap().as_slice() else { panic!("{reply}") };
+        assert_eq!((&node["name"], &node["known_by"]), (&json!("here"), &json!("acknowledged")), "{reply}");
+        assert!(enforced["at"].as_str().is_some_and(|at| at.ends_with('Z')), "{reply}");
+    }
+}
+
+/// Returns the name of each node with how it was known.
+fn known(reply: &Value) -> Vec<(&str, &str)> {
+    let nodes = reply["enforced"]["nodes"].as_array().unwrap();
+    nodes.iter().map(|it| (it["name"].as_str().unwrap(), it["known_by"].as_str().unwrap())).collect()
+}
+
+async fn rule_23_a_reply_says_how_each_node_was_known(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let owner = world.owner().await;
+    let rotate = async || {
+        owner.post(&client.path("production", "/secrets/rotate"), client.rotation(0)).await.created()
+    };
+    another_node(&world, 60_000, i64::MAX).await;
+    assert_eq!(known(&rotate().await), [("here", "acknowledged"), ("west", "acknowledged")]);
+    world.raw(&format!("UPDATE nodes SET applied = 0, lease_until = {NOW} + 1000000")).await;
+    assert_eq!(known(&rotate().await), [("here", "acknowledged"), ("west", "lease_ended")]);
+    assert_eq!(known(&rotate().await), [("here", "acknowledged")], "it was not there any more");
+    world.raw(&format!("UPDATE nodes SET lease_until = {NOW} + 60000000")).await;
+    let release = async || world.raw(&format!("UPDATE nodes SET released_at = {NOW}")).await;
+    let (reply, _) = done_after(rotate(), release).await;
+    assert_eq!(known(&reply), [("here", "acknowledged"), ("west", "released")]);
+}
+
+async fn rule_23_a_caller_who_prefers_it_does_not_wait(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let owner = world.owner().await;
+    another_node(&world, 60_000, 0).await;
+    let (path, body) = (client.path("production", "/secrets/rotate"), client.rotation(0).to_string());
+    let call =
+        async |headers: &[(&str, &str)]| owner.call(Method::POST, &path, Some(body.clone()), headers).await;
+    let (key, prefer) = (("Idempotency-Key", "one"), ("Prefer", "respond-async"));
+    let quick = timeout(Duration::from_secs(5), call(&[key, prefer])).await.expect("it does not wait");
+    assert_eq!(quick.header("preference-applied"), Some("respond-async"));
+    let quick = quick.created();
+    assert_eq!(quick["enforced"], Value::Null);
+    token(&world, &client).await.is_invalid_client();
+    let apply = async || world.raw(&format!("UPDATE nodes SET applied = {}", head(&world).await)).await;
+    let (told, _) = done_after(call(&[key]), apply).await;
+    assert_eq!(told.header("preference-applied"), None);
+    let told = told.created();
+    assert_eq!(told["secret"]["id"], quick["secret"]["id"], "the same rotation");
+    assert_eq!(known(&told), [("here", "acknowledged"), ("west", "acknowledged")]);
     no_other_node(&world).await;
 }
 
