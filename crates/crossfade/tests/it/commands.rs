@@ -475,8 +475,10 @@ fn a_client_is_found_changed_disabled_and_deleted() {
     );
     let changed = site.json(&[&owners[..], &["--confirm", "Billing"]].concat());
     assert_eq!((&changed["name"], &changed["owners"][0]), (&"Invoices".into(), &"a@example.com".into()));
+    assert_eq!(site.json(&["client", "list", "--ownerless"]), serde_json::json!([]));
     let changed = site.json(&["client", "update", oauth, "--no-owners", "--confirm", "Invoices"]);
     assert_eq!((&changed["name"], &changed["owners"]), (&"Invoices".into(), &serde_json::json!([])));
+    assert_eq!(site.json(&["client", "list", "--ownerless"])[0]["id"], client["id"]);
 
     let file = site.file("secret");
     let added =
