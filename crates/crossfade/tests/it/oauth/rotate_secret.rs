@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 on_both_engines! {
     self_rotation_is_off_until_it_is_turned_on,
     a_client_that_rotates_its_secret_keeps_the_old_one_for_a_day,
+    a_client_cannot_mark_its_own_rotation_as_compromised,
     during_a_transition_no_secret_rotates_itself,
     a_client_rotates_its_secret_once_a_day,
     a_lost_answer_is_had_again_with_either_secret_for_ten_minutes,
@@ -189,6 +190,32 @@ async fn a_client_that_rotates_its_secret_keeps_the_old_one_for_a_day(world: Wor
     // A longer transition.
     let longer = ask(&world, &client, &new, &[("transition_hours", "168")], None).await.ok();
     assert_eq!(longer["previous_secret_expires_at"], world.now().after(DAY * 7).as_seconds());
+}
+
+/// A compromised secret and its tokens end at once, without time for the other callers to move.
+async fn a_client_cannot_mark_its_own_rotation_as_compromised(world: World) {
+    let client = client(&world).await;
+    let own = client.registration("production");
+    let issued = token(&world, &client, &own.secret).await.is_token();
+    let form = [("compromised", "true"), ("revoke_tokens", "true"), ("reason", "leaked")];
+    let reply = ask(&world, &client, &own.secret, &form, Some("k")).await.ok();
+    assert_eq!(reply["previous_secret_expires_at"], world.now().after(DAY).as_seconds());
+    let new = text(&reply["client_secret"]);
+    let seen = world.oauth("production").introspect(&own.client_id, new, &issued).await;
+    assert_eq!(seen["active"], true, "{seen}");
+    token(&world, &client, &own.secret).await.is_token();
+    let made = &rotations(&world, &client).await[0];
+    assert_eq!((&made["compromised"], &made["transition_hours"]), (&json!(false), &json!(24)));
+    assert_ne!(made["reason"], "leaked");
+    let secrets = world.owner().await.get(&client.path("production", "/secrets")).await.ok();
+    for secret in secrets["items"].as_array().unwrap() {
+        assert_eq!(secret["compromised_at"], Value::Null, "{secret}");
+    }
+    let events = world.owner().await.get("/audit-events?action=secret.rotated").await.ok();
+    assert_eq!(events["items"][0]["details"]["compromised"], false, "{events}");
+    let told = "SELECT COUNT(*) FROM notifications WHERE event = 'secret.rotated' AND details LIKE '%\"compromised\":true%'";
+    assert_eq!(world.number(told).await, 0);
+    assert_eq!(ask(&world, &client, new, &[], Some("k")).await.ok(), reply, "the request without them");
 }
 
 async fn during_a_transition_no_secret_rotates_itself(world: World) {
