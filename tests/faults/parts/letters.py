@@ -73,6 +73,6 @@ def _arrived(mailbox, number, letter):
     [message] = messages
     require(str(message["Subject"]) == letter["subject"], f"{message['Subject']!r} instead of {letter['subject']!r}")
     text, page = (message.get_body(preferencelist=[kind]).get_content() for kind in ("plain", "html"))
-    written = text.replace("\r\n", "\n")
-    require(hashlib.sha256(written.encode()).hexdigest() == letter["text_sha256"], text)
-    require(page.rstrip().endswith("</html>"), page[-200:])
+    for kind, body in (("text", text), ("html", page)):
+        written = body.replace("\r\n", "\n")
+        require(hashlib.sha256(written.encode()).hexdigest() == letter[f"{kind}_sha256"], f"{kind}: {body}")

@@ -187,6 +187,10 @@ fn own_samples() -> Vec<Notification> {
         handed_over("address_changed", 2, 0, 0),
         handed_over("account_deleted", 0, 12, 3),
         handed_over("account_deleted", 0, 0, 2),
+        own(
+            Action::OwnMessagesUpdated,
+            json!({"account": account, "before": {"off": ["wake"]}, "after": {"off": ["wake", "secret.rotated"]}}),
+        ),
     ]
 }
 
@@ -208,6 +212,18 @@ fn edges() -> Vec<Notification> {
             message.client_name = Some(name.clone());
             message.actor_name = Some(name.clone());
             message.reason = Some(hostile.to_owned());
+            edges.push(message);
+        }
+        let is_wake =
+            |it: &Notification| it.event == Action::EndedSecretPresented || it.details["hours_before"] == 1;
+        for mut message in samples().into_iter().filter(is_wake) {
+            message.client_name = Some(name.clone());
+            message.actor_name = Some(name.clone());
+            message.reason = Some(hostile.to_owned());
+            if message.event == Action::EndedSecretPresented {
+                let of = |agent: &str, instance: &str| json!({"source_ip": "192.0.2.1", "user_agent": agent, "instance": instance});
+                message.details["callers"] = json!([of(hostile, &name), of(&name, hostile)]);
+            }
             edges.push(message);
         }
         let line = json!({"client_id": "cl_1", "client": name, "environment": "production", "at": AT});
@@ -255,9 +271,12 @@ fn every_letter_is_written_for_a_browser() {
 fn the_letters_that_are_sent_over_starttls_are_these() {
     let row = |message: &Notification| {
         let letter = letter(message, "ada@example.com", BASE, &TimeZone::UTC)?;
-        let (_, text) = letter.render().ok()?;
-        let text = sha::digest(&sha::SHA256, text.as_bytes());
-        let text: String = text.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let (html, text) = letter.render().ok()?;
+        // What people type can have line ends of both kinds, and mail has one.
+        let [html, text] = [html.replace("\r\n", "\n"), text].map(|it| {
+            let digest = sha::digest(&sha::SHA256, it.as_bytes());
+            digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        });
         (!letter.has_link).then(|| {
             json!({
                 "created_at": message.created_at.as_micros(), "number": message.number, "event": message.event.as_str(),
@@ -265,6 +284,7 @@ fn the_letters_that_are_sent_over_starttls_are_these() {
                 "environment": message.environment.as_ref().map(Slug::as_str), "actor_name": message.actor_name,
                 "actor_kind": message.actor_kind, "source": message.source, "reason": message.reason,
                 "details": message.details, "subject": letter.subject, "text_sha256": text,
+                "html_sha256": html,
             })
         })
     };
