@@ -23,9 +23,11 @@ class Receiver(http.server.ThreadingHTTPServer):
     """Takes every delivery, or behaves as its `manner` says."""
 
     daemon_threads = True
+    every = []
 
     def __init__(self, manner="fine", other=None, pair=None):
         self.manner, self.other, self.taken, self.closed_after = manner, other, [], []
+        Receiver.every.append(self)
         super().__init__(("127.0.0.1", 0), Handler)
         if pair:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -101,6 +103,7 @@ def play(checks, arguments):
         _stopped(checks, server)
         _manners(checks, server)
         _inside(checks, server)
+        _valid(checks)
 
 
 def hook(server, receiver, **more):
@@ -132,9 +135,6 @@ def _signed(checks, server, receiver):
     holds(checks, verifies(first, headers, body), "the library verifies the signature", str(headers))
     holds(checks, not verifies(first, headers, body + b" "), "the library refuses another body")
     holds(checks, server.secret not in body.decode() and first not in body.decode(), "it has no secret")
-    validator = jsonschema_rs.validator_for(json.loads(SCHEMA.read_text()))
-    errors = [str(error) for error in validator.iter_errors(json.loads(body))]
-    holds(checks, not errors, "the body is what its schema says", "; ".join(errors)[:600])
     second = server.api("POST", f"{path}/rotate-secret", {"overlap_hours": 1})["signing_secret"]
     server.api("POST", f"{path}/test", {})
     server.eventually(checks, arrived(receiver, 2), "a test arrives")
@@ -243,3 +243,13 @@ def _inside(checks, server):
         answer = server.session.post(f"{server.url}/api/v1/webhooks", json=body, timeout=30)
         holds(checks, answer.status_code == 422, f"{url} is refused when it is set", answer.text)
     holds(checks, not receiver.taken, "nothing arrived")
+
+
+def _valid(checks):
+    """Every body that arrived in this part is what the published schema says."""
+    validator = jsonschema_rs.validator_for(json.loads(SCHEMA.read_text()))
+    bodies = [json.loads(body) for receiver in Receiver.every for _, body in list(receiver.taken)]
+    errors = [f"{body['type']}: {error}" for body in bodies for error in validator.iter_errors(body)]
+    holds(checks, not errors, f"all {len(bodies)} bodies are what their schema says", "; ".join(errors)[:600])
+    kinds = {body["type"] for body in bodies}
+    holds(checks, {"secret.rotated", "webhook.test"} <= kinds, "those of changes and of tests", str(kinds))
