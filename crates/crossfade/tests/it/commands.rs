@@ -81,6 +81,23 @@ impl Site {
         self.data.file(name).to_str().unwrap().to_owned()
     }
 
+    /// Asks for an access token; the status of the answer.
+    pub fn call(&self, environment: &str, id: &str, secret: &str) -> u16 {
+        let body = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
+        let address = self.url.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(
+            stream,
+            "POST /env/{environment}/oauth2/token HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let status = answer.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
+        status.and_then(|it| it.parse().ok()).unwrap_or_else(|| panic!("{answer}"))
+    }
+
     /// A client in staging under the property Payments.
     pub fn client(&self, name: &str) -> Json {
         let there = self.json(&["property", "list"]);
@@ -233,18 +250,7 @@ fn a_change_over_right_after_a_use_shows_the_use() {
     let new = site.does(&rotate);
     let change_over = [&["secret", "change-over"], &place[..]].concat();
     assert_eq!(site.json(&change_over)["verdict"], "not_started");
-    let body = format!("grant_type=client_credentials&client_id={id}&client_secret={}", new.trim());
-    let address = site.url.strip_prefix("http://").unwrap();
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(
-        stream,
-        "POST /env/staging/oauth2/token HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(site.call("staging", id, new.trim()), 200);
     assert_eq!(site.json(&change_over)["verdict"], "quiet");
 }
 

@@ -2,13 +2,15 @@
 
 use crate::{
     commands::{Ended, Site, token},
-    start::{Data, Running, refuses},
+    start::{Data, Running, raw, refuses},
 };
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 /// The sh blocks of a page.
@@ -93,6 +95,43 @@ fn the_pipeline_of_the_guide_rotates_waits_and_revokes() {
     let nightly = fs::read_to_string(site.data.file("nightly.token")).unwrap();
     let kept = shell(&site, nightly.trim(), &revoke.replace("--only-if safe", "--confirm 'Billing API'"));
     assert!(kept.status == 4 && kept.err.contains("secret:revoke"), "it only rotates: {kept:?}");
+}
+
+#[tokio::test]
+async fn the_pipeline_of_the_guide_ends_the_old_secret_once_that_is_safe() {
+    let site = Site::new();
+    site.does(&["property", "create", "Payments"]);
+    let create =
+        ["client", "create", "Billing API", "--property", "Payments", "--env", "production", "--show"];
+    let client = site.json(&create);
+    let registration = &client["registrations"][0];
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let (id, old) = (text(&registration["client_id"]), text(&registration["secret"]["value"]));
+    let blocks = blocks("pipeline.md");
+    let (setup, rotate, finish) = (&blocks[0], &blocks[1], blocks.last().unwrap());
+    for (token, script) in [(&*site.token, setup), ("", rotate)] {
+        let done = shell(&site, token, script);
+        assert_eq!(done.status, 0, "{done:?}");
+    }
+    let new = fs::read_to_string(site.data.file("new.secret")).unwrap();
+    // The one caller moves. It has just used the old secret, which must be quiet for an hour.
+    for secret in [&old, new.trim()] {
+        assert_eq!(site.call("production", &id, secret), 200);
+    }
+    let waited = shell(&site, "", &finish.replace("--timeout 2h", "--timeout 1s"));
+    assert!(waited.status == 6 && waited.err.contains("has not been quiet for long enough"), "{waited:?}");
+    // Two hours pass for the old secret. The server keeps a reading for a second.
+    let earlier = "UPDATE secret_usage SET first_used_at = first_used_at - 7200000000, last_used_at = last_used_at - 7200000000
+                   WHERE secret_id = (SELECT outgoing_secret_id FROM rotations);
+                   UPDATE secret_usage_sources SET first_used_at = first_used_at - 7200000000, last_used_at = last_used_at - 7200000000
+                   WHERE secret_id = (SELECT outgoing_secret_id FROM rotations)";
+    raw(&site.data.file("crossfade.db"), earlier).await;
+    thread::sleep(Duration::from_millis(1500));
+    let done = shell(&site, "", finish);
+    assert_eq!(done.status, 0, "{done:?}");
+    assert!(done.out.contains("Safe to end: the recorded evidence shows no caller left"), "{done:?}");
+    assert!(done.err.contains("Revoked the old secret sec_") && !done.err.contains("Warning"), "{done:?}");
+    assert_eq!([&old, new.trim()].map(|it| site.call("production", &id, it)), [401, 200]);
 }
 
 #[test]
