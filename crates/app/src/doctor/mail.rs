@@ -1,14 +1,13 @@
 //! Check of mail: whether it is set up, whether the server takes it, and whether messages wait.
 
 use super::{Check, count, shown};
+use crate::messages::sending::SENT_WITHIN;
 use crossfade_core::{Timestamp, messages::Channel};
 use crossfade_outbound::{Failure, Mailer};
 use crossfade_store::{SendingPlaceRow, StoreError, Tx};
 use std::time::Duration;
 
 const NAME: &str = "mail";
-/// How long a message may wait.
-const SENT_WITHIN: Duration = Duration::from_secs(15 * 60);
 /// How far back lost messages are searched.
 const LOOKED_BACK: Duration = Duration::from_secs(7 * 86_400);
 const MEND: &str = "Check CROSSFADE_SMTP_URL, the password, CROSSFADE_MAIL_FROM and the log of the mail server. Messages \

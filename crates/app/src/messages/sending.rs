@@ -6,7 +6,7 @@ use crate::{app::App, error::Error, frame::act::message_id};
 use crossfade_core::{
     TimeZone, Timestamp,
     audit::Actor,
-    messages::{AbandonedAs, Class, is_in_time, retry_after},
+    messages::{AbandonedAs, Channel, Class, is_in_time, retry_after},
 };
 use crossfade_outbound::{Failure, LONGEST_ATTEMPT, Mail, Mailer};
 use crossfade_store::{Delivery, Tx};
@@ -29,6 +29,8 @@ const STORED_AT_ONCE: usize = 50;
 const LEASE: Duration = Duration::from_secs(MARGIN.as_secs() + 600);
 /// How long before the end of the lease no attempt begins: longer than any attempt takes, with the storing of its result.
 const MARGIN: Duration = Duration::from_secs(LONGEST_ATTEMPT.as_secs() + 60);
+/// How long a message may wait before people are told that mail is late.
+pub(crate) const SENT_WITHIN: Duration = Duration::from_secs(15 * 60);
 /// Maximum pause while the mail server cannot be used.
 const MAX_PAUSE: Duration = Duration::from_secs(300);
 /// How long the end of a process waits for messages that are under way, while it still serves.
@@ -236,6 +238,13 @@ impl App {
     /// Returns what this process knows of its mail; `None` if mail is not set up.
     pub fn mail(&self) -> Option<MailState> {
         self.sending.mailer.as_ref().map(|_| self.sending.state())
+    }
+
+    /// Returns how many messages wait to be mailed and since when the oldest of them does, if that is too long.
+    pub async fn late_mail(&self) -> Result<Option<(u64, Timestamp)>, Error> {
+        let queue = self.read(async |tx| Ok(tx.delivery_queue(Channel::Mail).await?)).await?;
+        let oldest = queue.oldest.filter(|oldest| *oldest < self.clock.now().before(SENT_WITHIN));
+        Ok(oldest.map(|oldest| (queue.queued.unsigned_abs(), oldest)))
     }
 
     /// Returns since when nothing is sent by mail or to webhooks, because the database is in another place than before;

@@ -5,7 +5,7 @@ use super::{
     crossfade::Transition,
     environment::EnvironmentBadge,
     layout::{Layout, Section},
-    page,
+    moment, page,
     session::SignedIn,
 };
 use crate::{
@@ -167,19 +167,25 @@ fn held(app: &App, principal: &Principal) -> Option<&'static str> {
 }
 
 /// Returns why owners are not notified, for people who can change it.
-fn no_mail(app: &App, principal: &Principal) -> Option<(&'static str, String)> {
+async fn no_mail(app: &App, principal: &Principal) -> Result<Option<(&'static str, String)>, Refused> {
     if !principal.may_somewhere(Permission::EnvironmentManage) {
-        return None;
+        return Ok(None);
     }
-    match app.mail() {
-        None => {
-            Some(("", "Mail is not set up. Owners are not notified of rotations and deadlines.".to_owned()))
-        }
-        Some(mail) => {
-            let text = |said| format!("Mail cannot be sent, and messages to owners wait: {said}.");
-            mail.failing.map(|said| ("problem", text(said)))
-        }
-    }
+    let Some(mail) = app.mail() else {
+        let text = "Mail is not set up. Owners are not notified of rotations and deadlines.";
+        return Ok(Some(("", text.to_owned())));
+    };
+    let text = match mail.failing {
+        Some(said) => Some(format!("Mail cannot be sent, and messages to owners wait: {said}.")),
+        None => app.late_mail().await?.map(|(waiting, oldest)| {
+            let messages = if waiting == 1 { "message waits" } else { "messages wait" };
+            format!(
+                "Mail is late: {waiting} {messages} to be sent, the oldest since {}.",
+                moment::utc(oldest)
+            )
+        }),
+    };
+    Ok(text.map(|text| ("problem", text)))
 }
 
 /// Returns that webhooks fail or were disabled, for people who can change it.
@@ -227,7 +233,10 @@ pub(super) async fn show(signed: SignedIn) -> Reply {
         now,
         clock: app.clock_warning(),
         held: held(app, principal),
-        mail: no_mail(app, principal).filter(|_| read.has_clients && app.sending_held_since().is_none()),
+        mail: match read.has_clients && app.sending_held_since().is_none() {
+            true => no_mail(app, principal).await?,
+            false => None,
+        },
         webhooks: broken_webhooks(app, principal).await?,
         ownerless: without_owner(read.ownerless),
         releases_mail: principal.may_somewhere(Permission::QuarantineManage),
