@@ -21,29 +21,30 @@ pub(crate) async fn show(args: ShowMail) -> Result<(), Failure> {
     if args.json {
         return output::json(&found);
     }
+    let mut lines = Vec::new();
     match (&found.server, &found.sender) {
         (Some(server), Some(sender)) => {
-            output::note(&format!("Mail server: {}.", named(server)));
-            output::note(&format!("Sender: {sender}"));
+            lines.extend([format!("Mail server: {}.", named(server)), format!("Sender: {sender}")]);
         }
-        _ => output::note("The settings of this command contain no mail server."),
+        _ => lines.push("The settings of this command contain no mail server.".to_owned()),
     }
-    match &found.sends_from {
-        Some(place) => output::note(&format!("Messages are sent from {place}.")),
-        None => output::note("No server has been started with mail or webhooks."),
-    }
+    lines.push(match &found.sends_from {
+        Some(place) => format!("Messages are sent from {place}."),
+        None => "No server has been started with mail or webhooks.".to_owned(),
+    });
     if let (Some(place), Some(since)) = (&found.held_place, found.held_since) {
-        output::note(&format!(
+        lines.push(format!(
             "Sending has been held since {}, because the database is in another place: {place}. After a move, \
             run crossfade mail release.",
             time(Some(since))
         ));
     }
-    output::note(&format!("Messages that wait: {}.", found.queued));
+    let oldest = found.oldest_queued_at.map(|at| format!(", the oldest since {}", time(Some(at))));
+    lines.push(format!("Messages that wait: {}{}.", found.queued, oldest.unwrap_or_default()));
     if let Some(error) = &found.last_error {
-        output::note(&format!("Last failure of a message that waits: {error}."));
+        lines.push(format!("Last failure of a message that waits: {error}."));
     }
-    Ok(())
+    output::data(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())
 }
 
 /// Runs `crossfade mail test`.

@@ -9,7 +9,7 @@ use crate::{
 use crossfade_app::Mailer;
 use http::Method;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 on_both_engines! {
     a_test_message_goes_to_the_person_who_asks,
@@ -18,6 +18,7 @@ on_both_engines! {
     a_test_is_sent_after_its_commit_and_once_for_one_key,
     tests_of_mail_have_a_pace,
     mail_that_is_not_set_up_cannot_be_tested,
+    the_overview_says_whether_owners_are_told,
     a_test_that_succeeds_ends_the_rest_of_the_mail_server,
     a_test_is_sent_where_mail_is_held,
     the_mail_server_is_shown_without_user_and_password,
@@ -148,6 +149,38 @@ async fn mail_that_is_not_set_up_cannot_be_tested(world: World) {
     assert!(page.contains("Mail is not set up.") && !page.contains("Send me a test message"), "{page}");
 }
 
+async fn the_overview_says_whether_owners_are_told(mut world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let overview = async |world: &World| world.signed_in().await.get("/console").await.page(200);
+    let page = overview(&world).await;
+    assert!(
+        page.contains("Mail is not set up. Owners are not notified of rotations and deadlines."),
+        "{page}"
+    );
+    let server = mailing(&mut world).await;
+    world
+        .owner()
+        .await
+        .post(&client.path("production", "/secrets/rotate"), client.rotation(24))
+        .await
+        .created();
+    world.advance(Duration::from_secs(15 * 60));
+    let page = overview(&world).await;
+    assert!(!page.contains("Mail is"), "not late yet: {page}");
+    world.advance(Duration::from_secs(1));
+    let page = overview(&world).await;
+    assert!(page.contains("Mail is late: ") && page.contains("to be sent, the oldest since "), "{page}");
+    server.set_down(true);
+    Box::pin(world.app.send_due_messages()).await.unwrap();
+    let page = overview(&world).await;
+    assert!(page.contains("Mail cannot be sent, and messages to owners wait: cannot connect"), "{page}");
+    server.set_down(false);
+    world.advance(Duration::from_secs(600));
+    while Box::pin(world.app.send_due_messages()).await.unwrap() {}
+    let page = overview(&world).await;
+    assert!(!page.contains("Mail is") && !page.contains("Mail cannot"), "{page}");
+}
+
 async fn a_test_that_succeeds_ends_the_rest_of_the_mail_server(mut world: World) {
     let server = mailing(&mut world).await;
     let client = world.client("Billing", &["production"]).await;
@@ -233,7 +266,9 @@ async fn the_command_tests_mail_and_says_what_the_mail_server_answers() {
     refuses(run(&["mail", "test", "--to", "grace"], &[]), 2, "--to must be an email address");
     let without = ["mail", "test", "--to", "grace@example.com", "--data-dir", data.path()];
     refuses(Running::start(&without), 2, "Mail is not set up. Nothing was sent.");
-    let (status, _, err) = run(&["mail", "show"], &[]).end();
-    assert_eq!(status, 0, "{err}");
-    assert!(err.contains("(not encrypted).") && err.contains("Sender: a@example.com"), "{err}");
+    let (status, out, err) = run(&["mail", "show"], &[]).end();
+    assert_eq!((status, &*err), (0, ""), "{out}");
+    for line in ["(not encrypted).", "Sender: a@example.com", "Messages that wait: 0."] {
+        assert!(out.contains(line), "{out}");
+    }
 }
