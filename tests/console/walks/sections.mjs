@@ -186,6 +186,12 @@ export default async function sections(server) {
   await button(page, "Disable").waitFor();
   check("an enabled registration offers what applies again", true);
 
+  // The one node of an instance on SQLite.
+  await page.getByRole("navigation").first().getByRole("link", { name: "Nodes", exact: true }).click();
+  await page.getByRole("heading", { name: "Nodes", level: 1 }).waitFor();
+  check("the only node of SQLite is listed without a lease", !/Lease/.test(await page.locator("main").innerText()));
+  await look(page, "nodes");
+
   // The rest of the dialogs, and the end of a client.
   await page.goto(`${server.url}/console/properties`);
   open_ = await dialog(page, button(page, "Create property"), "Create property", "create-property");
