@@ -12,8 +12,8 @@ import urllib.parse
 from cluster import Cluster
 from watched import Watched, holds
 
-LEASE = 4
-ROUNDS = 3
+LEASE = 10
+ROUNDS = 2
 WAITING = 8
 
 
