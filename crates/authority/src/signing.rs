@@ -151,7 +151,7 @@ impl SigningKey {
     pub(crate) fn verify(&self, input: &[u8], signature: &[u8]) -> bool {
         match &self.pair {
             Pair::Es256(_, public) | Pair::Rs256(_, public) => public.verify_sig(input, signature).is_ok(),
-            // In constant time: whoever presents claims of his own choice would otherwise learn their right signature,
+            // In constant time: a caller who chooses the claims would otherwise learn their right signature,
             // byte by byte.
             Pair::EdDsa(pair) => pair.try_sign(input).is_ok_and(|own| own.as_ref().ct_eq(signature).into()),
         }

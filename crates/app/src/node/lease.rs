@@ -145,8 +145,10 @@ impl Node {
             uncertainty: self.clock.uncertainty().unwrap_or_default(),
         };
         // A longer lease must be visible to others before the present one ends.
-        let (within, without_lock) =
-            (self.own.renewed_every(), self.lease.remaining() >= self.own.options.lease / 2);
+        let (within, without_lock) = (
+            self.own.renewed_every(),
+            self.own.lease_until().is_some() && self.lease.remaining() >= self.own.options.lease / 2,
+        );
         match timeout(within, lock.renew(request, without_lock)).await.map_err(|_| late(within))? {
             // The machine may have been suspended meanwhile.
             Ok(Granted::Lease(_)) if asked.elapsed() > within => Err(late(within).into()),
@@ -159,6 +161,8 @@ impl Node {
             Err(error) if [Fault::Full, Fault::ReadOnly].contains(&error.fault()) && looked.applied_all => {
                 tracing::warn!(%error, "the database stores no lease; this server decides because it alone has the lock");
                 self.lease.extend(looked.at, self.own.options.lease);
+                // The lease in the database may end meanwhile, so the next one is asked for under the lock.
+                self.own.forget_lease();
                 Ok(Granted::NotNeeded)
             }
             done => Ok(done?),
@@ -184,7 +188,7 @@ impl Node {
 
     /// Gives up the lease of a node that stops, so that nobody waits for it.
     pub(crate) async fn release_lease(&self, lock: &mut ServeLock) {
-        if self.own.lease_until().is_none() {
+        if !lock.can_be_lost() {
             return;
         }
         // In this order: what was decided before it is given up was decided with it.
