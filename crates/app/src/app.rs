@@ -4,7 +4,6 @@ use crate::{
     environments::environment::new_environment,
     error::{Error, cannot_start},
     frame::{
-        act::message_id,
         cursor::Cursors,
         pace::{Paces, Rate},
         principal::Principal,
@@ -24,7 +23,7 @@ use crate::{
         addresses::Addresses,
         clock_watch::calibrate,
         measure::Gauges,
-        serving::Stopped,
+        serving::FileReplaced,
         state::{Node, Parts},
     },
     options::Options,
@@ -44,7 +43,10 @@ use crossfade_store::{Db, Fault, Purpose, ServeLock, StoreError};
 use ipnet::IpNet;
 use std::{
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError, RwLock, Weak, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::{sync::watch, time::Instant};
@@ -194,9 +196,9 @@ impl App {
             journal,
             beside,
         };
-        // Tells the leases of this process from those of others.
-        let process = message_id(options.random.as_ref());
         let node = Node::new(parts, Addresses::new(options.evidence_addresses, &root), &options);
+        // Tells the leases of messages of this process from those of others.
+        let sending = Sending::new(options.mailer, node.own.id.to_string());
         let app = Arc::new_cyclic(|this| Self {
             this: this.clone(),
             node,
@@ -215,7 +217,7 @@ impl App {
             cursors: Cursors::new(&root),
             audit_retention_days: options.audit_retention_days,
             shipping: Shipping::new(options.audit_sinks),
-            sending: Sending::new(options.mailer, process),
+            sending,
             posting: Posting::new(options.poster),
             ends_sending: watch::Sender::new(false),
             webhook_tests: Paces::new(RATE_OF_WEBHOOK_TESTS),
@@ -237,6 +239,9 @@ impl App {
             securities: Readings::new(options.readings_kept),
             usage_series: Readings::new(options.readings_kept),
         });
+        if options.decides {
+            app.db.is_node(&app.node.own.id);
+        }
         app.node.calibrate().await?;
         if options.decides {
             app.node.settle_history().await?;
@@ -261,6 +266,7 @@ impl App {
                 begun => begun?,
             }
         }
+        app.node.has_started.store(true, Ordering::SeqCst);
         Ok(app)
     }
 
@@ -417,7 +423,7 @@ impl App {
     }
 
     /// Keeps the lock on the database and the lease. Returns when this process must stop.
-    pub async fn keep_serving(&self) -> Stopped {
+    pub async fn keep_serving(&self) -> FileReplaced {
         self.node.keep_serving().await
     }
 

@@ -54,7 +54,7 @@ pub use node::addresses::AddressPolicy;
 pub use node::measure::{Disk, Gauges, StoredGauges};
 pub use node::{
     lease::{DEFAULT_LEASE, LEASE_SECONDS, NodeOptions},
-    serving::Stopped,
+    serving::FileReplaced,
 };
 pub use options::{Creation, Options};
 pub use people::abilities::{Abilities, AccountAbilities};

@@ -13,7 +13,7 @@ use crate::{
     tls::{Files, Tls},
 };
 use crossfade_app::{
-    App, Creation, Options, PasswordCost, Stopped, Worker,
+    App, Creation, FileReplaced, Options, PasswordCost, Worker,
     doctor::{Check, Outcome, examine_at_start},
 };
 use crossfade_authority::{Clock, SystemRandom};
@@ -232,17 +232,12 @@ impl Server {
 
     /// Returns when this process must stop, with the reason.
     async fn must_stop(&self) -> Result<(), Failure> {
-        Err(Failure::failed(match self.app.keep_serving().await {
-            Stopped::AnotherServes => {
-                "Another crossfade serve has taken the database lock. This server is stopping, because only \
-                one server can use the database."
-            }
-            Stopped::FileReplaced => {
-                "The database file or its lock file was replaced while this server was running. The server \
-                is stopping, because further changes would be lost. Put the database file back and start the \
-                server again."
-            }
-        }))
+        let FileReplaced = self.app.keep_serving().await;
+        Err(Failure::failed(
+            "The database file or its lock file was replaced while this server was running. The server is \
+            stopping, because further changes would be lost. Put the database file back and start the server \
+            again.",
+        ))
     }
 
     /// Lets messages under way finish, while requests are still served: a slow mail server delays no token. Ends early if

@@ -62,6 +62,7 @@ pub const LEFT_OUT: &[&str] = &[
     "deliveries",
     "devices",
     "ends",
+    "leader",
     "links",
     "message_links",
     "nodes",
@@ -92,7 +93,7 @@ pub const TABLES: &[Table] = &[
     ),
     table("instance", "one", &[("one", Int), ("id", Text), ("binding", Blob), ("created_at", Int)]),
     table(HISTORY, "one", &[("one", Int), ("journal", Text), ("system_id", Local)]),
-    table("change_log", "seq", &[("seq", Int), ("kind", Text), ("subject", Text)]),
+    table("change_log", "seq", &[("seq", Int), ("kind", Text), ("subject", Text), ("made_at", Int)]),
     table("data_keys", "id", &[("id", Text), ("purpose", Text), ("sealed", Blob), ("created_at", Int)]),
     table(
         "properties",
@@ -298,7 +299,11 @@ pub const TABLES: &[Table] = &[
         "secret_id, grain, bucket",
         &[("secret_id", Text), ("grain", Int), ("bucket", Int), ("use_count", Int)],
     ),
-    table("evidence_state", "one", &[("one", Int), ("recorded_until", Int), ("recording", Int)]),
+    table(
+        "evidence_recorders",
+        "node_id",
+        &[("node_id", Text), ("recorded_until", Int), ("recording", Int), ("asked_at", Int)],
+    ),
     table("evidence_gaps", "began_at", &[("began_at", Int), ("ended_at", Int), ("kind", Text)]),
     table(
         "authentication_failures",

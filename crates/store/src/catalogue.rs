@@ -4,8 +4,9 @@
 use crate::{
     access, audit, backup, carry_over, chain, change_log, checks, clients, counts, db, deliveries, devices,
     drills, ends, environments, evidence, failures, guard, history, idempotency, incidents, keys, leaks,
-    limits, lines, makers, message_links, messages, nodes, properties, proxies, refused, rotations, secrets,
-    seen, sending_place, sessions, switches, token_revocations, told, verifiers, webhooks, weekly,
+    limits, lines, makers, message_links, messages, nodes, properties, proxies, recorders, refused,
+    rotations, secrets, seen, sending_place, sessions, switches, token_revocations, told, verifiers,
+    webhooks, weekly,
 };
 
 use std::borrow::Cow;
@@ -60,6 +61,7 @@ impl Statement {
             messages::STATEMENTS,
             nodes::STATEMENTS,
             properties::STATEMENTS,
+            recorders::STATEMENTS,
             proxies::STATEMENTS,
             refused::STATEMENTS,
             rotations::STATEMENTS,

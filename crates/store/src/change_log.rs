@@ -1,7 +1,7 @@
 //! The change log: what every node's tables must apply.
 
 use crate::{StoreError, Tx, Value, catalogue::statements, ends::Noted};
-use crossfade_core::{RegistrationId, SecretId, environment::Slug};
+use crossfade_core::{RegistrationId, SecretId, Timestamp, environment::Slug};
 
 /// Subject of a change in the log.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -25,11 +25,14 @@ pub struct Change {
     pub seq: i64,
     /// What changed.
     pub kind: ChangeKind,
+    /// When it was made.
+    pub made_at: Timestamp,
 }
 
 statements! {
-    APPEND = "INSERT INTO change_log (seq, kind, subject) VALUES {rows:3}";
-    CHANGES = "SELECT seq, kind, subject FROM change_log WHERE seq > $1 ORDER BY seq LIMIT $2";
+    APPEND = "INSERT INTO change_log (seq, kind, subject, made_at) VALUES {rows:4}";
+    CHANGES = "SELECT seq, kind, subject, made_at FROM change_log WHERE seq > $1 ORDER BY seq LIMIT $2";
+    MADE_AT = "SELECT made_at FROM change_log WHERE seq = $1";
     TRIM = "DELETE FROM change_log WHERE seq <= $1";
 }
 
@@ -85,11 +88,12 @@ impl Tx {
     }
 
     async fn append(&mut self, kinds: &[ChangeKind]) -> Result<(), StoreError> {
+        let made_at = self.highest_time();
         let args: Vec<Vec<Value>> = kinds
             .iter()
             .map(|kind| {
                 let (kind, subject) = kind.parts();
-                vec![self.next_change().into(), kind.into(), subject.into()]
+                vec![self.next_change().into(), kind.into(), subject.into(), made_at.into()]
             })
             .collect();
         self.many(APPEND, &args).await.map(drop)
@@ -102,9 +106,14 @@ impl Tx {
             .map(|row| {
                 let subject = row.text("subject")?;
                 let kind = row.parsed("kind", |kind| ChangeKind::from_parts(kind, subject))?;
-                Ok(Change { seq: row.int("seq")?, kind })
+                Ok(Change { seq: row.int("seq")?, kind, made_at: row.time("made_at")? })
             })
             .collect()
+    }
+
+    /// Returns when a change was made; `None` if it is not in the log.
+    pub async fn change_made_at(&mut self, seq: i64) -> Result<Option<Timestamp>, StoreError> {
+        self.optional(MADE_AT, vec![seq.into()]).await?.map(|row| row.time("made_at")).transpose()
     }
 
     /// Forgets changes that every node has applied.

@@ -23,7 +23,7 @@ pub use lease::{Granted, LeaseGrant, LeaseRequest, Wake, Wakes};
 pub use pool::Purpose;
 pub(crate) use row::Row;
 pub use row::Value;
-pub use serving::{Holder, ServeLock};
+pub use serving::ServeLock;
 pub use tx::{TRACE_STATEMENTS, Told, Tx};
 
 use crate::catalogue::{Statement, statements};
@@ -38,7 +38,7 @@ use sqlx::{Executor, sqlite::SqliteConnection};
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicI64, Ordering},
     },
 };
@@ -188,10 +188,8 @@ pub struct Db {
     location: Location,
     /// What every connection must lead to.
     identity: Arc<Identity>,
-    /// Term in which this process serves; [`NO_TERM`] if it does not serve.
+    /// Term in which this process serves a SQLite file; [`NO_TERM`] if it does not.
     term: AtomicI64,
-    /// Sessions that tried to take the serving lock and did not confirm it, newest last.
-    claims: Mutex<Vec<Holder>>,
     /// Files that must stay at their paths while this process serves.
     files: Arc<Files>,
     /// The node of this process; unset in a process that takes no lease.
@@ -247,8 +245,8 @@ impl Db {
     }
 
     fn new(engine: Engine, location: Location, identity: Arc<Identity>) -> Self {
-        let (term, claims) = (AtomicI64::new(NO_TERM), Mutex::default());
-        Self { engine, location, identity, term, claims, files: Arc::default(), node: OnceLock::new() }
+        let term = AtomicI64::new(NO_TERM);
+        Self { engine, location, identity, term, files: Arc::default(), node: OnceLock::new() }
     }
 
     /// Returns the directory of the database file; `None` on PostgreSQL.
@@ -299,7 +297,6 @@ impl Db {
             };
             tx.is_noting = head.flag("noting")?;
             tx.began_at = tx.head.change_seq;
-            tx.node = self.node.get().map_or_else(String::new, ToString::to_string);
             let done = work(&mut tx).await?;
             tx.note_ends().await?;
             tx.store_head().await?;
@@ -359,10 +356,11 @@ impl Db {
     }
 
     async fn begin(&self, purpose: Purpose) -> Result<Tx, StoreError> {
-        Ok(Tx::new(match &self.engine {
+        let conn = match &self.engine {
             Engine::Sqlite(pools) => Conn::Sqlite(pools.begin(purpose).await?),
             Engine::Postgres(pools) => Conn::Postgres(pools.begin(purpose).await?),
-        }))
+        };
+        Ok(Tx::new(conn, self.node.get().map_or_else(String::new, ToString::to_string)))
     }
 
     /// Opens every connection that this process can use, so that other programs cannot take them all later. Returns how

@@ -156,7 +156,8 @@ statements! {
     ABANDON_ALL = concat!("UPDATE deliveries SET abandoned_at = $1, abandoned_as = $2, leased_by = NULL, leased_until = NULL WHERE ", open!(""));
     ABANDON_TO = concat!("UPDATE deliveries SET abandoned_at = $2, abandoned_as = $3, leased_by = NULL, leased_until = NULL WHERE channel = 'mail' AND recipient = $1 AND ", open!(""));
     RELEASE_LEASE = concat!("UPDATE deliveries SET attempts = attempts - 1, leased_by = NULL, leased_until = NULL WHERE leased_by = $1 AND ", open!(""));
-    RELEASE_OTHERS = concat!("UPDATE deliveries SET leased_by = NULL, leased_until = NULL WHERE leased_by IS NOT NULL AND leased_by NOT LIKE $1 AND ", open!(""));
+    RELEASE_OTHERS = concat!("UPDATE deliveries SET leased_by = NULL, leased_until = NULL WHERE leased_by IS NOT NULL AND leased_by NOT LIKE $1
+             AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.released_at IS NULL AND n.lease_until > $2 AND deliveries.leased_by LIKE n.id || '%') AND ", open!(""));
     QUEUE = concat!("SELECT CAST(COUNT(*) AS BIGINT) AS queued, CAST(MIN(created_at) AS BIGINT) AS oldest FROM deliveries WHERE channel = $1 AND ", open!(""));
     LAST_ERROR = concat!("SELECT last_error FROM deliveries WHERE channel = $1 AND ", open!(""), " AND last_error IS NOT NULL ORDER BY next_attempt_at, id LIMIT 1");
     LOST = "SELECT CAST(COUNT(*) AS BIGINT) AS lost FROM deliveries WHERE channel = $4 AND abandoned_at >= $1 AND abandoned_as IN ($2, $3, $5)";
@@ -287,9 +288,13 @@ impl Tx {
         self.look_up(LEASED_OF, &leased).await?.iter().map(delivery).collect()
     }
 
-    /// Ends the leases of other processes: those that do not begin with `process`.
-    pub async fn release_leases_of_others(&mut self, process: &str) -> Result<(), StoreError> {
-        self.execute(RELEASE_OTHERS, vec![format!("{process}%").into()]).await.map(drop)
+    /// Ends the leases of other processes: those that do not begin with `process`, nor with a node that may decide at `now`.
+    pub async fn release_leases_of_others(
+        &mut self,
+        process: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.execute(RELEASE_OTHERS, vec![format!("{process}%").into(), now.into()]).await.map(drop)
     }
 
     /// Ends a lease under which nothing was tried.

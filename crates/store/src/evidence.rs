@@ -138,9 +138,6 @@ statements! {
                      ORDER BY u.last_used_at DESC, u.source_ip, u.user_agent, u.instance, u.gathered LIMIT $4";
     SOURCES_OF = "SELECT u.secret_id, u.source_ip, u.user_agent, u.instance, u.gathered, u.first_used_at, u.last_used_at, u.use_count, u.longest_pause, s.expires_at, s.revoked_at
                   FROM secret_usage_sources u JOIN (VALUES {rows:1}) AS v ON u.secret_id = v.column1 JOIN secrets s ON s.id = u.secret_id";
-    RECORDED = "INSERT INTO evidence_state (one, recorded_until, recording) VALUES (1, $1, $2)
-                ON CONFLICT (one) DO UPDATE SET recorded_until = excluded.recorded_until, recording = excluded.recording";
-    STATE = "SELECT recorded_until, recording FROM evidence_state WHERE one = 1";
     INSERT_GAP = "INSERT INTO evidence_gaps (began_at, ended_at, kind) VALUES ($1, $2, $3)
                   ON CONFLICT (began_at) DO UPDATE SET ended_at = excluded.ended_at, kind = excluded.kind";
     GAPS = "SELECT began_at, ended_at, kind FROM evidence_gaps WHERE ended_at > $1 ORDER BY began_at DESC LIMIT $2";
@@ -325,38 +322,32 @@ impl Tx {
         self.execute(THIN_POINTS, args).await.map(drop)
     }
 
-    /// Records that all evidence up to a time is stored, and whether recording continues.
-    pub async fn evidence_recorded(&mut self, until: Timestamp, recording: bool) -> Result<(), StoreError> {
-        self.execute(RECORDED, vec![until.into(), recording.into()]).await.map(drop)
-    }
-
-    /// Returns the time up to which evidence is stored, and whether a process was recording then; `None` before the
-    /// first time.
-    pub async fn evidence_state(&mut self) -> Result<Option<(Timestamp, bool)>, StoreError> {
-        let row = self.optional(STATE, vec![]).await?;
-        row.map(|row| Ok((row.time("recorded_until")?, row.flag("recording")?))).transpose()
-    }
-
     /// Records a period without complete evidence.
     pub async fn insert_evidence_gap(&mut self, gap: &EvidenceGap) -> Result<(), StoreError> {
         let args = vec![gap.began_at.into(), gap.ended_at.into(), gap.kind.as_str().into()];
         self.execute(INSERT_GAP, args).await.map(drop)
     }
 
-    /// Returns the gaps that ended after a time, latest first.
+    /// Returns the gaps that ended after a time, latest first. What another process has seen and not stored since it was
+    /// asked is one of them.
     pub async fn evidence_gaps(
         &mut self,
         after: Timestamp,
         most: i64,
     ) -> Result<Vec<EvidenceGap>, StoreError> {
         let gap = |row: &Row| {
-            Ok(EvidenceGap {
+            Ok::<_, StoreError>(EvidenceGap {
                 began_at: row.time("began_at")?,
                 ended_at: row.time("ended_at")?,
                 kind: row.parsed("kind", GapKind::parse)?,
             })
         };
-        self.rows(GAPS, vec![after.into(), most.into()]).await?.iter().map(gap).collect()
+        let mut gaps = self.silences().await?;
+        gaps.retain(|silence| silence.ended_at > after);
+        for row in self.rows(GAPS, vec![after.into(), most.into()]).await? {
+            gaps.push(gap(&row)?);
+        }
+        Ok(gaps)
     }
 
     /// Returns the end of the last gap in which uses may be missing; `None` if there is no such gap. A stop in order is

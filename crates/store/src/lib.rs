@@ -32,6 +32,7 @@ mod messages;
 mod nodes;
 mod properties;
 mod proxies;
+mod recorders;
 mod refused;
 mod rotations;
 mod secrets;
@@ -55,8 +56,8 @@ pub use checks::{SealedAnswer, Trail, ValidSecrets};
 pub use clients::{Client, ClientFilter, Place, Registration};
 pub use counts::RegisteredCount;
 pub use db::{
-    Db, Durability, Fault, Granted, Holder, Integrity, LeaseGrant, LeaseRequest, Location, Purpose,
-    ServeLock, ServerId, ServerRun, StoreError, TRACE_STATEMENTS, Told, Tx, Value, Wake, Wakes,
+    Db, Durability, Fault, Granted, Integrity, LeaseGrant, LeaseRequest, Location, Purpose, ServeLock,
+    ServerId, ServerRun, StoreError, TRACE_STATEMENTS, Told, Tx, Value, Wake, Wakes,
 };
 pub use deliveries::{Attempt, Delivery, DeliveryQueue, LoggedDelivery, NewDelivery};
 pub use devices::DeviceRow;
@@ -76,6 +77,7 @@ pub use makers::Maker;
 pub use messages::Notification;
 pub use nodes::NodeRow;
 pub use properties::Property;
+pub use recorders::Recorder;
 pub use refused::{DrillCounts, DrillFindings, RefusedCallerRow};
 pub use rotations::{Decision, Rotation, RotationLine, SecretMarks};
 pub use secrets::{Expired, Secret, SecretPlace, SecretRow};

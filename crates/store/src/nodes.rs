@@ -33,6 +33,7 @@ impl NodeRow {
 
 statements! {
     NODES = "SELECT id, name, version, started_at, lease_until, applied, uncertainty, released_at FROM nodes ORDER BY started_at, id";
+    LEADER = "SELECT node_id FROM leader WHERE one = 1";
     FORGET = "DELETE FROM nodes WHERE lease_until < $1";
 }
 
@@ -53,6 +54,12 @@ impl Tx {
     /// Returns the nodes, oldest first, also those that have stopped lately.
     pub async fn nodes(&mut self) -> Result<Vec<NodeRow>, StoreError> {
         self.rows(NODES, vec![]).await?.iter().map(node).collect()
+    }
+
+    /// Whether a node leads. In a transaction that changes something, it does until the end: whoever takes over changes
+    /// nothing before.
+    pub async fn leads(&mut self, id: &NodeId) -> Result<bool, StoreError> {
+        Ok(self.one(LEADER, vec![]).await?.text("node_id")? == id.as_str())
     }
 
     /// Forgets nodes whose leases ended before `before`.

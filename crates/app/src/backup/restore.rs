@@ -107,7 +107,7 @@ impl Restore {
 
     async fn fill(&self, db: &Db, clock: &Clock) -> Result<Restored, Error> {
         // Held to the end, so that no server starts on half of it.
-        let lock = db.lock_for_serving().await.map_err(cannot_start)?;
+        let lock = db.lock_alone().await.map_err(cannot_start)?;
         calibrate(db, clock).await?;
         let written = db.write::<_, Error>(async |tx| {
             if !tx.is_empty().await? {

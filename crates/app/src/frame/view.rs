@@ -133,12 +133,16 @@ impl App {
             Ok(Err(error)) => tracing::warn!(%error, "cannot store evidence before it is read"),
             Err(_) => tracing::warn!("cannot store evidence within 1 s before it is read"),
         }
+        if let Err(error) = self.node.hear_other_nodes().await {
+            tracing::warn!(%error, "cannot ask other nodes for their evidence");
+        }
     }
 
     /// Stores the evidence for a judgement.
     pub(crate) async fn store_for_judgement(&self) -> Result<(), Error> {
         let stored = tokio::time::timeout(JUDGED_WITHIN, self.store_all()).await;
-        stored.unwrap_or_else(|_| Err(unavailable(Fault::Busy).into()))
+        stored.unwrap_or_else(|_| Err(unavailable(Fault::Busy).into()))?;
+        self.node.hear_other_nodes().await
     }
 
     /// Stores the evidence and the refusals so far, for a read. Runs to the end even if the reader disconnects, because

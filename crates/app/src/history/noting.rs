@@ -208,7 +208,7 @@ impl Node {
     pub(crate) async fn tend_journal(&self) {
         let tended = async {
             let releases = self.releases.load(Ordering::SeqCst);
-            if releases > self.settled.load(Ordering::SeqCst) {
+            if self.is_released() {
                 let settled = self.settle_history().await;
                 if let Some(journal) = &self.journal {
                     // Until then nothing can end.

@@ -23,11 +23,18 @@ use crossfade_core::{
 use crossfade_store::{Applied, ChangeKind, Client, History, Purpose, QuarantineRow, StoreError, Tx};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::PoisonError,
+    sync::{PoisonError, atomic::Ordering},
+    time::Duration,
 };
+use tokio::time::{Instant, sleep};
 
 /// Number of attempts to settle a history that commands change meanwhile.
 const ATTEMPTS: u32 = 5;
+
+/// How long another node is looked for that lives, and how often: it asks for a longer lease meanwhile, whatever the length
+/// of its leases is.
+const LIVES_WITHIN: Duration = Duration::from_secs(35);
+const LOOKED_EVERY: Duration = Duration::from_millis(200);
 
 /// Whether the history was settled as it was judged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,6 +101,12 @@ impl Node {
         let plan = judge(&history, &state, system_id);
         if !matches!(plan, Plan::Stay | Plan::Continue) {
             tracing::warn!(?plan, end_seq = history.end_seq, "the history of the database is settled");
+        }
+        if let Plan::Quarantine(cause) = plan
+            && self.is_joining()
+            && self.another_node_lives().await?
+        {
+            return self.join(&history, cause).await;
         }
         let is_damaged = state == JournalState::Damaged;
         match (plan, contents) {
@@ -351,6 +364,72 @@ impl Node {
         });
         let Some(end) = stored.await? else { return Ok(Settled::Changed) };
         self.continue_journal(journal, last, end).await;
+        mark(journal, now).await;
+        Ok(Settled::Done)
+    }
+
+    /// Whether this node has still to begin to use its journal: at its start, and after the release of a quarantine.
+    fn is_joining(&self) -> bool {
+        !self.has_started.load(Ordering::SeqCst) || self.is_released()
+    }
+
+    /// Whether a quarantine was released since this node settled the history.
+    pub(super) fn is_released(&self) -> bool {
+        self.releases.load(Ordering::SeqCst) > self.settled.load(Ordering::SeqCst)
+    }
+
+    /// Whether another node serves this very database: its lease gets longer while this one looks. A copy of the database
+    /// names nodes, too, and none of their leases does.
+    async fn another_node_lives(&self) -> Result<bool, Error> {
+        let leases = async || {
+            let read = self.db.read_for::<_, Error>(Purpose::Feed, async |tx| {
+                let at = tx.clock().await?.unwrap_or(self.clock.now());
+                Ok((tx.nodes().await?, at))
+            });
+            let (rows, at) = read.await?;
+            let others = rows.into_iter().filter(|row| row.id != self.own.id && row.may_decide(at));
+            Ok::<BTreeMap<_, _>, Error>(others.map(|row| (row.id, row.lease_until)).collect())
+        };
+        let (first, begun) = (leases().await?, Instant::now());
+        if first.is_empty() {
+            return Ok(false);
+        }
+        while begun.elapsed() < LIVES_WITHIN {
+            sleep(LOOKED_EVERY).await;
+            let now = leases().await?;
+            if now.iter().any(|(id, until)| first.get(id).is_none_or(|before| before < until)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Begins a journal beside those of the other nodes, which contain the same ends. Never puts what they serve in
+    /// quarantine because of a journal of this one.
+    async fn join(&self, history: &History, cause: Cause) -> Result<Settled, Error> {
+        let refused = |text: &str| Err(Problem::new(Code::Unavailable, text).into());
+        let is_new = cause == Cause::JournalMissing;
+        let (Some(id), Some(hash)) = (history.journal_id(), history.end_hash) else {
+            return refused(
+                "Other servers use this database, and it is not the one that this server's journal is about. Nothing \
+                was changed. Check the database and the journal of this server.",
+            );
+        };
+        let Some(journal) = &self.journal else {
+            return refused(
+                "Other servers of this database note what ends in a journal. Nothing was changed. Set \
+                CROSSFADE_JOURNAL_FILE for this server, too.",
+            );
+        };
+        if !is_new && !self.is_released() {
+            return refused(
+                "The journal of this server is damaged, or about another history than the database that other servers \
+                use. Nothing was changed. Move the file away: this server then begins a new one.",
+            );
+        }
+        let now = self.clock.now();
+        journal.begin(id, (history.end_seq, hash), history.release(), now, !is_new).await?;
+        self.continue_journal(journal, history.end_seq, history.end_seq).await;
         mark(journal, now).await;
         Ok(Settled::Done)
     }

@@ -9,6 +9,7 @@ use crate::{
     },
     jobs::queue_digests::{DIGEST, DIGEST_MOVED},
 };
+use crossfade_authority::Moment;
 use crossfade_core::{
     Timestamp,
     api::Grain,
@@ -92,6 +93,7 @@ impl App {
             }
             tx.delete_notifications(now.before(NOTIFICATIONS_LIVE)).await?;
             tx.forget_nodes(now.before(NODES_LIVE)).await?;
+            tx.release_leases_of_others(self.node.own.id.as_str(), now).await?;
             let slowest =
                 tx.nodes().await?.into_iter().filter(|node| node.may_decide(now)).map(|node| node.applied);
             let applied_everywhere = slowest.fold(applied, i64::min);
@@ -112,6 +114,20 @@ impl App {
         Ok(())
     }
 
+    /// Forgets, on a node that does not lead, revocations of tokens that have ended by now.
+    pub(crate) fn forget_revocations_here(&self) {
+        self.take_run_time();
+        if let Some(ended_by) = self.measured_end(self.clock.read()) {
+            self.authority.forget_revocations(ended_by);
+        }
+    }
+
+    /// Returns the expiry of tokens that have ended by now: a token that this process issued has ended when its lifetime was
+    /// measured, and by now every older one has ended.
+    fn measured_end(&self, moment: Moment) -> Option<Timestamp> {
+        (self.clock.elapsed() >= TOKENS_LIVE_ON).then_some(moment.earliest)
+    }
+
     /// Returns how long the clock has run since the last call.
     fn take_run_time(&self) -> Duration {
         let elapsed = self.clock.elapsed();
@@ -122,12 +138,10 @@ impl App {
     /// Forgets revocations of tokens that have expired by every clock, even if this machine's clock was wrong at the
     /// start. Returns the expiry up to which they are forgotten.
     async fn forget_revocations(&self, tx: &mut Tx, ran: Duration) -> Result<Option<Timestamp>, Error> {
-        let (moment, elapsed) = (self.clock.read(), self.clock.elapsed());
+        let moment = self.clock.read();
         let (passed, outlived) = tx.passed().await?.go_on(moment.machine, ran);
         tx.set_passed(passed).await?;
-        // A token that this process issued has ended when its lifetime was measured, and by now every older one has ended.
-        let measured = (elapsed >= TOKENS_LIVE_ON).then_some(moment.earliest);
-        let Some(ended_by) = outlived.max(measured) else { return Ok(None) };
+        let Some(ended_by) = outlived.max(self.measured_end(moment)) else { return Ok(None) };
         tx.forget_revoked_access_tokens(ended_by).await?;
         Ok(Some(ended_by))
     }

@@ -3,6 +3,7 @@
 //! Nothing here enforces anything: a secret ends at its deadline whether or not the worker runs.
 
 use crate::{app::App, error::Error};
+use crossfade_core::Timestamp;
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -111,6 +112,9 @@ async fn write_last(app: &Arc<App>) {
     if let Err(error) = app.node.end_recording().await {
         tracing::error!(%error, "cannot write the final evidence");
     }
+    if !app.node.leads() {
+        return;
+    }
     if let Err(error) = app.sign_checkpoint(true).await {
         tracing::error!(%error, "cannot sign the end of the audit trail");
     }
@@ -151,22 +155,51 @@ impl App {
             let followed = self.node.apply_changes().await;
             return flushed.and(followed).and(self.write_grouped_refusals(false).await);
         }
-        let (guarded, drills) = match &flushed {
-            Ok(()) => {
-                (Box::pin(self.guard_deadlines()).await, Box::pin(self.tell_finished_drills(now)).await)
-            }
-            // Callers and drill results are not stored yet, so skip the jobs that report on them.
-            Err(_) => (Ok(()), Ok(())),
-        };
-        // One that fails does not keep the others from their work. Each has its state on the heap, because all of them together
-        // are too large for the stack of a thread.
-        let done = [
+        let own = [
             flushed,
-            guarded,
-            drills,
             self.node.apply_changes().await,
             self.node.tell_losses().await,
             Box::pin(self.take_data_keys()).await,
+            Box::pin(self.tell_unwritten_evidence()).await,
+            Box::pin(self.tell_presented_secrets()).await,
+            self.write_grouped_refusals(false).await,
+            self.node.store_unreadable_proxies().await,
+        ];
+        let is_flushed = own[0].is_ok();
+        let own: Result<(), Error> = own.into_iter().collect();
+        let led = match self.node.leads() {
+            true => self.node.while_leading(Box::pin(self.run_led_jobs(is_flushed, now))).await,
+            false => {
+                self.forget_revocations_here();
+                Ok(())
+            }
+        };
+        let done = own.and(led);
+        if done.is_err() {
+            self.node.jobs_failed.fetch_add(1, Ordering::Relaxed);
+        }
+        done
+    }
+
+    /// Runs the jobs of the node that leads. One that fails does not keep the others from their work. Each has its state on
+    /// the heap, because all of them together are too large for the stack of a thread.
+    async fn run_led_jobs(&self, is_flushed: bool, now: Timestamp) -> Result<(), Error> {
+        let (heard, guarded, drills) = match is_flushed {
+            true => {
+                let closed = self.node.note_stopped_recorders().await;
+                (
+                    closed.and(self.node.hear_other_nodes().await),
+                    Box::pin(self.guard_deadlines()).await,
+                    Box::pin(self.tell_finished_drills(now)).await,
+                )
+            }
+            // Callers and drill results are not stored yet, so skip the jobs that report on them.
+            false => (Ok(()), Ok(()), Ok(())),
+        };
+        let done = [
+            heard,
+            guarded,
+            drills,
             Box::pin(self.roll_digests_over()).await,
             Box::pin(self.digest_stored_values()).await,
             Box::pin(self.rotate_due_signing_keys()).await,
@@ -174,21 +207,13 @@ impl App {
             // After the jobs whose own messages resolve incidents.
             Box::pin(self.resolve_incidents()).await,
             Box::pin(self.sum_failures()).await,
-            Box::pin(self.tell_presented_secrets()).await,
-            Box::pin(self.tell_unwritten_evidence()).await,
-            Box::pin(self.queue_digests()).await,
             Box::pin(self.sum_token_revocations()).await,
-            self.write_grouped_refusals(false).await,
-            self.node.store_unreadable_proxies().await,
+            Box::pin(self.queue_digests()).await,
             Box::pin(self.tidy()).await,
             Box::pin(self.trim_trail()).await,
             Box::pin(self.sign_checkpoint(false)).await,
         ];
-        let done: Result<(), Error> = done.into_iter().collect();
-        if done.is_err() {
-            self.node.jobs_failed.fetch_add(1, Ordering::Relaxed);
-        }
-        done
+        done.into_iter().collect()
     }
 
     async fn before_flush(&self) -> Result<(), Error> {

@@ -101,7 +101,7 @@ pub(crate) async fn open_keys(db: &Db, options: &Options) -> Result<(Vault, Veri
     // A command may be the first program of this version here; a server of an older one must not run then.
     let lock = match options.decides {
         true => None,
-        false => Some(db.lock_for_serving().await.map_err(cannot_start)?),
+        false => Some(db.lock_alone().await.map_err(cannot_start)?),
     };
     let carried = carry_over(db, &master, &vault, &digests, options.random.as_ref()).await;
     if let Some(lock) = lock {

@@ -187,7 +187,7 @@ impl App {
 
     /// Returns the webhooks with deliveries that are due, the longest due first.
     async fn due_webhooks(&self) -> Result<Vec<DueWebhook>, Error> {
-        if self.node.quarantine().is_some() || self.is_held_here().await? {
+        if !self.node.leads() || self.node.quarantine().is_some() || self.is_held_here().await? {
             return Ok(Vec::new());
         }
         self.release_doubtful_leases().await?;

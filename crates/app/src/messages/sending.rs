@@ -285,10 +285,13 @@ impl App {
         *self.ends_sending.borrow()
     }
 
-    /// Whether a leased message may begin: not at the end of the process, in a quarantine or while another server may have
-    /// the lock, because that one sends it.
+    /// Whether a leased message may begin: not at the end of the process, in a quarantine, while the lock is lost, or if
+    /// another node leads, because that one sends it.
     pub(super) fn may_begin(&self) -> bool {
-        !self.sending_ends() && self.node.quarantine().is_none() && self.node.holds_lock()
+        !self.sending_ends()
+            && self.node.quarantine().is_none()
+            && self.node.holds_lock()
+            && self.node.leads()
     }
 
     /// Waits, at most until the process ends. Returns whether it goes on.
@@ -309,10 +312,10 @@ impl App {
         let _ = self.send_leased(true).await;
     }
 
-    /// Ends the leases of other processes. There is none beside this one, because it holds the lock of the database.
+    /// Ends the leases of processes that have ended, so that their messages are not waited for.
     pub async fn release_leases_of_others(&self) -> Result<(), Error> {
         let process = &self.sending.process;
-        self.node.transact(async |tx, _| Ok(tx.release_leases_of_others(process).await?)).await
+        self.node.transact(async |tx, now| Ok(tx.release_leases_of_others(process, now).await?)).await
     }
 
     /// Returns the name of a new lease.
@@ -429,7 +432,8 @@ impl App {
     /// Leases messages that are due: one, if the server is not known to work.
     async fn lease_due(&self, lane: Lane) -> Result<VecDeque<Leased>, Error> {
         let none = VecDeque::new();
-        if self.node.quarantine().is_some() || self.sending.rests(self.clock.elapsed()) {
+        if !self.node.leads() || self.node.quarantine().is_some() || self.sending.rests(self.clock.elapsed())
+        {
             return Ok(none);
         }
         self.release_doubtful_leases().await?;

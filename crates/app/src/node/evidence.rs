@@ -11,19 +11,21 @@ use crate::{
     },
 };
 use crossfade_authority::{Counter, Failure, FailureCount, RefusedBy, SourceCount};
-use crossfade_core::{SecretId, Timestamp, api::GapKind, audit::Actor, text};
+use crossfade_core::{NodeId, SecretId, Timestamp, api::GapKind, audit::Actor, text};
 use crossfade_store::{
-    EvidenceGap, PageStart, RefusedCallerRow, Registration, Secret, SourceCaps, Tx, Usage, UsageRow,
-    UsageSource,
+    EvidenceGap, PageStart, Purpose, Recorder, RefusedCallerRow, Registration, Secret, SourceCaps, Tx, Usage,
+    UsageRow, UsageSource,
 };
 use std::{
     collections::{BTreeMap, HashMap},
+    convert::Infallible,
     sync::{
         MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
+use tokio::time::Instant;
 
 /// Maximum numbers of sources stored individually.
 const CAPS: SourceCaps = SourceCaps { of_secret: 5000, of_address: 100 };
@@ -34,6 +36,9 @@ const MAX_LOOKED_AT: i64 = 100;
 /// Interval for recording that everything is stored, even if there was nothing to store. After a kill, the evidence has
 /// a gap from the last such record on.
 const NOTED_EVERY: Duration = Duration::from_secs(4);
+/// How long other nodes are waited for that were asked to store their evidence, and how often that is looked for.
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
+const LOOKED_EVERY: Duration = Duration::from_millis(20);
 
 /// State of the stored evidence.
 #[derive(Default)]
@@ -89,11 +94,8 @@ impl Node {
         recorded.is_due = true;
         let (now, _) = self
             .write(async |tx, now| {
-                if let Some((began_at, recording)) = tx.evidence_state().await?.filter(|(at, _)| *at < now) {
-                    let kind = if recording { GapKind::Killed } else { GapKind::Stopped };
-                    tx.insert_evidence_gap(&EvidenceGap { began_at, ended_at: now, kind }).await?;
-                }
-                tx.evidence_recorded(now, true).await?;
+                close_recorders(tx, &self.own.id, Service::Begins, now).await?;
+                tx.evidence_recorded(&self.own.id, now, true).await?;
                 Ok(now)
             })
             .await?;
@@ -112,9 +114,75 @@ impl Node {
         self.flush_evidence().await?;
         let mut recorded = self.flush.lock().await;
         if recorded.until.take().is_some() {
-            self.write(async |tx, now| Ok(tx.evidence_recorded(now, false).await?)).await?;
+            self.write(async |tx, now| {
+                // The last one that stops leaves when it did.
+                match tx.recorders().await?.iter().any(|it| is_another(it, &self.own.id) && it.is_recording) {
+                    true => Ok(tx.forget_recorder(Some(&self.own.id)).await?),
+                    false => Ok(tx.evidence_recorded(&self.own.id, now, false).await?),
+                }
+            })
+            .await?;
         }
         Ok(())
+    }
+
+    /// Records the gaps of nodes that have stopped without storing what they saw.
+    pub(crate) async fn note_stopped_recorders(&self) -> Result<(), Error> {
+        let now = self.clock.now();
+        let found = self.read(async |tx| Ok(tx.recorders().await?)).await?;
+        if !found.iter().any(|it| is_another(it, &self.own.id) && has_stopped(it, now)) {
+            return Ok(());
+        }
+        self.write(async |tx, now| close_recorders(tx, &self.own.id, Service::GoesOn, now).await).await?;
+        Ok(())
+    }
+
+    /// Asks the other nodes to store the evidence that they have, and waits a second for them. A node that does not answer
+    /// is a gap until it does.
+    pub(crate) async fn hear_other_nodes(&self) -> Result<(), Error> {
+        if !self.db.has_own_clock() {
+            return Ok(());
+        }
+        let (asked_at, begun) = (self.clock.now(), Instant::now());
+        let mut is_asked = false;
+        loop {
+            let found = self.db.read_for::<_, Error>(Purpose::Feed, async |tx| Ok(tx.recorders().await?));
+            let is_missing = |it: &Recorder| {
+                is_another(it, &self.own.id) && it.is_recording && it.recorded_until < asked_at
+            };
+            if !found.await?.iter().any(is_missing) {
+                return Ok(());
+            }
+            if !is_asked {
+                self.db.ask_recorders(asked_at).await?;
+                is_asked = true;
+            }
+            if begun.elapsed() >= HEARD_WITHIN {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOKED_EVERY).await;
+        }
+    }
+
+    /// Stores the evidence whenever another process asks for it.
+    pub(crate) async fn record_when_asked(&self) -> Infallible {
+        loop {
+            self.asked_to_record.notified().await;
+            self.must_note_recorded.store(true, Ordering::SeqCst);
+            if let Err(error) = self.flush_evidence().await {
+                tracing::warn!(%error, "cannot store evidence that another node asks for");
+                tokio::time::sleep(LOOKED_EVERY).await;
+            }
+        }
+    }
+
+    /// Stores the evidence if another process has asked for it, where no announcement arrives.
+    pub(crate) async fn look_whether_asked(&self) {
+        let found = self.db.read_for::<_, Error>(Purpose::Feed, async |tx| Ok(tx.recorders().await?));
+        let is_asked = |it: &Recorder| !is_another(it, &self.own.id) && it.recorded_until < it.asked_at;
+        if found.await.is_ok_and(|found| found.iter().any(is_asked)) {
+            self.asked_to_record.notify_one();
+        }
     }
 
     /// Records a heartbeat, about one per second and one before each read of evidence. Returns a gap that has to be
@@ -257,7 +325,9 @@ impl Node {
     ) -> Result<(), Error> {
         let Some(before) = recorded.until else { return Ok(()) };
         let refused = recorded.refused;
-        if !recorded.in_doubt && refused.is_none() && still.is_none() && until.since(before) < NOTED_EVERY {
+        let is_asked = self.must_note_recorded.swap(false, Ordering::SeqCst);
+        let is_due = is_asked || recorded.in_doubt || refused.is_some() || still.is_some();
+        if !is_due && until.since(before) < NOTED_EVERY {
             return Ok(());
         }
         let unknown = if recorded.in_doubt { Some((before, until)) } else { still };
@@ -275,7 +345,7 @@ impl Node {
             for gap in set_aside.iter().chain(&gap) {
                 tx.insert_evidence_gap(gap).await?;
             }
-            Ok(tx.evidence_recorded(until, true).await?)
+            Ok(tx.evidence_recorded(&self.own.id, until, true).await?)
         })
         .await?;
         (recorded.until, recorded.is_due, recorded.in_doubt) = (Some(until), false, false);
@@ -337,12 +407,16 @@ impl Node {
         unflushed.get(secret).and_then(|last| last.used).max(self.authority.evidence().last_use(secret))
     }
 
-    /// Whether no secret of the registration has ever been used. `false` if evidence since its creation may be missing.
+    /// Whether no secret of the registration has ever been used. `false` if evidence since its creation may be missing, or
+    /// while another node can accept its secrets.
     pub(crate) async fn is_unused(&self, tx: &mut Tx, registration: &Registration) -> Result<bool, Error> {
         // Not waited for: a flush waits for the lock that this transaction holds.
         let Ok(recorded) = self.flush.try_lock() else { return Ok(false) };
         let stood_still = self.alive.lock().unwrap_or_else(PoisonError::into_inner).still.is_some();
         if !recorded.is_complete() || stood_still {
+            return Ok(false);
+        }
+        if tx.recorders().await?.iter().any(|it| is_another(it, &self.own.id) && it.is_recording) {
             return Ok(false);
         }
         // A server that is stopped in order has stored everything, and issues nothing until its next start.
@@ -361,6 +435,47 @@ impl Node {
         let unflushed = self.unflushed();
         unflushed.get(secret).and_then(|last| last.tried).max(self.authority.evidence().last_try(secret))
     }
+}
+
+/// What the process does that closes the rows of stopped recorders.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Service {
+    /// It begins to serve.
+    Begins,
+    /// It has served for a while.
+    GoesOn,
+}
+
+fn is_another(recorder: &Recorder, own: &NodeId) -> bool {
+    recorder.node.as_ref() != Some(own)
+}
+
+/// Whether a process may have accepted secrets of which nobody knows, and does so no more.
+fn has_stopped(recorder: &Recorder, now: Timestamp) -> bool {
+    recorder.is_recording && recorder.lease_until.is_none_or(|until| until <= now)
+}
+
+/// Records the gaps that processes have left which record no more: those that did not store what they saw, and the time in
+/// which nothing was served.
+async fn close_recorders(tx: &mut Tx, own: &NodeId, service: Service, now: Timestamp) -> Result<(), Error> {
+    let others: Vec<Recorder> = tx.recorders().await?.into_iter().filter(|it| is_another(it, own)).collect();
+    let is_served =
+        service == Service::GoesOn || others.iter().any(|it| it.is_recording && !has_stopped(it, now));
+    for it in others.iter().filter(|it| !it.is_recording || has_stopped(it, now)) {
+        let ended_at = it.lease_until.filter(|_| is_served).map_or(now, |until| until.min(now));
+        let gap = |kind| EvidenceGap { began_at: it.recorded_until, ended_at, kind };
+        let gap = match it.is_recording {
+            true => Some(gap(GapKind::Killed)),
+            // Others served meanwhile.
+            false if is_served => None,
+            false => Some(gap(GapKind::Stopped)),
+        };
+        if let Some(gap) = gap.filter(|gap| gap.began_at < gap.ended_at) {
+            tx.insert_evidence_gap(&gap).await?;
+        }
+        tx.forget_recorder(it.node.as_ref()).await?;
+    }
+    Ok(())
 }
 
 /// Returns the row with its texts in ASCII; `None` if they already are.

@@ -23,14 +23,15 @@ use std::{
     collections::BTreeMap,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 /// Position of the tables in the change log.
 pub(crate) struct Feed {
-    applied: AtomicI64,
+    /// The last change that the tables have applied, and when it was made; `None` if the log did not have it.
+    position: Mutex<(i64, Option<Timestamp>)>,
     applying: tokio::sync::Mutex<()>,
     /// Number of times the tables were loaded from another history. A change of an earlier epoch may be missing from
     /// them.
@@ -64,7 +65,7 @@ impl Feed {
     /// Returns a process that decides nothing has no tables, and is therefore never behind.
     pub(crate) fn new(decides: bool) -> Self {
         Self {
-            applied: AtomicI64::new(if decides { 0 } else { NOTHING_TO_APPLY }),
+            position: Mutex::new((if decides { 0 } else { NOTHING_TO_APPLY }, None)),
             applying: tokio::sync::Mutex::default(),
             epoch: AtomicU64::new(0),
             losses: Mutex::default(),
@@ -74,7 +75,16 @@ impl Feed {
 
     /// Returns the last change that the tables have applied.
     pub(crate) fn applied(&self) -> i64 {
-        self.applied.load(Ordering::SeqCst)
+        self.position().0
+    }
+
+    /// Returns the last change that the tables have applied, and when it was made.
+    pub(crate) fn position(&self) -> (i64, Option<Timestamp>) {
+        *self.position.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_position(&self, seq: i64, made_at: Option<Timestamp>) {
+        *self.position.lock().unwrap_or_else(PoisonError::into_inner) = (seq, made_at);
     }
 
     /// Returns the number of times the tables were loaded from another history.
@@ -129,7 +139,7 @@ struct ReadRevocations {
 
 /// The content of the tables, and its unreadable rows.
 struct Loaded {
-    seq: i64,
+    position: (i64, Option<Timestamp>),
     quarantine: Option<QuarantineRow>,
     tables: Tables,
     unreadable: BTreeMap<Subject, Vec<Unreadable>>,
@@ -139,8 +149,10 @@ struct Loaded {
 enum Followed {
     /// The tables have applied everything.
     Whole,
-    /// The tables cannot follow: the database lacks changes they have applied, or the log lacks changes they have not.
+    /// The log lacks changes that the tables have not applied.
     Apart,
+    /// The database lacks changes that the tables have applied.
+    Another,
 }
 
 /// Whether the database is known to continue what the tables have applied.
@@ -148,6 +160,8 @@ enum Followed {
 enum History {
     Continued,
     Another,
+    /// It is known to contain another change in place of the last one that they have applied.
+    Forked,
 }
 
 impl Node {
@@ -161,7 +175,7 @@ impl Node {
     async fn load_tables(&self, history: History) -> Result<(), Error> {
         let before = self.feed.applied();
         let read = self.db.read_all_for::<_, Error>(Purpose::Feed, async |tx| self.read_tables(tx).await);
-        let Loaded { seq, quarantine, tables, unreadable } = read.await?;
+        let Loaded { position: (seq, made_at), quarantine, tables, unreadable } = read.await?;
         // A quarantine begins before its tables are used, and ends after they are complete.
         if quarantine.is_some() {
             self.set_quarantine(quarantine);
@@ -170,12 +184,14 @@ impl Node {
         self.feed.unreadable.replace(unreadable);
         self.set_quarantine(quarantine);
         // First the epoch: a change of another history is never taken as applied.
-        if history == History::Another || seq < before {
+        if history != History::Continued || seq < before {
             self.feed.epoch.fetch_add(1, Ordering::SeqCst);
         }
-        self.feed.applied.store(seq, Ordering::SeqCst);
-        if seq < before {
-            let loss = Loss { applied: before, found: seq, registrations, at: self.clock.now() };
+        self.feed.set_position(seq, made_at);
+        if seq < before || history == History::Forked {
+            // Since when the histories differ is not known, only that the last change is not the same.
+            let found = seq.min(before.saturating_sub(1));
+            let loss = Loss { applied: before, found, registrations, at: self.clock.now() };
             tracing::error!(
                 found = loss.found,
                 applied = loss.applied,
@@ -183,7 +199,7 @@ impl Node {
                 "the database has lost acknowledged changes; the tables are loaded from it again"
             );
             let mut losses = self.feed.all_losses();
-            losses.changes += before.abs_diff(seq);
+            losses.changes += before.abs_diff(found);
             losses.last = Some(loss.clone());
             losses.untold.push(loss);
         }
@@ -193,6 +209,7 @@ impl Node {
     /// Reads the content of the tables. An unreadable row is left out and recorded, and its subject is refused.
     async fn read_tables(&self, tx: &mut Tx) -> Result<Loaded, Error> {
         let (seq, highest_time) = tx.read_head().await?;
+        let position = (seq, tx.change_made_at(seq).await?);
         self.clock.raise(highest_time);
         let quarantine = tx.quarantine().await?;
         let (mut tables, mut unreadable) = (Tables::default(), BTreeMap::new());
@@ -214,7 +231,7 @@ impl Node {
         unreadable.insert(Subject::Revocations, revocations.unreadable);
         tables.secrets_with_ended_tokens = revocations.secrets;
         tables.revoked_tokens = revocations.tokens;
-        Ok(Loaded { seq, quarantine, tables, unreadable })
+        Ok(Loaded { position, quarantine, tables, unreadable })
     }
 
     /// Reads the secrets whose tokens were ended, and the revoked tokens. Reads all of them, because tokens that have
@@ -277,13 +294,21 @@ impl Node {
     /// Applies the changes in the log that have not been applied yet. Loads the tables again if the log does not
     /// continue what has been applied.
     pub(crate) async fn apply_changes(&self) -> Result<(), Error> {
-        let _one_at_a_time = self.feed.applying.lock().await;
+        let one_at_a_time = self.feed.applying.lock().await;
         let followed = self
             .db
             .read_for::<_, Error>(Purpose::Feed, async |tx| {
                 let (stored, highest_time) = tx.read_head().await?;
+                let (applied, made_at) = self.feed.position();
+                if applied == NOTHING_TO_APPLY {
+                    return Ok(Followed::Whole);
+                }
                 if self.feed.is_ahead_of(stored) {
                     return Ok(Followed::Apart);
+                }
+                // The log may have been trimmed beyond it; then it does not continue it, either.
+                if tx.change_made_at(applied).await?.is_some_and(|found| Some(found) != made_at) {
+                    return Ok(Followed::Another);
                 }
                 // What ended in a change has ended here, whatever this node knows of the time.
                 self.clock.raise(highest_time);
@@ -306,7 +331,7 @@ impl Node {
                             return Ok(Followed::Apart);
                         }
                         self.apply(tx, &change.kind).await?;
-                        self.feed.applied.store(change.seq, Ordering::SeqCst);
+                        self.feed.set_position(change.seq, Some(change.made_at));
                     }
                     if self.feed.applied() == from {
                         return Ok(Followed::Apart);
@@ -318,6 +343,12 @@ impl Node {
         match followed {
             Followed::Whole => Ok(()),
             Followed::Apart => self.load_tables(History::Continued).await,
+            Followed::Another => {
+                drop(one_at_a_time);
+                Box::pin(self.settle_history()).await?;
+                let _one_at_a_time = self.feed.applying.lock().await;
+                self.load_tables(History::Forked).await
+            }
         }
     }
 
@@ -438,9 +469,9 @@ mod tests {
     #[test]
     fn a_change_that_is_applied_after_the_look_is_no_loss() {
         let feed = Feed::new(true);
-        feed.applied.store(5, Ordering::SeqCst);
+        feed.set_position(5, None);
         let (applied, stored) = (feed.applied(), 5);
-        feed.applied.store(6, Ordering::SeqCst);
+        feed.set_position(6, None);
         assert!(!lacks(stored, applied), "compared with what was applied before the look");
         assert!(lacks(4, applied));
         assert!(!lacks(0, Feed::new(false).applied()), "a process without tables misses nothing");

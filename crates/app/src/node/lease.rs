@@ -110,6 +110,9 @@ impl Node {
             return;
         }
         let failed = self.ask_until_granted(lock, looked).await.err().map(|error| error.to_string());
+        if failed.is_none() {
+            self.lead(lock).await;
+        }
         let mut failing = self.own.failing.lock().unwrap_or_else(PoisonError::into_inner);
         if failed != *failing
             && let Some(error) = &failed
@@ -141,7 +144,7 @@ impl Node {
             name: &self.own.options.name,
             started_at: self.own.started_at,
             length: self.own.options.lease,
-            applied: self.feed.applied(),
+            applied: self.feed.position(),
             uncertainty: self.clock.uncertainty().unwrap_or_default(),
         };
         // A longer lease must be visible to others before the present one ends.
@@ -220,7 +223,14 @@ impl Node {
                             self.said.notify_waiters();
                             continue;
                         }
-                        Ok(Wake::Change(_)) | Err(_) => {}
+                        Ok(Wake::Evidence(node)) => {
+                            if node != self.own.id.as_str() {
+                                self.asked_to_record.notify_one();
+                            }
+                            continue;
+                        }
+                        Ok(Wake::Change(_)) => {}
+                        Err(_) => self.look_whether_asked().await,
                     }
                     if self.hold.why_lost().is_some() || !self.follow_log().await {
                         continue;

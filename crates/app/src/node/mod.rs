@@ -15,6 +15,7 @@ pub(crate) mod failures;
 pub(crate) mod feed;
 pub(crate) mod in_flight;
 pub(crate) mod lanes;
+pub(crate) mod leading;
 pub(crate) mod lease;
 pub(crate) mod measure;
 pub(crate) mod password_checks;

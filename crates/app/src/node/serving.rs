@@ -1,4 +1,5 @@
-//! The lock on the database, which ensures that only one process decides, and the behaviour while it is lost.
+//! The lock on the database, and the behaviour while it is lost. On SQLite it ensures that only one process decides. On
+//! PostgreSQL it is the session in which leases are asked for.
 //!
 //! While the lock is lost, nothing is changed, and secrets are verified until the lease of this node ends. That is longer
 //! than a restart of the database, and too short to miss another server's changes for long.
@@ -41,14 +42,9 @@ pub(crate) struct Hold {
     taken_again: Notify,
 }
 
-/// Why a server stops.
+/// A file of the database was replaced, so a change would go to a file that is no longer the database.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Stopped {
-    /// Another server holds the lock.
-    AnotherServes,
-    /// A file of the database was replaced, so a change would go to a file that is no longer the database.
-    FileReplaced,
-}
+pub struct FileReplaced;
 
 impl Hold {
     pub(crate) fn new() -> Self {
@@ -134,32 +130,27 @@ impl Node {
         self.hold.taken_again.notified().await;
     }
 
-    /// Records that another server holds the lock, so that this one decides nothing.
-    fn superseded(&self) {
-        self.hold.lost("another server holds the lock on the database");
-        self.lease.end();
-    }
-
     /// Takes the first lease, before anything is served. Without one, this server decides nothing until it is granted one.
     pub(crate) async fn begin_serving(&self) {
-        self.db.is_node(&self.own.id);
         let at = LeaseAsked::now();
         let mut lock = self.lock.lock().await;
         if let Some(lock) = lock.as_mut().filter(|lock| lock.can_be_lost()) {
             self.lease.end();
+            self.follows();
             self.renew_lease(lock, Looked { at, applied_all: true }).await;
         }
     }
 
     /// Keeps the lock on the database: checks it, takes it again when it was lost, and then updates the tables before
     /// anything is changed. Returns when this process must stop.
-    pub(crate) async fn keep_serving(&self) -> Stopped {
+    pub(crate) async fn keep_serving(&self) -> FileReplaced {
         self.hold.watched.store(true, Ordering::SeqCst);
         tokio::select! {
             stopped = self.keep_lock() => stopped,
             // Beside the lock, which no disk of the journal may delay.
             never = self.keep_journal() => match never {},
             never = self.follow_announcements() => match never {},
+            never = self.record_when_asked() => match never {},
         }
     }
 
@@ -172,11 +163,11 @@ impl Node {
         }
     }
 
-    async fn keep_lock(&self) -> Stopped {
+    async fn keep_lock(&self) -> FileReplaced {
         loop {
             if let Err(stopped) = self.check_lock().await {
                 // Requests that run while the server stops are not decided, either.
-                self.superseded();
+                self.lease.end();
                 return stopped;
             }
             let is_held = self.hold.why_lost().is_none();
@@ -188,7 +179,7 @@ impl Node {
         }
     }
 
-    async fn check_lock(&self) -> Result<(), Stopped> {
+    async fn check_lock(&self) -> Result<(), FileReplaced> {
         let mut lock = self.lock.lock().await;
         if self.hold.why_lost().is_none()
             && let Some(lock) = lock.as_mut()
@@ -199,7 +190,7 @@ impl Node {
             match (found, self.db.leads_elsewhere()) {
                 (Ok(Err(StoreError::Replaced(file))), _) => {
                     tracing::error!(file, "a file of the database was replaced while it was in use");
-                    return Err(Stopped::FileReplaced);
+                    return Err(FileReplaced);
                 }
                 (Ok(Ok(stored)), None) => {
                     if !stored.is_some_and(|stored| lacks(stored, applied)) {
@@ -210,44 +201,42 @@ impl Node {
                     }
                     self.hold.lost("the database lacks changes that were applied");
                 }
-                (Ok(Err(StoreError::AlreadyServed)), _) => self.superseded(),
                 (Ok(Err(error)), _) => self.hold.lost(error.to_string()),
                 (Ok(Ok(_)), Some(what)) if !lock.can_be_lost() => {
                     tracing::error!(what, "the database file was replaced while it was in use");
-                    return Err(Stopped::FileReplaced);
+                    return Err(FileReplaced);
                 }
                 (Ok(Ok(_)), Some(what)) => self.hold.lost(what),
                 (Err(_), _) => self.hold.lost("the database does not respond"),
             }
         }
-        self.take_lock_again(&mut lock).await
+        self.take_lock_again(&mut lock).await;
+        Ok(())
     }
 
-    async fn take_lock_again(&self, lock: &mut Option<ServeLock>) -> Result<(), Stopped> {
+    async fn take_lock_again(&self, lock: &mut Option<ServeLock>) {
         // Reads of this server must not take the last connection that the database has for the lock.
         self.db.hold_reads_back();
         // The database may be another one, or have lost it.
         self.own.forget_lease();
         let at = LeaseAsked::now();
-        let holder = lock.as_ref().and_then(ServeLock::holder);
-        let again = match timeout(TRY_WITHIN, self.db.lock_again(holder)).await {
+        let again = match timeout(TRY_WITHIN, self.db.lock_for_serving()).await {
             Ok(Ok(again)) => again,
-            Ok(Err(StoreError::AlreadyServed)) => return Err(Stopped::AnotherServes),
             Ok(Err(error)) => {
                 if error.fault() == Fault::Busy {
                     self.db.close_idle_connections();
                 }
                 self.hold.lost(error.to_string());
-                return Ok(());
+                return;
             }
             Err(_) => {
                 self.hold.lost("the database does not respond");
-                return Ok(());
+                return;
             }
         };
         let is_same_server =
             again.server.is_some() && lock.as_ref().is_some_and(|before| before.server == again.server);
-        if again.was_served_since || !is_same_server {
+        if !is_same_server {
             self.hold.must_load.store(true, Ordering::SeqCst);
         }
         if !is_same_server {
@@ -255,7 +244,6 @@ impl Node {
         }
         tracing::warn!(
             server = again.server.as_ref().map(ToString::to_string),
-            term = again.term(),
             is_same_server,
             "the lock on the database is held again"
         );
@@ -274,7 +262,6 @@ impl Node {
                 self.hold.lost("the tables do not follow the database");
             }
         }
-        Ok(())
     }
 
     /// Applies stored changes that were not applied yet: a change whose commit was not acknowledged in time, or a

@@ -14,6 +14,7 @@ use crate::{
         feed::Feed,
         in_flight::InFlight,
         lanes::Lanes,
+        leading::Leading,
         lease::Own,
         measure::Counted,
         password_checks::PasswordChecks,
@@ -53,7 +54,7 @@ pub(crate) struct Parts {
     pub(crate) authority: Arc<Authority>,
     /// Opens the signing keys for the tables.
     pub(crate) vault: Arc<Vault>,
-    /// Prevents other processes from deciding on this database; `None` if this process does not decide either.
+    /// What allows this process to decide; `None` if it does not.
     pub(crate) lock: Option<ServeLock>,
     /// Journal of the ends; `None` if none is configured, or if this process does not decide.
     pub(crate) journal: Option<Journal>,
@@ -72,12 +73,13 @@ pub(crate) struct Node {
     /// Whether messages to owners are mailed.
     pub(crate) mails: bool,
     pub(crate) feed: Feed,
-    /// Prevents other processes from deciding on this database; `None` if this process does not decide either.
+    /// What allows this process to decide; `None` if it does not.
     pub(crate) lock: tokio::sync::Mutex<Option<ServeLock>>,
     pub(crate) hold: Hold,
     /// This process as a node, and until when it may decide.
     pub(crate) own: Own,
     pub(crate) lease: Lease,
+    pub(crate) leading: Leading,
     /// Whether this process verifies secrets.
     pub(crate) decides: bool,
     /// Notified when another node has applied a change, has given up its lease, or lives.
@@ -95,6 +97,8 @@ pub(crate) struct Node {
     pub(crate) quarantine: Mutex<Option<QuarantineRow>>,
     /// Whether there is a quarantine, for the path of every request.
     pub(crate) is_held: AtomicBool,
+    /// Whether it has compared the database with its journal, and serves.
+    pub(crate) has_started: AtomicBool,
     /// Number of quarantines whose release this process has seen, and after how many of them the history was settled.
     pub(crate) releases: AtomicU64,
     pub(crate) settled: AtomicU64,
@@ -111,6 +115,9 @@ pub(crate) struct Node {
     /// Number of flushes of evidence that have begun.
     pub(crate) flushes: AtomicU64,
     pub(crate) flush: tokio::sync::Mutex<Recorded>,
+    /// Notified when another process asks for the evidence, and whether the next flush must say that it has stored it.
+    pub(crate) asked_to_record: Notify,
+    pub(crate) must_note_recorded: AtomicBool,
     /// Number of rows of evidence that the database refused since the start.
     pub(crate) set_aside: AtomicU64,
     /// Number of runs of the background jobs in which one failed, since the start.
@@ -155,6 +162,7 @@ impl Node {
                 options.clock.now(),
             ),
             lease: Lease::unlimited(),
+            leading: Leading::new(),
             decides: options.decides,
             said: Notify::new(),
             pending: Pending::default(),
@@ -165,6 +173,7 @@ impl Node {
             random: options.random.clone(),
             quarantine: Mutex::default(),
             is_held: AtomicBool::new(false),
+            has_started: AtomicBool::new(false),
             releases: AtomicU64::new(0),
             settled: AtomicU64::new(0),
             changes: Changes::default(),
@@ -175,6 +184,8 @@ impl Node {
             ran_until: Mutex::new(options.clock.elapsed()),
             flushes: AtomicU64::new(0),
             flush: tokio::sync::Mutex::default(),
+            asked_to_record: Notify::new(),
+            must_note_recorded: AtomicBool::new(false),
             set_aside: AtomicU64::new(0),
             jobs_failed: AtomicU64::new(0),
             alive: Mutex::default(),

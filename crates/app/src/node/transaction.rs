@@ -64,6 +64,7 @@ impl Node {
                 }
                 // The lock on the database may have been lost while this change waited.
                 self.hold.may_change()?;
+                self.must_lead(tx).await?;
                 // Read after the lock, so that everything that ended while this change waited has also ended for the
                 // change.
                 let told = tx.told(|| self.clock.ask()).await?;

@@ -27,6 +27,7 @@ impl App {
         rotation: &str,
         input: Input<'_, RollBackRotation>,
     ) -> Result<SecretChanged, Error> {
+        self.node.hear_other_nodes().await?;
         self.change(Operation::RollbackSecret, request, path, async |act, _, site: Site| {
             let registration = &site.registration.id;
             let id = RotationId::parse(rotation).map_err(|_| Problem::not_found())?;

@@ -173,7 +173,11 @@ impl App {
         }
         loop {
             for (at, course) in self.shipping.courses.lock().await.iter_mut().enumerate() {
-                self.ship_to(at, course).await;
+                match self.node.leads() {
+                    true => self.ship_to(at, course).await,
+                    // Another node ships it, and stores how far.
+                    false => *course = None,
+                }
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -189,12 +193,18 @@ impl App {
         }
     }
 
+    /// Returns the number of the history that positions are about: the tables were loaded from another one, or another node
+    /// has shipped meanwhile.
+    fn shipping_epoch(&self) -> u64 {
+        self.node.feed.epoch() + self.node.led()
+    }
+
     async fn ship_to(&self, at: usize, slot: &mut Option<Course>) {
         let Some(sink) = self.shipping.sinks.get(at) else { return };
         let course = match slot {
             Some(course) => course,
             None => {
-                let (name, epoch) = (sink.to_string(), self.node.feed.epoch());
+                let (name, epoch) = (sink.to_string(), self.shipping_epoch());
                 let read = async |tx: &mut crossfade_store::Tx| {
                     // A position after the end is of a history that was lost.
                     Ok(tx.audit_position(&name).await?.min(tx.last_audit_event().await?))
@@ -252,7 +262,7 @@ impl App {
 
     /// Sends the next events, unless they do not continue what was sent.
     async fn send_some(&self, sink: &AuditSink, course: &mut Course) -> Result<Sent, Failed> {
-        if course.epoch != self.node.feed.epoch() {
+        if course.epoch != self.shipping_epoch() {
             return Ok(Sent::OtherHistory);
         }
         let (after, at_once) = (course.sent, course.batch);
@@ -301,7 +311,7 @@ impl App {
         let _turn = self.node.background_turn().await;
         let (name, seq, epoch) = (sink.to_string(), course.confirmed, course.epoch);
         let stored = self.node.transact(async |tx, now: Timestamp| {
-            let is_known = self.node.feed.epoch() == epoch && seq <= tx.last_audit_event().await?;
+            let is_known = self.shipping_epoch() == epoch && seq <= tx.last_audit_event().await?;
             if is_known {
                 tx.set_audit_position(&name, seq, now).await?;
             }

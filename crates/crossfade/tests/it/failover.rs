@@ -1,6 +1,6 @@
 //! A database that loses changes, is served by another process, or refuses what it is to store.
 
-use crate::engines::on_both_engines;
+use crate::engines::{on_both_engines, on_sqlite};
 use crate::world::{Answer, Client, World};
 use axum::body::Body;
 use http::Request;
@@ -12,12 +12,15 @@ on_both_engines! {
     lost_changes_are_told_everywhere,
     a_registration_that_the_database_lost_is_refused,
     a_trimmed_log_that_skips_changes_loads_everything,
-    a_server_that_another_has_followed_changes_nothing,
     an_instance_of_an_earlier_version_is_bound_at_its_next_start,
     a_database_that_names_another_instance_is_refused,
     evidence_that_the_database_refuses_holds_up_no_other,
     evidence_of_a_lost_secret_holds_up_no_other,
     a_null_character_is_refused_by_every_door,
+}
+
+on_sqlite! {
+    a_server_that_another_has_followed_changes_nothing,
 }
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

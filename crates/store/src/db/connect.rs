@@ -296,6 +296,9 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (44, "message_origin", include_str!("../../migrations/0044_message_origin.sql")),
     (45, "urgency", include_str!("../../migrations/0045_urgency.sql")),
     (46, "nodes", include_str!("../../migrations/0046_nodes.sql")),
+    (47, "recorders", include_str!("../../migrations/0047_recorders.sql")),
+    (48, "made_at", include_str!("../../migrations/0048_made_at.sql")),
+    (49, "leader", include_str!("../../migrations/0049_leader.sql")),
 ];
 
 /// Returns the migrations. Both engines share them, except for the name of the type for bytes.

@@ -1,7 +1,8 @@
 //! Leases of nodes on PostgreSQL: until when each may decide, and up to which change it has applied. The order of leases
 //! and changes is what makes an end provable:
 //!
-//! - A lease is granted only to a node that has applied the last change that the grant sees.
+//! - A lease is granted only to a node that has applied the last change that the grant sees. It is the same change only if
+//!   it was made at the same time: after a failover that has lost changes, others have their numbers.
 //! - A node without a lease, or with one that is about to end, is granted one under a lock that no change holds at the same
 //!   time. So a change that began before is seen by the grant, and a change that begins later finds the lease.
 //! - A node whose lease lasts for long enough is granted a longer one without that lock, so that whoever holds it keeps no
@@ -9,8 +10,9 @@
 //!   the grant did not see therefore finds the node until it has applied the change, or the longer lease has ended.
 
 use super::{
-    Db, Location, StoreError,
+    Db, Engine, Location, StoreError,
     connect::postgres_options,
+    pool::Purpose,
     serving::{Held, ServeLock},
 };
 use crossfade_core::{NodeId, Timestamp};
@@ -21,25 +23,35 @@ use std::time::Duration;
 pub(super) const CHANGES: &str = "crossfade_changes";
 /// Channel on which a node says that it has applied a change, released its lease, or lives.
 const NODES: &str = "crossfade_nodes";
+/// Channel on which a process asks the others to store their evidence, with the process that asks as the payload.
+const EVIDENCE: &str = "crossfade_evidence";
 
 /// Grants a lease under the lock: `FOR SHARE` waits for a change that holds the head, and holds up the next one.
-const TAKE: &str = "WITH latest AS (SELECT change_seq FROM head WHERE one = 1 FOR SHARE)
+const TAKE: &str = "WITH head_now AS (SELECT change_seq FROM head WHERE one = 1 FOR SHARE),
+    latest AS (SELECT change_seq <= $5 AND (SELECT made_at FROM change_log WHERE seq = $5) IS NOT DISTINCT FROM CAST($8 AS BIGINT) AS is_applied FROM head_now)
     INSERT INTO nodes (id, name, version, started_at, applied, uncertainty, lease_until)
-    SELECT $1, $2, $3, $4, $5, $6, CASE WHEN change_seq <= $5 THEN CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) + $7 ELSE 0 END FROM latest
+    SELECT $1, $2, $3, $4, $5, $6, CASE WHEN is_applied THEN CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) + $7 ELSE 0 END FROM latest
     ON CONFLICT (id) DO UPDATE SET applied = excluded.applied, uncertainty = excluded.uncertainty,
         lease_until = GREATEST(nodes.lease_until, excluded.lease_until) WHERE nodes.released_at IS NULL
-    RETURNING (SELECT change_seq FROM latest) <= $5, lease_until, CAST(pg_notify('crossfade_nodes', $1) AS TEXT)";
+    RETURNING (SELECT is_applied FROM latest), lease_until, CAST(pg_notify('crossfade_nodes', $1) AS TEXT)";
 /// Grants a longer lease without the lock.
 const LENGTHEN: &str = "UPDATE nodes SET applied = $5, uncertainty = $6,
-        lease_until = CASE WHEN latest.change_seq <= $5 THEN latest.micros + $7 ELSE nodes.lease_until END
-    FROM (SELECT change_seq, CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS micros FROM head WHERE one = 1) AS latest
+        lease_until = CASE WHEN latest.is_applied THEN latest.micros + $7 ELSE nodes.lease_until END
+    FROM (SELECT change_seq <= $5 AND (SELECT made_at FROM change_log WHERE seq = $5) IS NOT DISTINCT FROM CAST($8 AS BIGINT) AS is_applied, CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS micros FROM head WHERE one = 1) AS latest
     WHERE id = $1 AND name = $2 AND version = $3 AND started_at = $4 AND released_at IS NULL
-    RETURNING latest.change_seq <= $5, lease_until, CAST(pg_notify('crossfade_nodes', $1) AS TEXT)";
+    RETURNING latest.is_applied, lease_until, CAST(pg_notify('crossfade_nodes', $1) AS TEXT)";
 const ACKNOWLEDGE: &str = "UPDATE nodes SET applied = $2 WHERE id = $1 AND applied < $2 AND $2 <= (SELECT change_seq FROM head WHERE one = 1)
     RETURNING CAST(pg_notify('crossfade_nodes', $1) AS TEXT)";
+const ASK: &str = "WITH asked AS (UPDATE evidence_recorders SET asked_at = $2 WHERE node_id <> $1 AND recording = 1 AND asked_at < $2 RETURNING node_id)
+    SELECT CAST(pg_notify('crossfade_evidence', $1) AS TEXT) WHERE EXISTS (SELECT 1 FROM asked)";
 const RELEASE: &str =
     "UPDATE nodes SET released_at = CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)
     WHERE id = $1 AND released_at IS NULL RETURNING CAST(pg_notify('crossfade_nodes', $1) AS TEXT)";
+
+/// Makes a node the leader if the one before has no lease any more.
+const TAKE_OVER: &str = "UPDATE leader SET node_id = $1 WHERE one = 1 AND node_id <> $1 AND NOT EXISTS (
+        SELECT 1 FROM nodes WHERE id = leader.node_id AND released_at IS NULL AND lease_until > CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT))";
+const LEADS: &str = "SELECT node_id = $1 FROM leader WHERE one = 1";
 
 /// What a node asks a lease with.
 #[derive(Clone, Debug)]
@@ -52,8 +64,8 @@ pub struct LeaseRequest<'a> {
     pub started_at: Timestamp,
     /// How long the lease lasts.
     pub length: Duration,
-    /// Last change that the tables have applied.
-    pub applied: i64,
+    /// Last change that the tables have applied, and when it was made; `None` if the log did not have it.
+    pub applied: (i64, Option<Timestamp>),
     /// How far the node's time can be from that of the database.
     pub uncertainty: Duration,
 }
@@ -87,16 +99,17 @@ impl ServeLock {
         request: LeaseRequest<'_>,
         without_lock: bool,
     ) -> Result<Granted, StoreError> {
-        let Held::Session { session, .. } = &mut self.held else { return Ok(Granted::NotNeeded) };
+        let Held::Session(session) = &mut self.held else { return Ok(Granted::NotNeeded) };
         let length = micros(request.length);
         let granted: Option<(bool, i64, String)> = sqlx::query_as(if without_lock { LENGTHEN } else { TAKE })
             .bind(request.id.as_str())
             .bind(request.name)
             .bind(env!("CARGO_PKG_VERSION"))
             .bind(request.started_at.as_micros())
-            .bind(request.applied)
+            .bind(request.applied.0)
             .bind(micros(request.uncertainty))
             .bind(length)
+            .bind(request.applied.1.map(Timestamp::as_micros))
             .fetch_optional(session.as_mut())
             .await?;
         let (is_granted, until, _) = granted.ok_or(StoreError::Superseded)?;
@@ -104,9 +117,16 @@ impl ServeLock {
         Ok(if is_granted { Granted::Lease(LeaseGrant { until, at }) } else { Granted::Behind })
     }
 
+    /// Whether this node leads. It takes over if the node that did has no lease any more. A process on SQLite is alone.
+    pub async fn lead(&mut self, id: &NodeId) -> Result<bool, StoreError> {
+        let Held::Session(session) = &mut self.held else { return Ok(true) };
+        sqlx::query(TAKE_OVER).bind(id.as_str()).execute(session.as_mut()).await?;
+        Ok(sqlx::query_scalar(LEADS).bind(id.as_str()).fetch_one(session.as_mut()).await?)
+    }
+
     /// Gives up the lease of a node that decides nothing any more.
     pub async fn release_lease(&mut self, id: &NodeId) -> Result<(), StoreError> {
-        let Held::Session { session, .. } = &mut self.held else { return Ok(()) };
+        let Held::Session(session) = &mut self.held else { return Ok(()) };
         sqlx::query(RELEASE).bind(id.as_str()).execute(session.as_mut()).await?;
         Ok(())
     }
@@ -131,6 +151,8 @@ pub enum Wake {
     Change(Option<String>),
     /// A node has applied a change, released its lease, or lives.
     Node(String),
+    /// A process asks the others to store their evidence.
+    Evidence(String),
     /// The connection broke, so that wakes may have been lost.
     Broken,
 }
@@ -154,8 +176,19 @@ impl Db {
         });
         let pool = pool.connect_with(options).await?;
         let mut listener = PgListener::connect_with(&pool).await?;
-        listener.listen_all([CHANGES, NODES]).await?;
+        listener.listen_all([CHANGES, NODES, EVIDENCE]).await?;
         Ok(Wakes::Listener(Box::new(listener)))
+    }
+}
+
+impl Db {
+    /// Asks the other processes that record evidence on PostgreSQL to store what they saw before `at`.
+    pub async fn ask_recorders(&self, at: Timestamp) -> Result<(), StoreError> {
+        let Engine::Postgres(pools) = &self.engine else { return Ok(()) };
+        let own = self.node.get().map_or("", NodeId::as_str);
+        let mut lent = pools.lend(Purpose::Feed).await?;
+        sqlx::query(ASK).bind(own).bind(at.as_micros()).execute(&mut lent.link()?.session).await?;
+        Ok(())
     }
 }
 
@@ -168,6 +201,7 @@ impl Wakes {
                 let payload = notification.payload();
                 match notification.channel() {
                     CHANGES => Wake::Change((!payload.is_empty()).then(|| payload.to_owned())),
+                    EVIDENCE => Wake::Evidence(payload.to_owned()),
                     _ => Wake::Node(payload.to_owned()),
                 }
             }

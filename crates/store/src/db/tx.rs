@@ -72,7 +72,7 @@ pub struct Tx {
     /// The last change before this transaction.
     pub(super) began_at: i64,
     /// The node of this process; empty if it is none.
-    pub(super) node: String,
+    pub(crate) node: String,
     /// Whether this transaction notes what it ends, for the journal.
     pub(super) is_noting: bool,
     /// Whether what it ends is what the journal says, so that it is neither noted nor refused.
@@ -85,7 +85,7 @@ pub struct Tx {
 }
 
 impl Tx {
-    pub(super) fn new(conn: Conn) -> Self {
+    pub(super) fn new(conn: Conn, node: String) -> Self {
         let (head, noted) = (Head::default(), BTreeSet::new());
         let (is_noting, is_quiet, narrows, confirms) = (false, false, false, false);
         Self {
@@ -94,7 +94,7 @@ impl Tx {
             is_unlimited: false,
             head,
             began_at: 0,
-            node: String::new(),
+            node,
             is_noting,
             is_quiet,
             narrows,

@@ -17,6 +17,7 @@ async fn every_kind_of_change_survives_storage(t: TestDb) {
         ChangeKind::AccessToken("jti".into()),
     ];
     t.write(async |tx| {
+        tx.stamp(at(7));
         for kind in &kinds {
             tx.append_change(kind).await?;
         }
@@ -25,7 +26,10 @@ async fn every_kind_of_change_survives_storage(t: TestDb) {
     .await;
     let changes = t.read(async |tx| tx.changes(0, 10).await).await;
     assert_eq!(changes.iter().map(|change| change.seq).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert!(changes.iter().all(|change| change.made_at == at(7)));
     assert_eq!(changes.into_iter().map(|change| change.kind).collect::<Vec<_>>(), kinds);
+    let made_at = async |seq| t.read(async |tx| tx.change_made_at(seq).await).await;
+    assert_eq!((made_at(0).await, made_at(4).await, made_at(5).await), (None, Some(at(7)), None));
 }
 
 async fn the_log_is_read_behind_a_place_and_trimmed_up_to_it(t: TestDb) {

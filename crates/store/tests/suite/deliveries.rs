@@ -101,12 +101,12 @@ async fn a_recipient_gets_one_message_for_one_cause(t: TestDb) {
 async fn a_lease_can_be_released_and_those_of_other_processes_too(t: TestDb) {
     t.write(async |tx| queue(tx, 1, &["ada@example.com", "bob@example.com"], "1", None).await).await;
     assert_eq!(lease(&t, "this-1", at(9)).await.len(), 2);
-    t.write(async |tx| tx.release_leases_of_others("this-").await).await;
+    t.write(async |tx| tx.release_leases_of_others("this-", at(9)).await).await;
     assert_eq!(lease(&t, "this-2", at(9)).await, [""; 0], "those of this process are held");
     t.write(async |tx| tx.release_lease("this-1").await).await;
     let again = ["1 to ada@example.com #1", "1 to bob@example.com #1"];
     assert_eq!(lease(&t, "this-2", at(9)).await, again, "no attempt was made");
-    t.write(async |tx| tx.release_leases_of_others("other-").await).await;
+    t.write(async |tx| tx.release_leases_of_others("other-", at(9)).await).await;
     assert_eq!(lease(&t, "other-1", at(9)).await.len(), 2);
 }
 

@@ -3,10 +3,13 @@
 use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_core::{
-    Timestamp,
+    NodeId, Timestamp,
     api::{GapKind, Grain},
+    base62,
 };
-use crossfade_store::{EvidenceGap, PageStart, SourceCaps, SourceUsage, Usage, UsageRow, UsageSource};
+use crossfade_store::{
+    EvidenceGap, PageStart, Recorder, SourceCaps, SourceUsage, Usage, UsageRow, UsageSource,
+};
 use std::time::Duration;
 
 on_both_engines! {
@@ -19,6 +22,7 @@ on_both_engines! {
     uses_stand_in_the_minute_the_hour_and_the_day_of_their_last_one,
     minutes_are_kept_for_transitions_and_thinned_elsewhere,
     gaps_are_told_latest_first_and_forgotten_in_time,
+    what_another_process_has_not_stored_since_it_was_asked_is_a_gap,
     many_sources_at_once_are_what_they_are_one_by_one,
 }
 
@@ -268,12 +272,6 @@ async fn minutes_are_kept_for_transitions_and_thinned_elsewhere(t: TestDb) {
 
 async fn gaps_are_told_latest_first_and_forgotten_in_time(t: TestDb) {
     let gap = |from, to, kind| EvidenceGap { began_at: at(from), ended_at: at(to), kind };
-    let state = async || t.read(async |tx| tx.evidence_state().await).await;
-    assert_eq!(state().await, None, "nothing was ever recorded");
-    for recording in [true, false] {
-        t.write(async |tx| tx.evidence_recorded(at(5), recording).await).await;
-        assert_eq!(state().await, Some((at(5), recording)));
-    }
     let all = [gap(1, 4, GapKind::Stopped), gap(10, 12, GapKind::Killed), gap(20, 29, GapKind::Unknown)];
     let lost = async || t.read(async |tx| tx.last_evidence_loss().await).await;
     for (gap, lost_until) in all.iter().zip([None, Some(at(12)), Some(at(29))]) {
@@ -285,4 +283,40 @@ async fn gaps_are_told_latest_first_and_forgotten_in_time(t: TestDb) {
     assert_eq!(told(0, 1).await, [all[2]]);
     t.write(async |tx| tx.delete_evidence_gaps(at(12)).await).await;
     assert_eq!(told(0, 9).await, [all[2], all[1]]);
+}
+
+async fn what_another_process_has_not_stored_since_it_was_asked_is_a_gap(t: TestDb) {
+    let recorders = async || t.read(async |tx| tx.recorders().await).await;
+    assert_eq!(recorders().await, [], "nothing was ever recorded");
+    let node = |byte| NodeId::parse(&format!("node_{}", base62::encode_fixed(&[byte; 16], 22))).unwrap();
+    let (own, other) = (node(1), node(2));
+    t.db.is_node(&own);
+    for (node, until) in [(&own, 5), (&other, 7)] {
+        t.write(async |tx| tx.evidence_recorded(node, at(until), true).await).await;
+    }
+    let recorder = |node: &NodeId, until, asked| Recorder {
+        node: Some(node.clone()),
+        recorded_until: at(until),
+        is_recording: true,
+        lease_until: None,
+        asked_at: asked,
+    };
+    let never = Timestamp::from_micros(0);
+    assert_eq!(recorders().await, [recorder(&own, 5, never), recorder(&other, 7, never)]);
+    let gaps = async || t.read(async |tx| tx.evidence_gaps(at(0), 9).await).await;
+    assert_eq!(gaps().await, [], "nobody has asked");
+    t.db.ask_recorders(at(9)).await.unwrap();
+    if !t.db.has_own_clock() {
+        return assert_eq!(gaps().await, [], "on SQLite there is no other process");
+    }
+    assert_eq!(recorders().await[1], recorder(&other, 7, at(9)));
+    let silence = EvidenceGap { began_at: at(7), ended_at: at(9), kind: GapKind::Unknown };
+    assert_eq!(gaps().await, [silence]);
+    t.write(async |tx| tx.evidence_recorded(&other, at(9), true).await).await;
+    assert_eq!(gaps().await, [], "it has answered");
+    t.db.ask_recorders(at(12)).await.unwrap();
+    t.write(async |tx| tx.evidence_recorded(&other, at(11), false).await).await;
+    assert_eq!(gaps().await, [], "it stopped in order");
+    t.write(async |tx| tx.forget_recorder(Some(&other)).await).await;
+    assert_eq!(recorders().await, [recorder(&own, 5, never)]);
 }

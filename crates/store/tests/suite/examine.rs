@@ -36,13 +36,13 @@ async fn whether_a_server_runs_is_found_out_without_taking_its_lock(t: TestDb) {
     assert!(!looking.is_served().await.unwrap(), "nobody ever served it");
     let lock = t.db.lock_for_serving().await.unwrap();
     assert!(looking.is_served().await.unwrap());
-    let second = t.db.lock_for_serving().await.err();
+    let second = t.db.lock_alone().await.err();
     assert!(matches!(second, Some(StoreError::AlreadyServed)), "{second:?}");
     drop(lock);
     // A server notices a closed session a moment later; each attempt is a round trip to it.
     for _ in 0..10_000 {
         if !looking.is_served().await.unwrap() {
-            return assert!(t.db.lock_for_serving().await.is_ok());
+            return assert!(t.db.lock_alone().await.is_ok());
         }
     }
     panic!("the lock was not released");

@@ -2,20 +2,21 @@
 
 use crate::engines::on_postgres;
 use crate::harness::*;
-use crossfade_store::{Db, Fault, Location, Purpose, StoreError};
+use crossfade_core::{NodeId, Timestamp, base62};
+use crossfade_store::{ChangeKind, Db, Fault, Granted, LeaseRequest, Location, Purpose, StoreError};
+use std::time::Duration;
 
 on_postgres! {
     a_serve_lock_whose_session_broke_is_not_held,
-    a_lock_that_an_ended_session_still_holds_is_taken_over,
+    servers_share_a_database_and_a_command_can_have_it_alone,
+    the_node_that_leads_is_followed_when_its_lease_has_ended,
+    a_lease_needs_the_change_that_the_database_has,
     broken_sessions_are_replaced,
     a_commit_whose_session_breaks_is_unknown_never_done,
     sessions_of_a_read_only_time_are_not_kept,
     a_start_writes_nothing_where_nothing_is_to_migrate,
     a_session_that_ends_while_a_change_waits_leaves_the_next_working,
-    a_change_that_waits_for_a_new_term_of_its_own_process_is_in_it,
-    a_history_of_another_process_is_not_taken_for_the_own,
     reads_that_are_held_back_leave_their_connections_to_the_feed,
-    a_commit_that_was_given_up_does_not_keep_the_lock_from_its_process,
     a_server_that_cannot_be_reached_is_refused_without_telling_the_password,
 }
 
@@ -26,20 +27,6 @@ async fn a_serve_lock_whose_session_broke_is_not_held(t: TestDb) {
         .raw("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())")
         .await;
     assert!(!lock.is_held().await);
-}
-
-async fn a_lock_that_an_ended_session_still_holds_is_taken_over(t: TestDb) {
-    let lost = t.db.lock_for_serving().await.unwrap();
-    // The session lives on: to the server it looks as if its client had not gone.
-    assert!(matches!(t.db.lock_for_serving().await.err(), Some(StoreError::AlreadyServed)));
-    let mut again = t.db.lock_again(lost.holder()).await.unwrap();
-    assert!(again.is_held().await && !again.was_served_since);
-    assert!(again.term() > lost.term());
-    assert_eq!(again.server, lost.server);
-    assert!(again.server.is_some());
-    // Nobody else's session is ended.
-    assert!(matches!(t.db.lock_again(lost.holder()).await.err(), Some(StoreError::AlreadyServed)));
-    assert!(again.is_held().await);
 }
 
 async fn broken_sessions_are_replaced(t: TestDb) {
@@ -116,47 +103,6 @@ async fn a_session_that_ends_while_a_change_waits_leaves_the_next_working(t: Tes
     t.write(seed).await;
 }
 
-async fn a_change_that_waits_for_a_new_term_of_its_own_process_is_in_it(t: TestDb) {
-    let mut lock = t.db.lock_for_serving().await.unwrap();
-    t.write(seed).await;
-    for _ in 0..5 {
-        let held = t.place.hold_writes().await;
-        // First the new term waits for the row of the head, then the change behind it.
-        let again = t.db.lock_again(lock.holder());
-        let change = async {
-            t.place.wait_for("SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'", 1).await;
-            let changed = t.try_write(async |tx| tx.environments().await.map(drop));
-            let release = async {
-                t.place.wait_for("SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'", 2).await;
-                drop(held);
-            };
-            tokio::join!(changed, release).0
-        };
-        let (again, changed) = tokio::join!(again, change);
-        changed.unwrap();
-        lock = again.unwrap();
-        assert!(!lock.was_served_since);
-    }
-}
-
-async fn a_history_of_another_process_is_not_taken_for_the_own(t: TestDb) {
-    let lock = t.db.lock_for_serving().await.unwrap();
-    let own = lock.term();
-    lock.release().await;
-    // A copy of before that term is put back, and another process serves it: in terms that this process has passed.
-    t.place.raw("UPDATE head SET term = 0").await;
-    let other = Db::open(&t.place.location).await.unwrap();
-    let second = other.lock_for_serving().await.unwrap();
-    assert_ne!(second.term(), own, "two processes that continue one history have terms of their own");
-    second.release().await;
-    let again = t.db.lock_again(None).await.unwrap();
-    assert!(again.was_served_since);
-    again.release().await;
-    t.place.raw("UPDATE head SET term = 1").await;
-    assert!(t.db.lock_again(None).await.unwrap().was_served_since);
-    other.close().await;
-}
-
 async fn reads_that_are_held_back_leave_their_connections_to_the_feed(t: TestDb) {
     let own = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'crossfade'";
     let (opened, _) = t.db.open_connections().await;
@@ -175,21 +121,63 @@ async fn reads_that_are_held_back_leave_their_connections_to_the_feed(t: TestDb)
     t.place.wait_for(own, 3).await;
 }
 
-async fn a_commit_that_was_given_up_does_not_keep_the_lock_from_its_process(t: TestDb) {
-    let lock = t.db.lock_for_serving().await.unwrap();
-    let holder = lock.holder();
-    // A claim that hangs in its own transaction, and is dropped there.
-    let held = t.place.hold_writes().await;
-    let waits = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    tokio::select! {
-        _ = t.db.lock_again(holder) => panic!("the head is locked"),
-        () = t.place.wait_for(waits, 1) => {}
+async fn servers_share_a_database_and_a_command_can_have_it_alone(t: TestDb) {
+    let first = t.db.lock_for_serving().await.unwrap();
+    let mut second = t.db.lock_for_serving().await.unwrap();
+    first.release().await;
+    assert!(second.is_held().await);
+    let refused = t.db.lock_alone().await.err();
+    assert!(matches!(refused, Some(StoreError::AlreadyServed)), "{refused:?}");
+    second.release().await;
+    let alone = t.db.lock_alone().await.unwrap();
+    let refused = t.db.lock_for_serving().await.err();
+    assert!(matches!(refused, Some(StoreError::AlreadyServed)), "{refused:?}");
+    alone.release().await;
+    t.db.lock_for_serving().await.unwrap().release().await;
+}
+
+fn node(byte: u8) -> NodeId {
+    NodeId::parse(&format!("node_{}", base62::encode_fixed(&[byte; 16], 22))).unwrap()
+}
+
+fn request(id: &NodeId, applied: (i64, Option<Timestamp>)) -> LeaseRequest<'_> {
+    let (length, uncertainty) = (Duration::from_secs(60), Duration::ZERO);
+    LeaseRequest { id, name: "one", started_at: at(0), length, applied, uncertainty }
+}
+
+async fn the_node_that_leads_is_followed_when_its_lease_has_ended(t: TestDb) {
+    let (one, two) = (node(1), node(2));
+    let (mut first, mut second) =
+        (t.db.lock_for_serving().await.unwrap(), t.db.lock_for_serving().await.unwrap());
+    for (lock, node) in [(&mut first, &one), (&mut second, &two)] {
+        let granted = lock.renew(request(node, (0, None)), false).await.unwrap();
+        assert!(matches!(granted, Granted::Lease(_)), "{granted:?}");
     }
-    let again = t.db.lock_again(holder);
-    let (again, ()) = tokio::join!(again, async {
-        t.place.wait_for(waits, 1).await;
-        drop(held);
-    });
-    assert!(!again.unwrap().was_served_since, "the term of the dropped claim was never begun");
-    t.write(seed).await;
+    assert!(first.lead(&one).await.unwrap(), "nobody led");
+    assert!(!second.lead(&two).await.unwrap() && first.lead(&one).await.unwrap());
+    assert!(t.read(async |tx| tx.leads(&one).await).await);
+    t.place.raw(&format!("UPDATE nodes SET lease_until = 1 WHERE id = '{one}'")).await;
+    assert!(second.lead(&two).await.unwrap() && !first.lead(&one).await.unwrap());
+    assert!(!t.read(async |tx| tx.leads(&one).await).await);
+    second.release_lease(&two).await.unwrap();
+    first.renew(request(&one, (0, None)), false).await.unwrap();
+    assert!(first.lead(&one).await.unwrap(), "a node that has given up its lease leads no more");
+}
+
+/// After a failover that has lost changes, others have their numbers.
+async fn a_lease_needs_the_change_that_the_database_has(t: TestDb) {
+    t.write(async |tx| {
+        tx.stamp(at(7));
+        tx.append_change(&ChangeKind::Registration(registration_id(1))).await
+    })
+    .await;
+    let (mut lock, one) = (t.db.lock_for_serving().await.unwrap(), node(1));
+    for without_lock in [false, true] {
+        for (applied, is_granted) in
+            [((0, None), false), ((1, None), false), ((1, Some(at(6))), false), ((1, Some(at(7))), true)]
+        {
+            let granted = lock.renew(request(&one, applied), without_lock).await.unwrap();
+            assert_eq!(matches!(granted, Granted::Lease(_)), is_granted, "{applied:?}: {granted:?}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ on_both_engines! {
     a_database_of_a_newer_version_that_permits_this_one_is_opened,
     a_newer_database_without_a_migration_of_ours_is_refused,
     a_database_whose_first_migration_differs_is_refused,
-    a_second_server_is_refused_until_the_first_lets_go,
+    a_command_that_must_be_alone_is_refused_until_the_server_lets_go,
     servers_of_different_databases_do_not_hinder_each_other,
 }
 
@@ -100,11 +100,11 @@ async fn a_database_whose_first_migration_differs_is_refused(t: TestDb) {
     assert!(refused.to_string().contains("cannot migrate"), "{refused}");
 }
 
-async fn a_second_server_is_refused_until_the_first_lets_go(t: TestDb) {
+async fn a_command_that_must_be_alone_is_refused_until_the_server_lets_go(t: TestDb) {
     let other_process = Db::open(&t.place.location).await.unwrap();
     let mut first = t.db.lock_for_serving().await.unwrap();
     for db in [&other_process, &t.db] {
-        let second = db.lock_for_serving().await.err();
+        let second = db.lock_alone().await.err();
         assert!(matches!(second, Some(StoreError::AlreadyServed)), "{second:?}");
     }
     assert!(first.is_held().await, "a refused attempt takes nothing away");
@@ -113,7 +113,7 @@ async fn a_second_server_is_refused_until_the_first_lets_go(t: TestDb) {
     drop(first);
     // A server notices a closed session a moment later; each attempt is a round trip to it.
     for _ in 0..10_000 {
-        match other_process.lock_for_serving().await {
+        match other_process.lock_alone().await {
             Ok(mut second) => return assert!(second.is_held().await),
             Err(error) => assert!(matches!(error, StoreError::AlreadyServed), "{error:?}"),
         }

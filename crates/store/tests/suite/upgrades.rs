@@ -54,7 +54,8 @@ const ROWS: &[(i64, i64, &str)] = &[
          VALUES ('ses_1', 'usr_1', {B}, 1, 1, 1, '192.0.2.1', '')"),
     (4, 5, "INSERT INTO secret_usage_spans (secret_id, span, use_count) VALUES ('sec_1', 8, 7)"),
     (5, i64::MAX, "INSERT INTO secret_usage_series (secret_id, grain, bucket, use_count) VALUES ('sec_1', 60, 120, 7), ('sec_1', 3600, 2, 7), ('sec_1', 86400, 0, 7)"),
-    (5, i64::MAX, "INSERT INTO evidence_state (one, recorded_until, recording) VALUES (1, 2, 0)"),
+    (5, 47, "INSERT INTO evidence_state (one, recorded_until, recording) VALUES (1, 2, 0)"),
+    (47, i64::MAX, "INSERT INTO evidence_recorders (node_id, recorded_until, recording, asked_at) VALUES ('', 2, 0, 0)"),
     (5, i64::MAX, "INSERT INTO evidence_gaps (began_at, ended_at, kind) VALUES (1, 2, 'killed')"),
     (7, i64::MAX, "INSERT INTO drills (id, registration_id, number, secret_id, actor_kind, actor_id, actor_name, scheduled_at, reason, starts_at,
              length_seconds, repeat_count, ends_at)
