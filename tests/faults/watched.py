@@ -38,6 +38,15 @@ class Watched(Instance):
         self.path = f"/clients/{client['id']}/environments/production"
         self.client_id, self.secret = registration["client_id"], registration["secret"]["value"]
 
+    def beside(self, directory, **environment):
+        """Another server of the same database and the same client, not started yet."""
+        other = Watched(self.binary, directory, self.place[3])
+        key = self.environment.get("CROSSFADE_MASTER_KEY_FILE", str(pathlib.Path(self.place[1]) / "master.key"))
+        other.environment |= self.environment | {"CROSSFADE_MASTER_KEY_FILE": key} | environment
+        other.session.headers.update(self.session.headers)
+        other.path, other.client_id, other.secret = self.path, self.client_id, self.secret
+        return other
+
     def change(self, **more):
         """Rotates with a transition of 0; returns the answer, whatever it is."""
         body = {"transition_hours": 0, "confirm_client_name": "Billing", "reason": "check", **more}

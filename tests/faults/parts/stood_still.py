@@ -2,7 +2,6 @@
 
 import base64
 import contextlib
-import pathlib
 import signal
 import socket
 import tempfile
@@ -35,17 +34,9 @@ def one_round(checks, arguments, cluster, database):
         old = still.secret
         holds(checks, still.token().status_code == 200, f"{what}: its secret works before")
         connections = [connected(still) for _ in range(2 * WAITING)]
-        awake = Watched(arguments.binary, other_directory, url)
-        awake.environment |= still.environment | {
-            "CROSSFADE_MASTER_KEY_FILE": str(pathlib.Path(directory) / "data" / "master.key"),
-        }
-        awake.session.headers.update(still.session.headers)
-        awake.path, awake.client_id, awake.secret = still.path, still.client_id, still.secret
+        awake = still.beside(other_directory)
         still.process.send_signal(signal.SIGSTOP)
         try:
-            # The session of a server that stands still ends at last, and another one takes the lock.
-            cluster.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted",
-                            database)
             awake.start_again()
             for connection in connections[:WAITING]:
                 send(still, connection, old)
@@ -64,9 +55,15 @@ def one_round(checks, arguments, cluster, database):
         after = [status(connection) for connection in connections[WAITING:]]
         print(f"{what}: the reply took {took:.1f} s; sent before it: {before}, after it: {after}")
         holds(checks, 200 not in after, f"{what}: no token by the ended secret when it wakes", str(after))
-        holds(checks, still.process.wait(30) == 1, f"{what}: it stops, because another one serves")
+        still.secret = awake.secret
+        still.eventually(checks, lambda: decides(still), f"{what}: it decides again with a new lease")
         holds(checks, awake.token().status_code == 200, f"{what}: the new secret works")
         awake.stop()
+
+
+def decides(server):
+    found = server.token()
+    assert found.status_code == 200, found.text
 
 
 @contextlib.contextmanager
