@@ -40,7 +40,7 @@ class Watched(Instance):
 
     def beside(self, directory, **environment):
         """Another server of the same database and the same client, not started yet."""
-        other = Watched(self.binary, directory, self.place[3])
+        other = type(self)(self.binary, directory, self.place[3])
         key = self.environment.get("CROSSFADE_MASTER_KEY_FILE", str(pathlib.Path(self.place[1]) / "master.key"))
         other.environment |= self.environment | {"CROSSFADE_MASTER_KEY_FILE": key} | environment
         other.session.headers.update(self.session.headers)

@@ -1,4 +1,4 @@
-"""PostgreSQL restarts, fails over to a standby that is behind, is served by another process, or is another database."""
+"""PostgreSQL restarts, fails over to a standby that is behind, is taken by a command, or is another database."""
 
 import contextlib
 import pathlib
@@ -38,7 +38,7 @@ def play(checks, arguments):
         elsewhere(checks, primary, server)
         follower = standby(checks, stack, primary, proxy, server)
         another_address(checks, follower, server)
-        stolen(checks, server)
+        kept_out(checks, server)
 
 
 @contextlib.contextmanager
@@ -234,20 +234,26 @@ def another_address(checks, follower, server):
         require("crossfade_mail_held 0\n" in metrics, server.log.read_text()[-1000:])
 
 
-def stolen(checks, server):
-    """Another server takes the lock while this one is without: this one stops."""
+def kept_out(checks, server):
+    """A command that must be alone takes the lock while the server's session is gone: the server waits until it ends."""
     holders = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
-    with psycopg.connect(server.database_url, autocommit=True) as thief:
+    property_id = server.api("POST", "/properties", {"name": "Kept out"})["id"]
+    registration = Registration(server, property_id, "Kept out")
+    with psycopg.connect(server.database_url, autocommit=True) as command:
         key = 0x6372_6f73_7366_6164
         for _ in range(200):
-            for (pid,) in thief.execute(holders).fetchall():
-                if pid != thief.info.backend_pid:
-                    thief.execute("SELECT pg_terminate_backend(%s)", [pid])
-            if thief.execute("SELECT pg_try_advisory_lock(%s)", [key]).fetchone()[0]:
+            for (pid,) in command.execute(holders).fetchall():
+                if pid != command.info.backend_pid:
+                    command.execute("SELECT pg_terminate_backend(%s)", [pid])
+            if command.execute("SELECT pg_try_advisory_lock(%s)", [key]).fetchone()[0]:
                 break
-        with check(checks, "a server whose lock another took stops with status 1"):
-            require(server.process.wait(20) == 1, "exit status 1")
-            require("has taken the database lock" in server.log.read_text(), server.log.read_text()[-1000:])
+        time.sleep(2)
+        with check(checks, "a server changes nothing while a command has the database alone"):
+            answer = server.session.post(f"{server.url}/api/v1/properties", json={"name": "Meanwhile"}, timeout=60)
+            require(answer.status_code == 503 and RETRIED in answer.headers, f"{answer.status_code} {answer.text}")
+            require(server.process.poll() is None, "the process lives on")
+    with check(checks, "it goes on when the command has ended"):
+        eventually(lambda: require(rotates(server, registration), "changes are made again"), seconds=20)
 
 
 def rotates(server, registration):

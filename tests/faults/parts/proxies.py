@@ -69,18 +69,20 @@ def _runs(checks, arguments, directory, program, name, encrypted):
 class Proxy:
     """A proxy with one of the configurations, at free ports and with the certificates of this run."""
 
-    def __init__(self, directory, program, name, server, pair, trusted):
+    def __init__(self, directory, program, name, servers, pair, trusted):
         self.program = program
         self.port, plain = free_port(), free_port()
         text = (DEPLOY / program / name).read_text()
         bundle = directory / "bundle.pem"
         bundle.write_text(pair.certificate.read_text() + pair.key.read_text())
-        upstream = server.url.split("://")[1]
+        servers = servers if isinstance(servers, list) else [servers]
+        upstreams = [server.url.split("://")[1] for server in servers]
         self.plain = None
         for old, new in [
             ("listen 443", f"listen 127.0.0.1:{self.port}"), ("bind :443", f"bind 127.0.0.1:{self.port}"),
             ("listen 80;", f"listen 127.0.0.1:{plain};"), ("bind :80\n", f"bind 127.0.0.1:{plain}\n"),
-            ("127.0.0.1:8080", upstream), ("10.0.0.5:8443", upstream),
+            ("127.0.0.1:8080", upstreams[0]),
+            *((f"10.0.0.{5 + at}:8443", upstream) for at, upstream in enumerate(upstreams)),
             ("/etc/nginx/tls/fullchain.pem", str(pair.certificate)), ("/etc/nginx/tls/privkey.pem", str(pair.key)),
             ("/etc/nginx/tls/crossfade-ca.pem", str(trusted)), ("/etc/haproxy/tls/crossfade-ca.pem", str(trusted)),
             ("/etc/haproxy/tls/crossfade.pem", str(bundle)),
@@ -88,7 +90,7 @@ class Proxy:
             if "listen 80" in old or "bind :80" in old:
                 self.plain = plain if old in text else self.plain
             text = text.replace(old, new)
-        require(str(self.port) in text and upstream in text, f"{name} has other addresses than this part replaces")
+        require(str(self.port) in text and all(upstream in text for upstream in upstreams), f"{name} has other addresses than this part replaces")
         configuration = directory / "proxy.conf"
         if program == "nginx":
             # The rest of /etc/nginx/nginx.conf, without its paths.

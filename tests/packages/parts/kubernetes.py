@@ -11,7 +11,7 @@ from instance import require
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 DIRECTORY = ROOT / "deploy/kubernetes"
 VERSIONS = ["1.29", "1.33", "1.37"]
-KINDS = {"Namespace", "Deployment", "Service", "NetworkPolicy", "Secret"}
+KINDS = {"Namespace", "Deployment", "Service", "NetworkPolicy", "PodDisruptionBudget", "Secret"}
 
 
 def play(checks, _):
@@ -28,12 +28,13 @@ def play(checks, _):
     checks.run("a misspelt member is noticed", is_refused, wrong)
 
     [deployment], [service], [policy] = found["Deployment"], found["Service"], found["NetworkPolicy"]
+    [budget] = found["PodDisruptionBudget"]
     pod = deployment["spec"]["template"]["spec"]
     [container] = pod["containers"]
-    checks.run("a second server never starts beside the first", one_at_a_time, deployment["spec"])
+    checks.run("one pod always serves", one_always_serves, deployment["spec"], budget["spec"])
     checks.run("the pod is restricted", is_restricted, pod, container)
     checks.run("the probes", has_probes, container)
-    checks.run("every selector selects the pod", selects, deployment, service, policy)
+    checks.run("every selector selects the pod", selects, deployment, service, policy, budget)
     checks.run("every secret that is mounted has an example", has_examples, pod, container, found["Secret"])
     checks.run("every object is in the namespace", require, all(
         document["metadata"].get("namespace") == found["Namespace"][0]["metadata"]["name"]
@@ -51,8 +52,9 @@ def is_refused(document):
     raise AssertionError("it was accepted")
 
 
-def one_at_a_time(spec):
-    require((spec["replicas"], spec["strategy"]["type"]) == (1, "Recreate"), str(spec["strategy"]))
+def one_always_serves(spec, budget):
+    rolled = spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    require(rolled and spec["replicas"] > budget["minAvailable"] >= 1, f"{spec['strategy']} {budget}")
 
 
 def is_restricted(pod, container):
@@ -76,10 +78,10 @@ def has_probes(container):
     require(probes == wanted, str(probes))
 
 
-def selects(deployment, service, policy):
+def selects(deployment, service, policy, budget):
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     for selector in [deployment["spec"]["selector"]["matchLabels"], service["spec"]["selector"],
-                     policy["spec"]["podSelector"]["matchLabels"]]:
+                     policy["spec"]["podSelector"]["matchLabels"], budget["spec"]["selector"]["matchLabels"]]:
         require(selector == labels, str(selector))
     ports = {port["name"] for port in deployment["spec"]["template"]["spec"]["containers"][0]["ports"]}
     require({service["spec"]["ports"][0]["targetPort"], policy["spec"]["ingress"][0]["ports"][0]["port"]} == ports,

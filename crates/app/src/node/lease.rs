@@ -59,8 +59,8 @@ pub(crate) struct Own {
 pub(crate) struct Looked {
     /// Before the look.
     pub(crate) at: LeaseAsked,
-    /// Whether the tables had applied every change that the database had.
-    pub(crate) applied_all: bool,
+    /// Whether the tables had applied every change that the database had, and no other server could make any.
+    pub(crate) was_alone: bool,
 }
 
 impl Own {
@@ -158,15 +158,21 @@ impl Node {
             Ok(Granted::Lease(grant)) => {
                 self.clock.calibrate(grant.at, time);
                 self.lease.extend(asked, self.own.options.lease);
+                timeout(within, lock.share()).await.map_err(|_| late(within))??;
                 *self.own.granted.lock().unwrap_or_else(PoisonError::into_inner) = Some((grant.until, began));
                 Ok(Granted::Lease(grant))
             }
-            Err(error) if [Fault::Full, Fault::ReadOnly].contains(&error.fault()) && looked.applied_all => {
-                tracing::warn!(%error, "the database stores no lease; this server decides because it alone has the lock");
+            Err(error) if [Fault::Full, Fault::ReadOnly].contains(&error.fault()) && looked.was_alone => {
+                tracing::warn!(%error, "the database stores no lease; this server decides because no other can serve");
                 self.lease.extend(looked.at, self.own.options.lease);
                 // The lease in the database may end meanwhile, so the next one is asked for under the lock.
                 self.own.forget_lease();
                 Ok(Granted::NotNeeded)
+            }
+            Err(error) if [Fault::Full, Fault::ReadOnly].contains(&error.fault()) => {
+                // The next look counts, at which no other server was there.
+                timeout(within, lock.keep_out_others()).await.map_err(|_| late(within))??;
+                Err(error.into())
             }
             done => Ok(done?),
         }

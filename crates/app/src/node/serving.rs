@@ -137,7 +137,7 @@ impl Node {
         if let Some(lock) = lock.as_mut().filter(|lock| lock.can_be_lost()) {
             self.lease.end();
             self.follows();
-            self.renew_lease(lock, Looked { at, applied_all: true }).await;
+            self.renew_lease(lock, Looked { at, was_alone: false }).await;
         }
     }
 
@@ -195,7 +195,8 @@ impl Node {
                 (Ok(Ok(stored)), None) => {
                     if !stored.is_some_and(|stored| lacks(stored, applied)) {
                         let applied_all = stored.is_none_or(|stored| stored <= self.feed.applied());
-                        self.renew_lease(lock, Looked { at, applied_all }).await;
+                        let was_alone = applied_all && lock.is_alone();
+                        self.renew_lease(lock, Looked { at, was_alone }).await;
                         self.hold.held();
                         return Ok(());
                     }
@@ -252,7 +253,7 @@ impl Node {
         // Nothing is changed before the tables follow the database that is there now.
         match self.follow_database().await {
             Ok(()) => {
-                self.renew_lease(again, Looked { at, applied_all: true }).await;
+                self.renew_lease(again, Looked { at, was_alone: false }).await;
                 self.hold.held();
                 self.db.let_reads_go_on().await;
                 self.hold.taken_again.notify_one();

@@ -18,7 +18,7 @@ use crate::{
 };
 use crossfade_core::{
     Code, OauthClientId, Operation, Problem, RegistrationId, SecretId, Timestamp,
-    api::{self, CreateRegistration, RevealedSecret, UpdateRegistration},
+    api::{self, CreateRegistration, Enforced, RevealedSecret, UpdateRegistration},
     audit::Event,
     drill::StoppedAs,
     environment::Slug,
@@ -45,6 +45,10 @@ impl Repeatable for Versioned<api::Registration> {
             secret.value = Some(value);
         }
     }
+
+    fn set_enforced(&mut self, enforced: Enforced) {
+        self.object.enforced = Some(enforced);
+    }
 }
 
 /// Returns a registration as the API shows it.
@@ -68,6 +72,7 @@ pub(crate) fn shown_registration(
         created_at: registration.created_at,
         rotation_due_at: registration.current_since.and_then(|since| due_at(since, environment.max_age_days)),
         secret: None,
+        enforced: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! API types of clients and their registrations.
 
-use super::{RevealedSecret, present};
+use super::{Enforced, RevealedSecret, present};
 use crate::{
     ClientId, OauthClientId, PropertyId, RegistrationId, Timestamp, UserId,
     environment::{MAX_ENVIRONMENTS, Slug},
@@ -154,6 +154,10 @@ pub struct Registration {
     /// Its first secret, only in the response that creates it, and only for a caller who can reveal secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<RevealedSecret>,
+    /// Since when a change of it is in force on every node, and how each was known. Only in the response to a change, and
+    /// not with `Prefer: respond-async`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enforced: Option<Enforced>,
 }
 
 /// Schema rule: disabling requires the client's name.

@@ -3,6 +3,7 @@
 use super::{
     confirm::confirmed,
     http::{Api, segment},
+    secrets::note_enforced,
 };
 use crate::{
     cli::{Place, Registration as Command, UpdateRegistration as Update},
@@ -47,7 +48,9 @@ pub(crate) async fn registration(command: Command) -> Result<(), Failure> {
                 self_rotation: change.self_rotation,
                 reason,
             };
-            shown(&api.send(Method::PATCH, &path, &body).await?, remote.json)
+            let changed: Registration = api.send(Method::PATCH, &path, &body).await?;
+            note_enforced(changed.enforced.as_ref());
+            shown(&changed, remote.json)
         }
     }
 }

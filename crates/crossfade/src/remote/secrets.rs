@@ -500,7 +500,7 @@ fn shown_usage(usage: Vec<Usage>, json: bool) -> Result<(), Failure> {
 }
 
 /// Reports on stderr since when a change is in force on several nodes. On one, that is when it was answered.
-fn note_enforced(enforced: Option<&Enforced>) {
+pub(crate) fn note_enforced(enforced: Option<&Enforced>) {
     let Some(Enforced { at, nodes }) = enforced.filter(|it| it.nodes.len() > 1) else { return };
     let lost: Vec<&str> =
         nodes.iter().filter(|it| it.known_by == KnownBy::LeaseEnded).map(|it| it.name.as_str()).collect();

@@ -99,7 +99,7 @@ impl ServeLock {
         request: LeaseRequest<'_>,
         without_lock: bool,
     ) -> Result<Granted, StoreError> {
-        let Held::Session(session) = &mut self.held else { return Ok(Granted::NotNeeded) };
+        let Held::Session { session, .. } = &mut self.held else { return Ok(Granted::NotNeeded) };
         let length = micros(request.length);
         let granted: Option<(bool, i64, String)> = sqlx::query_as(if without_lock { LENGTHEN } else { TAKE })
             .bind(request.id.as_str())
@@ -119,14 +119,14 @@ impl ServeLock {
 
     /// Whether this node leads. It takes over if the node that did has no lease any more. A process on SQLite is alone.
     pub async fn lead(&mut self, id: &NodeId) -> Result<bool, StoreError> {
-        let Held::Session(session) = &mut self.held else { return Ok(true) };
+        let Held::Session { session, .. } = &mut self.held else { return Ok(true) };
         sqlx::query(TAKE_OVER).bind(id.as_str()).execute(session.as_mut()).await?;
         Ok(sqlx::query_scalar(LEADS).bind(id.as_str()).fetch_one(session.as_mut()).await?)
     }
 
     /// Gives up the lease of a node that decides nothing any more.
     pub async fn release_lease(&mut self, id: &NodeId) -> Result<(), StoreError> {
-        let Held::Session(session) = &mut self.held else { return Ok(()) };
+        let Held::Session { session, .. } = &mut self.held else { return Ok(()) };
         sqlx::query(RELEASE).bind(id.as_str()).execute(session.as_mut()).await?;
         Ok(())
     }

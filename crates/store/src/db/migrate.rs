@@ -2,7 +2,7 @@
 
 use super::{
     Db, Engine, StoreError,
-    connect::{cannot_open, migrator, private_file},
+    connect::{MIGRATIONS, cannot_open, migrator, private_file},
     fault::describe,
     pool::Purpose,
 };
@@ -12,8 +12,15 @@ impl Db {
     /// Migrates the schema of the database to the version of this program.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         // A role that may not create tables is enough where no migration is due.
-        if self.stored_schema().await?.is_some() && self.is_migrated().await? {
+        let schema = self.stored_schema().await?;
+        if schema.is_some() && self.is_migrated().await? {
             return Ok(());
+        }
+        if let Some(schema) = schema
+            && shuts_out_programs_of(schema)
+            && self.is_served().await?
+        {
+            return Err(StoreError::Open(SERVED_BY_EARLIER.to_owned()));
         }
         // The SQLite migrator takes no lock of its own; two commands may start at the same moment.
         let _lock = match self.location.lock_path("migrate-lock") {
@@ -111,6 +118,14 @@ async fn applied<C: Migrate>(ours: &Migrator, session: &mut C) -> Result<Applied
     Ok(Applied { has_all: known == ours.iter().count(), newer })
 }
 
+const SERVED_BY_EARLIER: &str = "a server of an earlier version is using this database, and could not use it any more after \
+    this version has migrated it; nothing was changed; stop all servers, then start this version";
+
+/// Whether a program of this schema cannot run on a database after the later migrations.
+fn shuts_out_programs_of(schema: i64) -> bool {
+    MIGRATIONS.iter().any(|(version, _, sql)| *version > schema && sql.contains("UPDATE oldest_program SET"))
+}
+
 /// Table in which sqlx records the applied migrations.
 const TABLE: &str = "_sqlx_migrations";
 
@@ -125,7 +140,13 @@ fn cannot_migrate(error: MigrateError) -> StoreError {
 
 #[cfg(test)]
 mod tests {
-    use crate::db::connect::MIGRATIONS;
+    use super::*;
+
+    #[test]
+    fn a_migration_that_earlier_programs_cannot_run_on_shuts_them_out() {
+        assert!(shuts_out_programs_of(46));
+        assert!(!shuts_out_programs_of(Db::program_schema()));
+    }
 
     #[test]
     fn every_later_migration_says_which_programs_can_run_on_it() {

@@ -41,8 +41,9 @@ pub(super) enum Held {
     /// A locked file beside the database, and a connection that keeps the log in place: SQLite removes the log when the
     /// last connection closes.
     File { watch: Watch, keeper: SqliteConnection, _lock: File },
-    /// A session in which leases are asked for. Its advisory lock keeps out commands that must be alone.
-    Session(Box<PgConnection>),
+    /// A session in which leases are asked for. Its advisory lock keeps out commands that must be alone, and, if it
+    /// is alone, other servers.
+    Session { session: Box<PgConnection>, is_alone: bool },
 }
 
 /// Who else may hold the advisory lock of a PostgreSQL database.
@@ -110,7 +111,11 @@ impl Db {
             return Err(StoreError::AlreadyServed);
         }
         self.identity.serve_on(server.clone());
-        Ok(ServeLock { held: Held::Session(Box::new(session)), server, started })
+        Ok(ServeLock {
+            held: Held::Session { session: Box::new(session), is_alone: beside == Beside::Nobody },
+            server,
+            started,
+        })
     }
 }
 
@@ -151,7 +156,7 @@ impl ServeLock {
                 drop(watch);
                 let _ = Connection::close(keeper).await;
             }
-            Held::Session(mut session) => {
+            Held::Session { mut session, .. } => {
                 let released = async {
                     let unlocked = sqlx::query("SELECT pg_advisory_unlock_all()");
                     // A failure here means that the session is gone, and its lock with it.
@@ -169,7 +174,7 @@ impl ServeLock {
     pub async fn look(&mut self) -> Result<Option<i64>, StoreError> {
         match &mut self.held {
             Held::File { watch, .. } => watch.check().map(|()| None),
-            Held::Session(session) => {
+            Held::Session { session, .. } => {
                 Ok(Some(sqlx::query_scalar(LAST_CHANGE).fetch_one(session.as_mut()).await?))
             }
         }
@@ -182,7 +187,37 @@ impl ServeLock {
 
     /// Whether the lock can be lost while this process runs. A locked file stays locked until the process ends.
     pub fn can_be_lost(&self) -> bool {
-        matches!(self.held, Held::Session(_))
+        matches!(self.held, Held::Session { .. })
+    }
+
+    /// Whether no other server can start until [`Self::share`].
+    pub fn is_alone(&self) -> bool {
+        match self.held {
+            Held::File { .. } => true,
+            Held::Session { is_alone, .. } => is_alone,
+        }
+    }
+
+    /// Keeps out other servers from now on, if there are none.
+    pub async fn keep_out_others(&mut self) -> Result<(), StoreError> {
+        if let Held::Session { session, is_alone } = &mut self.held
+            && !*is_alone
+        {
+            let lock = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(ADVISORY_KEY);
+            *is_alone = lock.fetch_one(session.as_mut()).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets other servers start.
+    pub async fn share(&mut self) -> Result<(), StoreError> {
+        if let Held::Session { session, is_alone } = &mut self.held
+            && *is_alone
+        {
+            sqlx::query("SELECT pg_advisory_unlock($1)").bind(ADVISORY_KEY).execute(session.as_mut()).await?;
+            *is_alone = false;
+        }
+        Ok(())
     }
 
     /// Returns the PostgreSQL server on which it is held, since that was started; `None` if it is unknown.

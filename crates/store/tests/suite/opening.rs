@@ -14,6 +14,7 @@ on_both_engines! {
     a_database_whose_first_migration_differs_is_refused,
     a_command_that_must_be_alone_is_refused_until_the_server_lets_go,
     servers_of_different_databases_do_not_hinder_each_other,
+    a_version_that_shuts_out_the_server_that_runs_migrates_nothing,
 }
 
 async fn every_statement_prepares_on_this_engine(t: TestDb) {
@@ -125,4 +126,17 @@ async fn servers_of_different_databases_do_not_hinder_each_other(one: TestDb) {
     let two = TestDb::open(one.place.another().await).await;
     let _first = one.db.lock_for_serving().await.unwrap();
     assert!(two.db.lock_for_serving().await.is_ok());
+}
+
+async fn a_version_that_shuts_out_the_server_that_runs_migrates_nothing(t: TestDb) {
+    // As an earlier version has left it.
+    t.place.raw("DELETE FROM _sqlx_migrations WHERE version = 49; DROP TABLE leader").await;
+    let server = t.db.lock_for_serving().await.unwrap();
+    let refused = Db::open(&t.place.location).await.err().unwrap().to_string();
+    assert!(refused.contains("a server of an earlier version"), "{refused}");
+    let stored = t.place.number("SELECT MAX(version) FROM _sqlx_migrations").await;
+    assert_eq!(stored, 48);
+    server.release().await;
+    let migrated = Db::open(&t.place.location).await.unwrap();
+    assert_eq!(migrated.stored_schema().await.unwrap(), Some(Db::program_schema()));
 }
