@@ -104,6 +104,7 @@ fn throwaway(listen: SocketAddr, directory: &std::path::Path) -> Resolved {
         database_url_file: None,
         public_url: format!("http://{listen}"),
         master_key: KeySource::File(directory.join("master.key")),
+        drain: Duration::ZERO,
         connections: Policy { most: None, most_per_source: None, idle: IDLE },
         trusted_proxies: Vec::new(),
         tls: None,

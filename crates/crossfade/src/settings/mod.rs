@@ -14,7 +14,7 @@ use self::{
     database_url::{DatabaseUrl, has_password},
     mail::Mail,
     outbound::{authorities, poster},
-    values::{audit_sinks, key_command, networks, node, non_empty, retention, tls_files, within},
+    values::{audit_sinks, drain, key_command, networks, node, non_empty, retention, tls_files, within},
 };
 use crate::{connections::Policy, failure::Failure, log::checked, tls};
 use clap::{Args, ValueEnum};
@@ -94,6 +94,10 @@ pub(crate) struct Settings {
     /// time. [default: 75]
     #[arg(long, env = "CROSSFADE_IDLE_SECONDS", hide_env_values = true, value_name = "SECONDS")]
     pub(crate) idle_seconds: Option<u32>,
+    /// Seconds for which the server continues to serve requests after SIGTERM, while /readyz answers 503, 0 to 3600. A
+    /// second signal ends that time. [default: 15]
+    #[arg(long, env = "CROSSFADE_DRAIN_SECONDS", hide_env_values = true, value_name = "SECONDS")]
+    pub(crate) drain_seconds: Option<u64>,
     /// Name of this node for people. [default: the name of the host]
     #[arg(long, env = "CROSSFADE_NODE_NAME", hide_env_values = true, value_name = "NAME")]
     pub(crate) node_name: Option<String>,
@@ -207,6 +211,8 @@ pub(crate) struct Resolved {
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) tls: Option<tls::Files>,
     pub(crate) connections: Policy,
+    /// How long requests are served after SIGTERM.
+    pub(crate) drain: Duration,
     pub(crate) node: NodeOptions,
     pub(crate) fresh_sign_in: Duration,
     pub(crate) log: String,
@@ -314,6 +320,7 @@ impl Settings {
                 idle: within("idle_seconds", self.idle_seconds.or(file.idle_seconds), 3_600)?
                     .map_or(IDLE, |seconds| Duration::from_secs(seconds.into())),
             },
+            drain: drain(self.drain_seconds.or(file.drain_seconds))?,
             trusted_proxies,
             tls,
             log: checked(log)?,
@@ -400,6 +407,17 @@ mod tests {
         assert_eq!(resolved.master_key, KeySource::File("crossfade-data/master.key".into()));
         assert!(resolved.trusted_proxies.is_empty());
         assert_eq!(resolved.connections.idle, Duration::from_secs(75));
+        assert_eq!(resolved.drain, Duration::from_secs(15));
+    }
+
+    #[test]
+    fn the_drain_has_bounds() {
+        let with = |seconds| Settings { drain_seconds: Some(seconds), ..Settings::default() }.resolve();
+        for seconds in [0, 3_600] {
+            assert_eq!(with(seconds).unwrap().drain, Duration::from_secs(seconds));
+        }
+        let said = with(3_601).unwrap_err();
+        assert_eq!(said.sentence(), "drain_seconds must be a whole number from 0 to 3600, not 3601.");
     }
 
     #[test]
