@@ -2,10 +2,11 @@
 
 use super::{
     CLOCK, Db, Engine, Location, StoreError,
-    connect::{MIGRATIONS, cannot_open, open_postgres, postgres_options, sqlite_options},
+    connect::{MIGRATIONS, cannot_open, open_postgres, sqlite_options},
     fault::describe,
     identity::Opener,
     pool::{Pools, Purpose},
+    servers::Servers,
     serving::ADVISORY_KEY,
 };
 use crossfade_core::Timestamp;
@@ -80,8 +81,8 @@ impl Db {
                 Ok(Self::new(Engine::Sqlite(pools), Location::File(path), identity))
             }
             Location::Postgres(url) => {
-                let options = postgres_options(url)?.options([("default_transaction_read_only", "on")]);
-                let engine = open_postgres(options, &identity).await?;
+                let servers = Servers::of(url)?.with(&[("default_transaction_read_only", "on")]);
+                let engine = open_postgres(servers, &identity).await?;
                 Ok(Self::new(engine, location.clone(), identity))
             }
         }

@@ -129,6 +129,21 @@ impl Identity {
         }
     }
 
+    /// Refuses a server whose timeline is older than that of the server which was served last: a promotion has left it
+    /// behind, and it may still be written to.
+    pub(super) fn check_timeline(&self, found: Option<&ServerId>) -> Result<(), StoreError> {
+        let known = self.server.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match (known.flatten(), found) {
+            (Some(known), Some(found)) if known.system == found.system && found.timeline < known.timeline => {
+                let (found, known) = (found.timeline, known.timeline);
+                Err(self.refuse(format!(
+                    "the database server is a former primary (timeline {found}, while timeline {known} was served)"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn check_instance(
         &self,
         expected: &str,
@@ -164,8 +179,7 @@ impl Identity {
 
 /// Reads which server a connection leads to. A standby is refused: it may be behind, and cannot be written.
 pub(super) async fn connected(connection: &mut PgConnection) -> Result<Option<ServerId>, StoreError> {
-    let row = connection.fetch_one(IS_STANDBY).await?;
-    if row.try_get::<bool, _>(0)? {
+    if is_standby(connection).await? {
         return Err(StoreError::Elsewhere(
             "the database server is a standby, which cannot be written to".to_owned(),
         ));
@@ -175,6 +189,11 @@ pub(super) async fn connected(connection: &mut PgConnection) -> Result<Option<Se
     let log = told(connection, TIMELINE).await?.map(|row| row.try_get::<String, _>(0)).transpose()?;
     let timeline = log.and_then(|name| u32::from_str_radix(name.get(..8)?, 16).ok());
     Ok(system.zip(timeline).map(|(system, timeline)| ServerId { system, timeline }))
+}
+
+/// Whether the server follows another one.
+pub(super) async fn is_standby(connection: &mut PgConnection) -> Result<bool, StoreError> {
+    Ok(connection.fetch_one(IS_STANDBY).await?.try_get(0)?)
 }
 
 /// Returns the row, or `None` if the server does not answer this query.

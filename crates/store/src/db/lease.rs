@@ -10,11 +10,11 @@
 
 use super::{
     Db, Location, StoreError,
-    connect::postgres_options,
+    servers::{Failures, Servers, Wanted, check},
     serving::{Held, ServeLock},
 };
 use crossfade_core::{NodeId, Timestamp};
-use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use std::time::Duration;
 
 /// Channel on which a committed change wakes the nodes, with the node that made it as the payload.
@@ -140,22 +140,37 @@ impl Db {
     pub async fn wakes(&self) -> Result<Wakes, StoreError> {
         let Location::Postgres(url) = &self.location else { return Ok(Wakes::Nothing) };
         // A crash of the database may undo what is said here, which only makes others wait longer.
-        let options = postgres_options(url)?.options([("synchronous_commit", "off")]);
+        let each = Servers::of(url)?.with(&[("synchronous_commit", "off")]).now()?;
+        let mut failures = Failures::default();
+        for options in &each {
+            match failures.within(each.len(), self.listen(options, each.len() > 1)).await {
+                Ok(listener) => return Ok(Wakes::Listener(Box::new(listener))),
+                Err(error) => failures.add(options, error),
+            }
+        }
+        Err(failures.into())
+    }
+
+    async fn listen(
+        &self,
+        options: &PgConnectOptions,
+        is_one_of_many: bool,
+    ) -> Result<PgListener, StoreError> {
         let identity = self.identity.clone();
         // Also of a connection that the listener opens later by itself.
         let pool = PgPoolOptions::new().max_connections(1).after_connect(move |session, _| {
             let identity = identity.clone();
             Box::pin(async move {
-                identity
-                    .check_postgres(session)
-                    .await
-                    .map_err(|error| sqlx::Error::Configuration(error.into()))
+                let checked = check(session, &identity, Wanted::Served, is_one_of_many).await;
+                checked.map(drop).map_err(|error| sqlx::Error::Configuration(error.into()))
             })
         });
-        let pool = pool.connect_with(options).await?;
+        let pool = pool.connect_with(options.clone()).await?;
         let mut listener = PgListener::connect_with(&pool).await?;
+        // A new one asks all servers.
+        listener.eager_reconnect(false);
         listener.listen_all([CHANGES, NODES]).await?;
-        Ok(Wakes::Listener(Box::new(listener)))
+        Ok(listener)
     }
 }
 

@@ -2,11 +2,12 @@
 
 use super::{
     Db, Engine, Location, StoreError,
-    connect::{cannot_open, postgres_options, private_file, sqlite_options},
+    connect::{cannot_open, private_file, sqlite_options},
     fault::Fault,
     files::Watch,
-    identity::{STARTED, ServerId, ServerRun, connected, told},
+    identity::{STARTED, ServerId, ServerRun, told},
     pool::{Purpose, timed_out},
+    servers::{PostgresUrl, Servers, Wanted},
 };
 use sqlx::{ConnectOptions, Connection, Executor, Row, postgres::PgConnection, sqlite::SqliteConnection};
 use std::{
@@ -115,11 +116,9 @@ impl Db {
         Ok(ServeLock { held, term, server: None, started: None, was_served_since: term != before + 1 })
     }
 
-    async fn claim_session(&self, url: &str, lost: Option<Holder>) -> Result<ServeLock, StoreError> {
-        let mut session =
-            postgres_options(url)?.options(NOTICED_SOON).options(READ_COMMITTED).connect().await?;
-        self.identity.check_postgres_instance(&mut session).await?;
-        let server = connected(&mut session).await?;
+    async fn claim_session(&self, url: &PostgresUrl, lost: Option<Holder>) -> Result<ServeLock, StoreError> {
+        let servers = Servers::of(url)?.with(&NOTICED_SOON).with(&READ_COMMITTED);
+        let (mut session, server) = servers.connect(&self.identity, Wanted::Instance).await?;
         let server_started = told(&mut session, STARTED).await?.map(|row| row.try_get(0)).transpose()?;
         let (pid, started): (i32, i64) = sqlx::query_as(OWN_SESSION).fetch_one(&mut session).await?;
         let holder = Holder { pid, started };

@@ -1,0 +1,254 @@
+//! The servers that a database URL names, and how a session with one of them is opened.
+
+use super::{
+    StoreError,
+    fault::Fault,
+    identity::{Identity, ServerId, connected, is_standby},
+    pool::{cause_of, timed_out},
+};
+use sqlx::{
+    ConnectOptions,
+    postgres::{PgConnectOptions, PgConnection},
+};
+use std::{fmt, ops::Deref, time::Duration};
+use tokio::time::timeout;
+
+/// Time limit for opening a connection.
+pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// Parameter of the drivers of PostgreSQL that says which of several servers is wanted.
+const WANTED: &str = "target_session_attrs";
+/// Its values for a server that can be written to.
+const WRITABLE: [&str; 2] = ["read-write", "primary"];
+
+/// URL of a PostgreSQL database. It can name several servers: `postgres://HOST1,HOST2:5433/DATABASE`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PostgresUrl {
+    url: String,
+}
+
+impl From<String> for PostgresUrl {
+    fn from(url: String) -> Self {
+        Self { url }
+    }
+}
+
+impl From<&str> for PostgresUrl {
+    fn from(url: &str) -> Self {
+        Self::from(url.to_owned())
+    }
+}
+
+impl Deref for PostgresUrl {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.url
+    }
+}
+
+/// Without the URL, which may hold a password.
+impl fmt::Debug for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PostgresUrl")
+    }
+}
+
+/// What a server must be for a session to be opened on it. Of several servers, a standby is never one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Any server.
+    Any,
+    /// One that has the instance and can be written to.
+    Instance,
+    /// The one that is served.
+    Served,
+}
+
+/// The servers of a database URL, in its order, with what a session on each is opened with.
+#[derive(Clone)]
+pub(super) struct Servers {
+    each: Vec<PgConnectOptions>,
+}
+
+impl Servers {
+    /// Reads the URL, and adds the settings that every session has.
+    pub(super) fn of(url: &PostgresUrl) -> Result<Self, StoreError> {
+        let mut each = Vec::new();
+        for url in split(url)? {
+            let options: PgConnectOptions = url.parse().map_err(|error| not_valid(&error))?;
+            let options = options
+                // A server that is set to acknowledge before it has written could lose a revocation.
+                .options([("synchronous_commit", "on"), ("lock_timeout", "5s"), ("statement_timeout", "60s")])
+                .application_name("crossfade")
+                .disable_statement_logging();
+            each.push(options);
+        }
+        Ok(Self { each })
+    }
+
+    /// Adds settings of a session.
+    pub(super) fn with(self, settings: &[(&str, &str)]) -> Self {
+        let each = self.each.into_iter().map(|options| options.options(settings.iter().copied()));
+        Self { each: each.collect() }
+    }
+
+    /// Returns what a session on each server is opened with now.
+    pub(super) fn now(&self) -> Result<Vec<PgConnectOptions>, StoreError> {
+        Ok(self.each.clone())
+    }
+
+    /// Returns the database's name, and the locations of its servers: `host:port`, or the directory of a socket.
+    pub(super) fn database(&self) -> (&str, String) {
+        let name = self.each.first().map(|options| options.get_database().unwrap_or(options.get_username()));
+        (name.unwrap_or_default(), self.to_string())
+    }
+
+    /// Opens a session on the first server that is wanted. Returns the server too, if the instance was wanted and the
+    /// server reveals its identity.
+    pub(super) async fn connect(
+        &self,
+        identity: &Identity,
+        wanted: Wanted,
+    ) -> Result<(PgConnection, Option<ServerId>), StoreError> {
+        let each = self.now()?;
+        let mut failures = Failures::default();
+        for options in &each {
+            let opened = async {
+                let mut session = options.connect().await?;
+                let server = check(&mut session, identity, wanted, each.len() > 1).await?;
+                Ok((session, server))
+            };
+            match failures.within(each.len(), opened).await {
+                Ok(opened) => return Ok(opened),
+                Err(error) => failures.add(options, error),
+            }
+        }
+        Err(failures.into())
+    }
+}
+
+/// The locations, for people.
+impl fmt::Display for Servers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let each: Vec<String> = self.each.iter().map(location).collect();
+        f.write_str(&each.join(","))
+    }
+}
+
+/// Checks that a session leads where it is wanted.
+pub(super) async fn check(
+    session: &mut PgConnection,
+    identity: &Identity,
+    wanted: Wanted,
+    is_one_of_many: bool,
+) -> Result<Option<ServerId>, StoreError> {
+    // Not noted as a connection that leads elsewhere: the next server is asked.
+    if is_one_of_many && is_standby(session).await? {
+        return Err(StoreError::Elsewhere("the server is a standby".to_owned()));
+    }
+    match wanted {
+        Wanted::Any => Ok(None),
+        Wanted::Instance => {
+            identity.check_postgres_instance(session).await?;
+            let server = connected(session).await?;
+            identity.check_timeline(server.as_ref())?;
+            Ok(server)
+        }
+        Wanted::Served => identity.check_postgres(session).await.map(|()| None),
+    }
+}
+
+/// Why no session could be opened, by server.
+#[derive(Default)]
+pub(super) struct Failures(Vec<(String, StoreError)>);
+
+impl Failures {
+    /// Waits for one of so many servers, so that one that does not answer leaves time for the others.
+    pub(super) async fn within<T>(
+        &self,
+        servers: usize,
+        opened: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let share = match u32::try_from(servers) {
+            Ok(servers) if servers > 1 => CONNECT_WITHIN / (servers + 1),
+            _ => CONNECT_WITHIN,
+        };
+        timeout(share, opened).await.unwrap_or_else(|_| Err(timed_out(share).into()))
+    }
+
+    pub(super) fn add(&mut self, options: &PgConnectOptions, error: StoreError) {
+        self.0.push((location(options), error));
+    }
+}
+
+impl From<Failures> for StoreError {
+    fn from(Failures(mut failures): Failures) -> Self {
+        if failures.len() <= 1 {
+            let only = failures.pop().map(|(_, error)| error);
+            return only.unwrap_or_else(|| Self::Open("the database URL names no server".to_owned()));
+        }
+        let told: Vec<String> =
+            failures.iter().map(|(server, error)| format!("{server}: {}", cause_of(error))).collect();
+        let cause = told.join("; ");
+        let others = || failures.iter().map(|(_, error)| error).filter(|error| !is_elsewhere(error));
+        let passing = [Fault::Busy, Fault::Unreachable];
+        match others().map(Self::fault).find(|fault| passing.contains(fault)) {
+            Some(fault) => Self::NoConnection { fault, cause },
+            None => match others().next() {
+                Some(error) => Self::NoConnection { fault: error.fault(), cause },
+                None => Self::Elsewhere(cause),
+            },
+        }
+    }
+}
+
+fn is_elsewhere(error: &StoreError) -> bool {
+    matches!(error, StoreError::Elsewhere(_))
+}
+
+/// Returns the location of a server: `host:port`, or the directory of its socket.
+fn location(options: &PgConnectOptions) -> String {
+    let host = options.get_host();
+    match options.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None if host.starts_with('/') => host.to_owned(),
+        None if host.contains(':') => format!("[{host}]:{}", options.get_port()),
+        None => format!("{host}:{}", options.get_port()),
+    }
+}
+
+/// Returns a URL for each server that the URL names.
+fn split(url: &str) -> Result<Vec<String>, StoreError> {
+    let Some((scheme, rest)) = url.split_once("://") else { return Ok(vec![url.to_owned()]) };
+    let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (user, hosts) =
+        authority.rsplit_once('@').map_or((None, authority), |(user, hosts)| (Some(user), hosts));
+    let user = user.map(|user| format!("{user}@")).unwrap_or_default();
+    let hosts: Vec<&str> = hosts.split(',').collect();
+    if hosts.len() > 1 && hosts.iter().any(|host| host.is_empty() || host.starts_with(':')) {
+        return Err(not_valid(&"one of its hosts is empty"));
+    }
+    let rest = without_wanted(rest)?;
+    Ok(hosts.into_iter().map(|host| format!("{scheme}://{user}{host}{rest}")).collect())
+}
+
+/// Returns the path and the query of a URL without [`WANTED`], which the driver does not know.
+fn without_wanted(rest: &str) -> Result<String, StoreError> {
+    let Some((path, query)) = rest.split_once('?') else { return Ok(rest.to_owned()) };
+    let mut kept = Vec::new();
+    for parameter in query.split('&') {
+        match parameter.split_once('=') {
+            Some((WANTED, value)) if WRITABLE.contains(&value) => {}
+            Some((WANTED, _)) => {
+                return Err(not_valid(&"target_session_attrs must be read-write or primary"));
+            }
+            _ => kept.push(parameter),
+        }
+    }
+    let mark = if kept.is_empty() { "" } else { "?" };
+    Ok(format!("{path}{mark}{}", kept.join("&")))
+}
+
+fn not_valid(what: &dyn fmt::Display) -> StoreError {
+    StoreError::Open(format!("the database URL is not valid: {what}"))
+}
