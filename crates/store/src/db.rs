@@ -24,7 +24,7 @@ pub use lease::{Granted, LeaseGrant, LeaseRequest, Wake, Wakes};
 pub use pool::Purpose;
 pub(crate) use row::Row;
 pub use row::Value;
-pub use servers::PostgresUrl;
+pub use servers::{PostgresUrl, Transit};
 pub use serving::{Holder, ServeLock};
 pub use tx::{TRACE_STATEMENTS, Told, Tx};
 

@@ -3,7 +3,7 @@
 use super::{Check, Outcome};
 use crate::error::what_fails;
 use crossfade_core::{Code, Problem};
-use crossfade_store::{Db, Durability, Fault, Integrity, StoreError};
+use crossfade_store::{Db, Durability, Fault, Integrity, Location, StoreError, Transit};
 
 const RESTORE: &str =
     "Stop the server, move the data away, and restore the last backup with crossfade restore.";
@@ -119,6 +119,40 @@ pub(super) fn cannot_read(name: &'static str, error: &StoreError) -> Check {
         _ => "Check the database log for details.",
     };
     Check::fail(name, format!("Reading failed: {error}."), mend)
+}
+
+/// Checks how sessions are protected on their way to the database server; `None` if there is no server, or if its URL is not
+/// valid, which opening the database says.
+pub(super) fn transit(location: &Location) -> Option<Check> {
+    const NAME: &str = "database_tls";
+    let lost = match location.transit().ok()?? {
+        Transit::Local => return Some(Check::ok(NAME, "The database server is on this machine.")),
+        Transit::Verified => {
+            return Some(Check::ok(
+                NAME,
+                "The connection to the database is encrypted, and its server verified.",
+            ));
+        }
+        Transit::Plain => {
+            "The connection to the database is not encrypted, so anyone in between can read and change what \
+            is stored."
+        }
+        Transit::Offered => {
+            "The connection to the database is encrypted only if the server offers it, so anyone in between \
+            can prevent that and read and change what is stored."
+        }
+        Transit::Unverified => {
+            "The connection to the database is encrypted, but its server is not verified, so anyone in \
+            between can pretend to be the database."
+        }
+        Transit::AnyName => {
+            "The name of the database server is not verified, so any server with a certificate of the same \
+            authority can pretend to be the database."
+        }
+    };
+    let mend = "Remove sslmode from the database URL, or set it to verify-full. Set sslrootcert to the \
+        certificate of the authority if that is a private one.";
+    Some(Check::warn(NAME, lost, mend))
 }
 
 /// Checks whether a change can be stored.

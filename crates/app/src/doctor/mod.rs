@@ -91,6 +91,7 @@ pub struct Findings {
 pub async fn examine(instance: &Instance<'_>) -> Findings {
     let mut findings = Findings { checks: files::check(instance), served: None };
     let checks = &mut findings.checks;
+    checks.extend(database::transit(&instance.location));
     let db = match Db::open_read_only(&instance.location).await {
         Ok(db) => db,
         Err(error) => {
@@ -124,6 +125,7 @@ pub async fn examine(instance: &Instance<'_>) -> Findings {
 /// Runs the quick checks of an instance that is about to serve. Returns only the problems.
 pub async fn examine_at_start(instance: &Instance<'_>, db: &Db) -> Vec<Check> {
     let mut checks = files::check(instance);
+    checks.extend(database::transit(&instance.location));
     checks.push(match db.durability().await {
         Ok(found) => database::durability(&found),
         Err(error) => database::cannot_read("durability", &error),

@@ -5,7 +5,7 @@ use super::{
     fault::{Fault, describe, is_busy},
     identity::{Identity, Opener},
     pool::{Link, Pools, Purpose, cause_of, timed_out},
-    servers::{CONNECT_WITHIN, Servers, Wanted},
+    servers::{CONNECT_WITHIN, Servers, Transit, Wanted},
 };
 use sqlx::{
     ConnectOptions, Connection, Row,
@@ -84,6 +84,14 @@ impl Location {
         match self {
             Self::File(_) => Ok(None),
             Self::Postgres(url) => Ok(Some(Servers::of(url)?.to_string())),
+        }
+    }
+
+    /// Returns how sessions are protected on their way to the database servers; `None` for a file.
+    pub fn transit(&self) -> Result<Option<Transit>, StoreError> {
+        match self {
+            Self::File(_) => Ok(None),
+            Self::Postgres(url) => Ok(Some(Servers::of(url)?.transit())),
         }
     }
 }

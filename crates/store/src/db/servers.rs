@@ -8,9 +8,9 @@ use super::{
 };
 use sqlx::{
     ConnectOptions,
-    postgres::{PgConnectOptions, PgConnection},
+    postgres::{PgConnectOptions, PgConnection, PgSslMode},
 };
-use std::{fmt, ops::Deref, time::Duration};
+use std::{fmt, fs::File, net::IpAddr, ops::Deref, time::Duration};
 use tokio::time::timeout;
 
 /// Time limit for opening a connection.
@@ -53,6 +53,23 @@ impl fmt::Debug for PostgresUrl {
     }
 }
 
+/// How a session is protected on its way to the database server, the weakest first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Transit {
+    /// Not encrypted.
+    Plain,
+    /// Encrypted if the server offers it. Nothing is verified.
+    Offered,
+    /// Encrypted. The server is not verified.
+    Unverified,
+    /// Encrypted. The certificate of the server is verified, but not its name.
+    AnyName,
+    /// Encrypted. The certificate and the name of the server are verified.
+    Verified,
+    /// The session does not leave this machine.
+    Local,
+}
+
 /// What a server must be for a session to be opened on it. Of several servers, a standby is never one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
@@ -81,7 +98,7 @@ impl Servers {
                 .options([("synchronous_commit", "on"), ("lock_timeout", "5s"), ("statement_timeout", "60s")])
                 .application_name("crossfade")
                 .disable_statement_logging();
-            each.push(options);
+            each.push(with_tls(options, &url)?);
         }
         Ok(Self { each })
     }
@@ -101,6 +118,11 @@ impl Servers {
     pub(super) fn database(&self) -> (&str, String) {
         let name = self.each.first().map(|options| options.get_database().unwrap_or(options.get_username()));
         (name.unwrap_or_default(), self.to_string())
+    }
+
+    /// Returns how the least protected session is protected.
+    pub(super) fn transit(&self) -> Transit {
+        self.each.iter().map(transit).min().unwrap_or(Transit::Local)
     }
 
     /// Opens a session on the first server that is wanted. Returns the server too, if the instance was wanted and the
@@ -208,13 +230,61 @@ fn is_elsewhere(error: &StoreError) -> bool {
 
 /// Returns the location of a server: `host:port`, or the directory of its socket.
 fn location(options: &PgConnectOptions) -> String {
-    let host = options.get_host();
+    let host = bare_host(options);
     match options.get_socket() {
         Some(socket) => socket.display().to_string(),
         None if host.starts_with('/') => host.to_owned(),
         None if host.contains(':') => format!("[{host}]:{}", options.get_port()),
         None => format!("{host}:{}", options.get_port()),
     }
+}
+
+/// Requires TLS and verifies the server if the session leaves this machine and nothing else is said. Refuses a file that
+/// cannot be read, which the driver does not name.
+fn with_tls(options: PgConnectOptions, url: &str) -> Result<PgConnectOptions, StoreError> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let mut is_said = false;
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*name {
+            "sslmode" | "ssl-mode" => is_said = true,
+            "sslrootcert" | "ssl-root-cert" | "ssl-ca" | "sslcert" | "ssl-cert" | "sslkey" | "ssl-key" => {
+                File::open(&*value).map_err(|error| not_valid(&format!("{name} cannot be read ({error})")))?;
+            }
+            _ => {}
+        }
+    }
+    let is_default = !is_said && matches!(options.get_ssl_mode(), PgSslMode::Prefer);
+    let options = match is_default && !is_local(&options) {
+        true => options.ssl_mode(PgSslMode::VerifyFull),
+        false => options,
+    };
+    Ok(options)
+}
+
+fn transit(options: &PgConnectOptions) -> Transit {
+    if is_local(options) {
+        return Transit::Local;
+    }
+    match options.get_ssl_mode() {
+        // The driver treats both alike.
+        PgSslMode::Disable | PgSslMode::Allow => Transit::Plain,
+        PgSslMode::Prefer => Transit::Offered,
+        PgSslMode::Require => Transit::Unverified,
+        PgSslMode::VerifyCa => Transit::AnyName,
+        PgSslMode::VerifyFull => Transit::Verified,
+    }
+}
+
+/// Returns the host without the brackets that a URL has around an IPv6 address.
+fn bare_host(options: &PgConnectOptions) -> &str {
+    options.get_host().trim_matches(['[', ']'])
+}
+
+/// Whether a session with this server stays on this machine.
+fn is_local(options: &PgConnectOptions) -> bool {
+    let host = bare_host(options);
+    let is_loopback = || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+    options.get_socket().is_some() || host.starts_with('/') || host == "localhost" || is_loopback()
 }
 
 /// Returns a URL for each server that the URL names.
