@@ -102,6 +102,7 @@ fn throwaway(listen: SocketAddr, directory: &std::path::Path) -> Resolved {
         data_dir: directory.to_owned(),
         location: Location::File(directory.join("crossfade.db")),
         database_url_file: None,
+        database_password_file: None,
         public_url: format!("http://{listen}"),
         master_key: KeySource::File(directory.join("master.key")),
         drain: Duration::ZERO,

@@ -59,8 +59,38 @@ pub(crate) fn warn_of_typed_password(matches: &ArgMatches) {
 
 /// Whether `url` contains a password.
 pub(super) fn has_password(url: &str) -> bool {
-    reqwest::Url::parse(url).is_ok_and(|url| {
+    reqwest::Url::parse(&with_one_host(url)).is_ok_and(|url| {
         url.password().is_some_and(|password| !password.is_empty())
             || url.query_pairs().any(|(name, value)| name == "password" && !value.is_empty())
     })
+}
+
+/// Returns a database URL with the first of its hosts, because other URLs have one.
+fn with_one_host(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let hosts = authority.rfind('@').map_or(0, |at| at + 1);
+    let end = authority[hosts..].find(',').map_or(authority.len(), |at| hosts + at);
+    format!("{scheme}://{}{rest}", &authority[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_seen_in_a_url_with_several_hosts() {
+        for url in [
+            "postgres://u:p@a/db",
+            "postgres://u:p,q@a:1,b:2/db",
+            "postgres://u:p@a,[::1]:5432",
+            "postgres://a,b/db?password=p",
+            "smtp://u:p@mail.example.com",
+        ] {
+            assert!(has_password(url), "{url}");
+        }
+        for url in ["postgres://u@a:1,b:2/db", "postgres://a,b", "postgres:///db?host=/run", "sqlite:x"] {
+            assert!(!has_password(url), "{url}");
+        }
+    }
 }

@@ -56,6 +56,10 @@ pub(crate) struct Settings {
     /// File that holds the database URL.
     #[arg(long, env = "CROSSFADE_DATABASE_URL_FILE", hide_env_values = true, value_name = "FILE")]
     pub(crate) database_url_file: Option<PathBuf>,
+    /// File that holds the password of the database, which the URL then must not contain. Read at each connection.
+    /// [default: none]
+    #[arg(long, env = "CROSSFADE_DATABASE_PASSWORD_FILE", hide_env_values = true, value_name = "FILE")]
+    pub(crate) database_password_file: Option<PathBuf>,
     /// Public base URL of issuers and links, without a path. [default: http://LISTEN, or https://LISTEN with
     /// TLS]
     #[arg(long, env = "CROSSFADE_PUBLIC_URL", hide_env_values = true)]
@@ -205,6 +209,7 @@ pub(crate) struct Resolved {
     pub(crate) location: Location,
     /// The file that holds the database URL, or the settings file if there is a password in it.
     pub(crate) database_url_file: Option<PathBuf>,
+    pub(crate) database_password_file: Option<PathBuf>,
     pub(crate) public_url: String,
     pub(crate) master_key: KeySource,
     pub(crate) journal: Option<PathBuf>,
@@ -246,12 +251,29 @@ impl Settings {
             true if is_written => database.file.or_else(|| self.config.clone()),
             _ => database.file,
         };
+        let password_file = self.database_password_file.or(file.database_password_file);
+        let password_file =
+            password_file.map(|path| non_empty("database_password_file", path)).transpose()?;
+        if password_file.is_some() && url.as_deref().is_some_and(has_password) {
+            return Err(Failure::usage(
+                "database_url must not contain a password if database_password_file is set.",
+            ));
+        }
         let location = match url {
             None => Location::File(data_dir.join("crossfade.db")),
             // Not quoted: a database URL may hold a password.
             Some(url) => Location::parse(&url).ok_or_else(|| {
                 Failure::usage("database_url must start with postgres:// or sqlite:.".to_owned())
             })?,
+        };
+        let location = match (location, &password_file) {
+            (Location::Postgres(url), _) => Location::Postgres(url.with_password_file(password_file.clone())),
+            (Location::File(_), Some(_)) => {
+                return Err(Failure::usage(
+                    "database_password_file must be set only with a PostgreSQL database.",
+                ));
+            }
+            (location, None) => location,
         };
         let trusted_proxies = networks("trusted_proxies", self.trusted_proxies.or(file.trusted_proxies))?;
         let private = self.outbound_private_networks.or(file.outbound_private_networks);
@@ -303,6 +325,7 @@ impl Settings {
             admin,
             location,
             database_url_file: holder,
+            database_password_file: password_file,
             public_url,
             master_key,
             journal: self

@@ -10,7 +10,14 @@ use sqlx::{
     ConnectOptions,
     postgres::{PgConnectOptions, PgConnection, PgSslMode},
 };
-use std::{fmt, fs::File, net::IpAddr, ops::Deref, time::Duration};
+use std::{
+    fmt,
+    fs::{File, read_to_string},
+    net::IpAddr,
+    ops::Deref,
+    path::PathBuf,
+    time::Duration,
+};
 use tokio::time::timeout;
 
 /// Time limit for opening a connection.
@@ -24,11 +31,20 @@ const WRITABLE: [&str; 2] = ["read-write", "primary"];
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresUrl {
     url: String,
+    /// File that holds the password; `None` if the URL contains it, or none is needed.
+    password_file: Option<PathBuf>,
+}
+
+impl PostgresUrl {
+    /// Reads the password from this file, again for each session.
+    pub fn with_password_file(self, password_file: Option<PathBuf>) -> Self {
+        Self { password_file, ..self }
+    }
 }
 
 impl From<String> for PostgresUrl {
     fn from(url: String) -> Self {
-        Self { url }
+        Self { url, password_file: None }
     }
 }
 
@@ -85,13 +101,14 @@ pub(super) enum Wanted {
 #[derive(Clone)]
 pub(super) struct Servers {
     each: Vec<PgConnectOptions>,
+    password_file: Option<PathBuf>,
 }
 
 impl Servers {
     /// Reads the URL, and adds the settings that every session has.
-    pub(super) fn of(url: &PostgresUrl) -> Result<Self, StoreError> {
+    pub(super) fn of(from: &PostgresUrl) -> Result<Self, StoreError> {
         let mut each = Vec::new();
-        for url in split(url)? {
+        for url in split(from)? {
             let options: PgConnectOptions = url.parse().map_err(|error| not_valid(&error))?;
             let options = options
                 // A server that is set to acknowledge before it has written could lose a revocation.
@@ -100,18 +117,27 @@ impl Servers {
                 .disable_statement_logging();
             each.push(with_tls(options, &url)?);
         }
-        Ok(Self { each })
+        Ok(Self { each, password_file: from.password_file.clone() })
     }
 
     /// Adds settings of a session.
     pub(super) fn with(self, settings: &[(&str, &str)]) -> Self {
-        let each = self.each.into_iter().map(|options| options.options(settings.iter().copied()));
-        Self { each: each.collect() }
+        let each = self.each.iter().cloned().map(|options| options.options(settings.iter().copied()));
+        Self { each: each.collect(), ..self }
     }
 
     /// Returns what a session on each server is opened with now.
     pub(super) fn now(&self) -> Result<Vec<PgConnectOptions>, StoreError> {
-        Ok(self.each.clone())
+        let Some(path) = &self.password_file else { return Ok(self.each.clone()) };
+        let failed = |what: &dyn fmt::Display| {
+            let text = format!("the database password file {} {what}", path.display());
+            StoreError::NoConnection { fault: Fault::Denied, cause: text }
+        };
+        let text = read_to_string(path).map_err(|error| failed(&format!("cannot be read: {error}")))?;
+        match text.trim_end_matches(['\r', '\n']) {
+            "" => Err(failed(&"is empty")),
+            password => Ok(self.each.iter().map(|options| options.clone().password(password)).collect()),
+        }
     }
 
     /// Returns the database's name, and the locations of its servers: `host:port`, or the directory of a socket.
@@ -248,7 +274,8 @@ fn with_tls(options: PgConnectOptions, url: &str) -> Result<PgConnectOptions, St
         match &*name {
             "sslmode" | "ssl-mode" => is_said = true,
             "sslrootcert" | "ssl-root-cert" | "ssl-ca" | "sslcert" | "ssl-cert" | "sslkey" | "ssl-key" => {
-                File::open(&*value).map_err(|error| not_valid(&format!("{name} cannot be read ({error})")))?;
+                File::open(&*value)
+                    .map_err(|error| not_valid(&format!("{name} cannot be read ({error})")))?;
             }
             _ => {}
         }
@@ -321,4 +348,117 @@ fn without_wanted(rest: &str) -> Result<String, StoreError> {
 
 fn not_valid(what: &dyn fmt::Display) -> StoreError {
     StoreError::Open(format!("the database URL is not valid: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn servers(url: &str) -> Servers {
+        Servers::of(&url.into()).unwrap()
+    }
+
+    fn refused(url: &str) -> String {
+        Servers::of(&url.into()).err().unwrap().to_string()
+    }
+
+    #[test]
+    fn each_host_of_a_url_is_a_server_with_its_own_port() {
+        for (url, shown) in [
+            ("postgres://u:p@a/db", "a:5432"),
+            ("postgres://u:p,q@a:1,b,c:3/db?sslmode=disable", "a:1,b:5432,c:3"),
+            ("postgres://[::1]:7,127.0.0.1/db", "[::1]:7,127.0.0.1:5432"),
+            ("postgres:///db?host=/run/postgresql", "/run/postgresql"),
+        ] {
+            let servers = servers(url);
+            assert_eq!(servers.to_string(), shown, "{url}");
+            assert_eq!(servers.database().0, "db", "{url}");
+        }
+        for url in ["postgres://a,/db", "postgres://u@,b", "postgres://a,:5433/db"] {
+            assert!(refused(url).ends_with("one of its hosts is empty"), "{url}");
+        }
+    }
+
+    #[test]
+    fn only_a_server_that_can_be_written_is_wanted() {
+        for url in [
+            "postgres://a,b/db?target_session_attrs=read-write&sslmode=disable",
+            "postgres://a/db?target_session_attrs=primary",
+        ] {
+            assert_eq!(servers(url).database().0, "db");
+        }
+        let said = refused("postgres://a,b/db?target_session_attrs=any");
+        assert!(said.contains("target_session_attrs must be read-write or primary"), "{said}");
+    }
+
+    #[test]
+    fn a_server_over_a_network_is_verified_unless_the_url_says_otherwise() {
+        for (url, expected) in [
+            ("postgres://db.example.com/x", Transit::Verified),
+            ("postgres://10.0.0.7/x", Transit::Verified),
+            ("postgres://u:p@db.example.com/x?application_name=a", Transit::Verified),
+            ("postgres://db.example.com/x?sslmode=verify-ca", Transit::AnyName),
+            ("postgres://db.example.com/x?sslmode=require", Transit::Unverified),
+            ("postgres://db.example.com/x?sslmode=prefer", Transit::Offered),
+            ("postgres://db.example.com/x?sslmode=allow", Transit::Plain),
+            ("postgres://db.example.com/x?ssl-mode=disable", Transit::Plain),
+            ("postgres://localhost/x", Transit::Local),
+            ("postgres://127.0.0.2/x", Transit::Local),
+            ("postgres://[::1]/x", Transit::Local),
+            ("postgres:///x?host=/run/postgresql", Transit::Local),
+            ("postgres://localhost,db.example.com/x", Transit::Verified),
+        ] {
+            assert_eq!(servers(url).transit(), expected, "{url}");
+        }
+        let said = refused("postgres://db.example.com/x?sslrootcert=/nowhere/ca.pem");
+        assert!(said.contains("sslrootcert cannot be read"), "{said}");
+    }
+
+    #[test]
+    fn the_password_file_is_read_for_each_session() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("password");
+        let url = PostgresUrl::from("postgres://u@a,b/db").with_password_file(Some(path.clone()));
+        let servers = Servers::of(&url).unwrap();
+        let passwords = || {
+            let each = servers.now()?;
+            Ok::<_, StoreError>(
+                each.iter()
+                    .map(|options| options.to_url_lossy().password().map(str::to_owned))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        assert!(passwords().unwrap_err().to_string().contains("cannot be read"));
+        for password in ["first", "second"] {
+            std::fs::write(&path, format!("{password}\n")).unwrap();
+            assert_eq!(passwords().unwrap(), vec![Some(password.to_owned()); 2]);
+        }
+        std::fs::write(&path, "\n").unwrap();
+        assert!(passwords().unwrap_err().to_string().contains("is empty"));
+    }
+
+    #[test]
+    fn a_failure_of_several_servers_names_each() {
+        let servers = servers("postgres://a,b/db");
+        let failed = |errors: [StoreError; 2]| {
+            let mut failures = Failures::default();
+            for (options, error) in servers.each.iter().zip(errors) {
+                failures.add(options, error);
+            }
+            StoreError::from(failures)
+        };
+        let standby = || StoreError::Elsewhere("the server is a standby".to_owned());
+        let down = || StoreError::from(timed_out(CONNECT_WITHIN));
+        let both = failed([down(), standby()]);
+        assert_eq!(both.fault(), Fault::Unreachable);
+        let said = both.to_string();
+        assert!(said.contains("a:5432: no response within 5 s; b:5432: the server is a standby"), "{said}");
+        assert!(matches!(failed([standby(), standby()]), StoreError::Elsewhere(_)));
+    }
+
+    #[test]
+    fn a_url_is_not_shown() {
+        let url = PostgresUrl::from("postgres://u:hunter2@a/db");
+        assert!(!format!("{url:?}").contains("hunter2"));
+    }
 }
