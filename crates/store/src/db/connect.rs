@@ -5,6 +5,7 @@ use super::{
     fault::{Fault, describe, is_busy},
     identity::{Identity, Opener},
     pool::{Link, Pools, Purpose, cause_of, timed_out},
+    row::{IntoSql, Value, bind_postgres},
     servers::{CONNECT_WITHIN, Servers, Transit, Wanted},
 };
 use sqlx::{
@@ -132,6 +133,10 @@ impl Link for SqliteConnection {
         true
     }
 
+    fn past_pooler(_: &Self::Opener) -> Option<Self::Opener> {
+        None
+    }
+
     fn begin(&self, purpose: Purpose) -> &'static str {
         match purpose {
             Purpose::Change => "BEGIN IMMEDIATE",
@@ -153,6 +158,8 @@ pub(super) struct PgLink {
     pub(super) session: PgConnection,
     /// Whether the session has the settings it was opened with. A pooler in between may have dropped them.
     keeps_settings: bool,
+    /// Whether each transaction may have another session of the server, so that no statement can be kept.
+    pub(super) is_pooled: bool,
     /// Identity of the served server when the session was opened.
     identity: Arc<Identity>,
     generation: u64,
@@ -176,19 +183,35 @@ impl Link for PgLink {
         let opened = tokio::time::timeout(CONNECT_WITHIN, async {
             let (mut session, _) = opener.options.connect(&identity, Wanted::Served).await?;
             let sql = "SELECT current_setting('synchronous_commit'), current_setting('lock_timeout'), current_setting('statement_timeout')";
-            let row = sqlx::query(sql).fetch_one(&mut session).await?;
+            // Without a statement that is prepared, which another session of a pooler might not have.
+            let row = sqlx::raw_sql(sql).fetch_one(&mut session).await?;
             let found: [String; 3] = [row.try_get(0)?, row.try_get(1)?, row.try_get(2)?];
+            let is_pooled = opener.options.past_pooler().is_some();
             // Lets the server end a statement whose caller has disconnected. Some platforms cannot; there the timeouts
             // end it.
-            let _ = sqlx::raw_sql("SET client_connection_check_interval = '2s'").execute(&mut session).await;
-            let keeps_settings = found == SETTINGS;
-            Ok::<_, StoreError>(Self { session, keeps_settings, identity: identity.clone(), generation })
+            if !is_pooled {
+                let _ =
+                    sqlx::raw_sql("SET client_connection_check_interval = '2s'").execute(&mut session).await;
+            }
+            let keeps_settings = !is_pooled && found == SETTINGS;
+            Ok::<_, StoreError>(Self {
+                session,
+                keeps_settings,
+                is_pooled,
+                identity: identity.clone(),
+                generation,
+            })
         });
         opened.await.unwrap_or_else(|_| Err(timed_out(CONNECT_WITHIN).into()))
     }
 
     fn is_current(&self) -> bool {
         self.generation == self.identity.generation()
+    }
+
+    fn past_pooler(opener: &Self::Opener) -> Option<Self::Opener> {
+        let options = opener.options.past_pooler()?.clone();
+        Some(Opener { options, identity: opener.identity.clone() })
     }
 
     fn begin(&self, purpose: Purpose) -> &'static str {
@@ -214,7 +237,15 @@ impl Link for PgLink {
     }
 }
 
+/// A statement of PostgreSQL with its arguments.
+type PgQuery = sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
 impl PgLink {
+    /// Returns a statement with its arguments, and the session to run it on.
+    pub(super) fn query(&mut self, sql: impl IntoSql, args: Vec<Value>) -> (PgQuery, &mut PgConnection) {
+        (bind_postgres(sql, args).persistent(!self.is_pooled), &mut self.session)
+    }
+
     /// Whether the session has the settings it was opened with.
     pub(super) fn keeps_settings(&self) -> bool {
         self.keeps_settings

@@ -106,11 +106,14 @@ impl Db {
         match &self.engine {
             Engine::Sqlite(_) => Ok(None),
             Engine::Postgres(pools) => {
-                let mut lent = pools.lend(Purpose::Readiness).await?;
-                let session = &mut lent.link()?.session;
+                let mut lent = pools.begin(Purpose::Readiness).await?;
+                let link = lent.link()?;
                 let asked = ask();
-                let micros = sqlx::query_scalar(CLOCK).fetch_one(session).await?;
-                Ok(Some((Timestamp::from_micros(micros), asked)))
+                let micros =
+                    sqlx::query_scalar(CLOCK).persistent(!link.is_pooled).fetch_one(&mut link.session);
+                let told = (Timestamp::from_micros(micros.await?), asked);
+                lent.roll_back().await;
+                Ok(Some(told))
             }
         }
     }
@@ -204,7 +207,7 @@ impl Db {
                 let keeps_settings = lent.link()?.keeps_settings();
                 let sql = "SELECT CAST(current_setting('server_version_num') AS BIGINT), current_setting('synchronous_commit'),
                              current_setting('fsync'), current_setting('server_encoding'), pg_is_in_recovery()";
-                let row = sqlx::query(sql).fetch_one(&mut lent.link()?.session).await?;
+                let row = sqlx::raw_sql(sql).fetch_one(&mut lent.link()?.session).await?;
                 lent.roll_back().await;
                 Ok(Durability::Postgres {
                     version: row.try_get(0)?,

@@ -111,8 +111,7 @@ const SQLITE_IOERR_WRITE: u32 = 778;
 /// `invalid_sql_statement_name`.
 const DUPLICATE_STATEMENT: &str = "42P05";
 const UNKNOWN_STATEMENT: &str = "26000";
-const POOLS_TRANSACTIONS: &str =
-    "a pooler mixes the sessions of its clients; set it to pool sessions, not transactions";
+const POOLS_TRANSACTIONS: &str = "a pooler mixes the sessions of its clients; set database_direct_url to a URL that leads past it, or let it pool sessions";
 
 /// Returns why no protected session can be opened, with what to do; `None` if something else failed. None of these causes
 /// goes away while somebody waits.

@@ -136,11 +136,12 @@ pub enum Wake {
 }
 
 impl Db {
-    /// Connects to what wakes a node. Through a pooler that hands its sessions around, nothing arrives.
+    /// Connects to what wakes a node. Nothing arrives through a pooler of
+    /// transactions, so this leads past it.
     pub async fn wakes(&self) -> Result<Wakes, StoreError> {
         let Location::Postgres(url) = &self.location else { return Ok(Wakes::Nothing) };
         // A crash of the database may undo what is said here, which only makes others wait longer.
-        let each = Servers::of(url)?.with(&[("synchronous_commit", "off")]).now()?;
+        let each = Servers::direct(url)?.with(&[("synchronous_commit", "off")]).now()?;
         let mut failures = Failures::default();
         for options in &each {
             match failures.within(each.len(), self.listen(options, each.len() > 1)).await {

@@ -33,6 +33,8 @@ pub struct PostgresUrl {
     url: String,
     /// File that holds the password; `None` if the URL contains it, or none is needed.
     password_file: Option<PathBuf>,
+    /// URL that leads past a pooler of transactions; `None` if the other one leads to none.
+    direct: Option<String>,
 }
 
 impl PostgresUrl {
@@ -40,11 +42,17 @@ impl PostgresUrl {
     pub fn with_password_file(self, password_file: Option<PathBuf>) -> Self {
         Self { password_file, ..self }
     }
+
+    /// Adds a URL that leads to the same database past a pooler of transactions, for what needs a session of its own: the
+    /// lock with the lease, announcements, and migrations.
+    pub fn with_direct(self, direct: Option<String>) -> Self {
+        Self { direct, ..self }
+    }
 }
 
 impl From<String> for PostgresUrl {
     fn from(url: String) -> Self {
-        Self { url, password_file: None }
+        Self { url, password_file: None, direct: None }
     }
 }
 
@@ -102,13 +110,32 @@ pub(super) enum Wanted {
 pub(super) struct Servers {
     each: Vec<PgConnectOptions>,
     password_file: Option<PathBuf>,
+    /// The servers past a pooler of transactions; `None` if there is no such pooler.
+    direct: Option<Box<Servers>>,
 }
 
 impl Servers {
     /// Reads the URL, and adds the settings that every session has.
     pub(super) fn of(from: &PostgresUrl) -> Result<Self, StoreError> {
+        let direct = from.direct.as_deref().map(|direct| Self::read(direct, from));
+        let direct = direct.transpose()?.map(Box::new);
+        let mut servers = Self::read(from, from)?;
+        if direct.is_some() {
+            // Another session would find statements that this one has prepared, or would not.
+            servers.each =
+                servers.each.into_iter().map(|options| options.statement_cache_capacity(0)).collect();
+        }
+        Ok(Self { direct, ..servers })
+    }
+
+    /// Reads the URL for sessions that are kept.
+    pub(super) fn direct(from: &PostgresUrl) -> Result<Self, StoreError> {
+        Self::read(from.direct.as_deref().unwrap_or(from), from)
+    }
+
+    fn read(url: &str, from: &PostgresUrl) -> Result<Self, StoreError> {
         let mut each = Vec::new();
-        for url in split(from)? {
+        for url in split(url)? {
             let options: PgConnectOptions = url.parse().map_err(|error| not_valid(&error))?;
             let options = options
                 // A server that is set to acknowledge before it has written could lose a revocation.
@@ -117,13 +144,19 @@ impl Servers {
                 .disable_statement_logging();
             each.push(with_tls(options, &url)?);
         }
-        Ok(Self { each, password_file: from.password_file.clone() })
+        Ok(Self { each, password_file: from.password_file.clone(), direct: None })
     }
 
     /// Adds settings of a session.
     pub(super) fn with(self, settings: &[(&str, &str)]) -> Self {
         let each = self.each.iter().cloned().map(|options| options.options(settings.iter().copied()));
-        Self { each: each.collect(), ..self }
+        let direct = self.direct.map(|direct| Box::new(direct.with(settings)));
+        Self { each: each.collect(), direct, ..self }
+    }
+
+    /// Returns the servers past a pooler of transactions; `None` if there is no such pooler.
+    pub(super) fn past_pooler(&self) -> Option<&Self> {
+        self.direct.as_deref()
     }
 
     /// Returns what a session on each server is opened with now.
@@ -148,7 +181,8 @@ impl Servers {
 
     /// Returns how the least protected session is protected.
     pub(super) fn transit(&self) -> Transit {
-        self.each.iter().map(transit).min().unwrap_or(Transit::Local)
+        let direct = self.direct.iter().flat_map(|direct| &direct.each);
+        self.each.iter().chain(direct).map(transit).min().unwrap_or(Transit::Local)
     }
 
     /// Opens a session on the first server that is wanted. Returns the server too, if the instance was wanted and the
