@@ -11,7 +11,7 @@ pub(crate) use self::database_url::warn_of_typed_password;
 
 use self::{
     addresses::{Reached, address, rename},
-    database_url::{DatabaseUrl, has_password},
+    database_url::{DatabaseUrl, contains_password, has_password, on_postgres},
     mail::Mail,
     outbound::{authorities, poster},
     values::{audit_sinks, drain, key_command, networks, node, non_empty, retention, tls_files, within},
@@ -56,6 +56,10 @@ pub(crate) struct Settings {
     /// File that holds the database URL.
     #[arg(long, env = "CROSSFADE_DATABASE_URL_FILE", hide_env_values = true, value_name = "FILE")]
     pub(crate) database_url_file: Option<PathBuf>,
+    /// URL of the same PostgreSQL database past a pooler of transactions, to which the other URL leads. For the lock,
+    /// announcements and migrations, which need a session of their own. [default: none]
+    #[arg(long, env = "CROSSFADE_DATABASE_DIRECT_URL", hide_env_values = true)]
+    pub(crate) database_direct_url: Option<String>,
     /// File that holds the password of the database, which the URL then must not contain. Read at each connection.
     /// [default: none]
     #[arg(long, env = "CROSSFADE_DATABASE_PASSWORD_FILE", hide_env_values = true, value_name = "FILE")]
@@ -255,9 +259,7 @@ impl Settings {
         let password_file =
             password_file.map(|path| non_empty("database_password_file", path)).transpose()?;
         if password_file.is_some() && url.as_deref().is_some_and(has_password) {
-            return Err(Failure::usage(
-                "database_url must not contain a password if database_password_file is set.",
-            ));
+            return Err(contains_password("database_url"));
         }
         let location = match url {
             None => Location::File(data_dir.join("crossfade.db")),
@@ -266,15 +268,8 @@ impl Settings {
                 Failure::usage("database_url must start with postgres:// or sqlite:.".to_owned())
             })?,
         };
-        let location = match (location, &password_file) {
-            (Location::Postgres(url), _) => Location::Postgres(url.with_password_file(password_file.clone())),
-            (Location::File(_), Some(_)) => {
-                return Err(Failure::usage(
-                    "database_password_file must be set only with a PostgreSQL database.",
-                ));
-            }
-            (location, None) => location,
-        };
+        let direct_url = self.database_direct_url.or(file.database_direct_url);
+        let location = on_postgres(location, direct_url, password_file.as_ref())?;
         let trusted_proxies = networks("trusted_proxies", self.trusted_proxies.or(file.trusted_proxies))?;
         let private = self.outbound_private_networks.or(file.outbound_private_networks);
         let private = networks("outbound_private_networks", private)?;
