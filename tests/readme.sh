@@ -64,7 +64,7 @@ check 'the certificate is not one that is trusted anyway' is \
 check 'the old secret is refused' is "$(token_of billing.secret)" 401
 check 'the new secret works' is "$(token_of billing.new)" 200
 [ "$failed" -eq 0 ] || cat typed.out typed.err
-kill "$server"
+kill -INT "$server" # as Ctrl-C, which does not drain
 check 'the server ends in order' wait "$server"
 server=''
 

@@ -164,6 +164,8 @@ class Server:
             self.place += ["--database-url", database_url]
         # Settings of whoever runs this are not those of the server under test.
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("CROSSFADE_")}
+        # No load balancer has to notice that it stops.
+        self.environment["CROSSFADE_DRAIN_SECONDS"] = "0"
         self.session = requests.Session()
         self.process = None
         self.commands = []  # the arguments of every command that was run

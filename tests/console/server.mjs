@@ -37,7 +37,7 @@ export async function start(binary, { host } = {}) {
   let server;
   let log = "";
   const serve = async () => {
-    server = spawn(binary, ["serve", "--listen", `127.0.0.1:${port}`, "--data-dir", data], { env: { ...environment, ...settings }, stdio: ["ignore", "ignore", "pipe"] });
+    server = spawn(binary, ["serve", "--drain-seconds", "0", "--listen", `127.0.0.1:${port}`, "--data-dir", data], { env: { ...environment, ...settings }, stdio: ["ignore", "ignore", "pipe"] });
     server.stderr.on("data", (chunk) => { log += chunk; });
     await until(async () => (await fetch(`${direct}/readyz`).catch(() => undefined))?.ok, `the server is ready\n${log}`);
   };

@@ -17,10 +17,11 @@ from instance import free_port
 class Cluster:
     """A server in a temporary directory, on a port of its own; a context manager."""
 
-    def __init__(self, binaries, encoding="UTF8", settings=()):
+    def __init__(self, binaries, encoding="UTF8", settings=(), files=None):
         # Some of the programs may be linked into another directory, but not all.
         self.binaries = (binaries / "pg_ctl").resolve().parent
         self.encoding, self.settings = encoding, settings
+        self.files = files or {}  # what stands in the data directory before the first start
         self.directory = tempfile.mkdtemp(prefix="crossfade-postgres-")
         self.port = free_port()
         # The server refuses to run as root.
@@ -32,8 +33,19 @@ class Cluster:
     def __enter__(self):
         self._run("initdb", "-D", self._data, "-U", "crossfade", "-A", "trust", "-E", self.encoding, "--no-sync",
                   "--locale", "C")
+        for name, text in self.files.items():
+            self.put(name, text)
         self.start()
         return self
+
+    def put(self, name, text):
+        """Writes a file into the data directory, which the server alone can read."""
+        path = os.path.join(self._data, name)
+        with open(path, "w") as file:
+            file.write(text)
+        os.chmod(path, 0o600)
+        if self.user:
+            shutil.chown(path, self.user)
 
     def __exit__(self, *_):
         self.stop()

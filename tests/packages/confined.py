@@ -31,7 +31,8 @@ class Confined:
         self.prefix = [str(word) for word in prefix]
         self.listen = f"127.0.0.1:{free_port()}"
         self.url = f"http://{self.listen}"
-        self.environment = {"PATH": os.environ["PATH"], "CROSSFADE_LISTEN": self.listen, **environment}
+        self.environment = {"PATH": os.environ["PATH"], "CROSSFADE_LISTEN": self.listen, "CROSSFADE_DRAIN_SECONDS": "0",
+                            **environment}
 
     def run(self, *arguments, stdin=""):
         return subprocess.run([*self.prefix, *arguments], env=self.environment, input=stdin, capture_output=True,

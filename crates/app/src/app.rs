@@ -80,6 +80,8 @@ pub struct App {
     pub(crate) sending: Sending,
     /// Messages to webhooks.
     pub(crate) posting: Posting,
+    /// Whether the process is about to stop, so that load balancers send requests elsewhere.
+    is_leaving: AtomicBool,
     /// Whether the process ends, so that no further message is sent.
     pub(crate) ends_sending: watch::Sender<bool>,
     /// Tests and replays of webhooks that accounts ask for.
@@ -152,6 +154,8 @@ pub enum Readiness {
     Ready,
     /// The node verifies secrets, but changes are not stored.
     ChangesFail(Fault),
+    /// The process is about to stop, and verifies secrets until then.
+    Stopping,
     /// The instance is in quarantine.
     Quarantined(Cause),
     /// The node has lost its lock on the database for too long to decide.
@@ -219,6 +223,7 @@ impl App {
             shipping: Shipping::new(options.audit_sinks),
             sending,
             posting: Posting::new(options.poster),
+            is_leaving: AtomicBool::new(false),
             ends_sending: watch::Sender::new(false),
             webhook_tests: Paces::new(RATE_OF_WEBHOOK_TESTS),
             mail_tests: Paces::new(RATE_OF_MAIL_TESTS),
@@ -335,6 +340,9 @@ impl App {
     /// Whether this node can verify secrets now: it holds the lock, or held it a moment ago, and its tables have
     /// applied every stored change.
     pub async fn readiness(&self) -> Readiness {
+        if self.is_leaving.load(Ordering::Relaxed) {
+            return Readiness::Stopping;
+        }
         if let Some((cause, _)) = self.quarantine() {
             return Readiness::Quarantined(cause);
         }
@@ -420,6 +428,11 @@ impl App {
     /// Returns the id of this process as a node.
     pub fn own_node(&self) -> &NodeId {
         &self.node.own.id
+    }
+
+    /// Says in the readiness from now on that this process is about to stop. Requests are served as before.
+    pub fn begin_leaving(&self) {
+        self.is_leaving.store(true, Ordering::Relaxed);
     }
 
     /// Keeps the lock on the database and the lease. Returns when this process must stop.

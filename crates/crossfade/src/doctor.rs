@@ -62,6 +62,7 @@ async fn check(settings: Settings) -> Vec<Check> {
     let instance = settings.instance(&clock);
     let found = examine(&instance).await;
     checks.extend(found.checks);
+    checks.extend(found.machine_clock);
     match found.served {
         Some(true) => checks.push(ready(settings.listen, settings.tls.is_some()).await),
         Some(false) => {
@@ -78,7 +79,12 @@ async fn check(settings: Settings) -> Vec<Check> {
 pub(crate) fn check_settings(settings: &Resolved, now: Timestamp) -> Vec<Check> {
     let mut checks = vec![core_dumps::check(), public_url(settings), trusted_proxies(settings)];
     checks.extend(settings.tls.as_ref().map(|files| tls(files, settings, now)));
-    checks.extend(settings.database_url_file.as_deref().and_then(database_url_file));
+    for (name, path) in [
+        ("database_url_file", &settings.database_url_file),
+        ("database_password_file", &settings.database_password_file),
+    ] {
+        checks.extend(path.as_deref().and_then(|path| password_holder(name, path)));
+    }
     checks
 }
 
@@ -178,15 +184,14 @@ fn tls(files: &tls::Files, settings: &Resolved, now: Timestamp) -> Check {
     )
 }
 
-/// Checks whether others can read the database URL, which may contain a password; `None` if that cannot be determined.
-fn database_url_file(path: &Path) -> Option<Check> {
-    const NAME: &str = "database_url_file";
+/// Checks whether others can read a file that may contain the database password; `None` if that cannot be determined.
+fn password_holder(name: &'static str, path: &Path) -> Option<Check> {
     std::fs::metadata(path).ok()?;
     let shown = path.display();
     Some(match mode_for_others(path) {
-        None => Check::ok(NAME, format!("{shown} is not readable by every user of this machine.")),
+        None => Check::ok(name, format!("{shown} is not readable by every user of this machine.")),
         Some(mode) => Check::warn(
-            NAME,
+            name,
             format!(
                 "Every user of this machine has access to {shown} (mode {mode:o}), which may contain the \
                 database password."

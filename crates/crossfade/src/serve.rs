@@ -9,7 +9,7 @@ use crate::{
     log_pace::LogPace,
     output,
     settings::{LogFormat, Resolved, Settings},
-    signals::{Ignored, Stop},
+    signals::{Asked, Ignored, Stop},
     tls::{Files, Tls},
 };
 use crossfade_app::{
@@ -25,6 +25,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use tokio::time::timeout;
 use tracing_subscriber::{Registry, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// How long evidence data is reused.
@@ -42,7 +43,7 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
     let tls = open_tls(&settings, &transport)?;
     tokio::select! {
         reached = wait_for(&settings.location) => reached?,
-        () = stop.asked() => return Ok(()),
+        _ = stop.asked() => return Ok(()),
     }
     let app = open(&settings, true, Creation::WithNewKey).await?;
     app.open_connections().await;
@@ -61,10 +62,7 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
         output::note(&format!("Serving the Console and the API at {} on {}.", admin.url, admin.listen));
     }
     tokio::select! {
-        () = stop.asked() => {
-            server.finish_messages().await;
-            server.stop().await
-        }
+        () = server.leave(&mut stop, settings.drain) => server.stop().await,
         never = ignored.log(|| tls.iter().for_each(|tls| tls.look())) => match never {},
         never = watch(tls.as_deref()) => match never {},
         () = pace.tell() => Ok(()),
@@ -240,14 +238,20 @@ impl Server {
         ))
     }
 
-    /// Lets messages under way finish, while requests are still served: a slow mail server delays no token. Ends early if
-    /// this process must stop.
-    async fn finish_messages(&self) {
-        self.worker.end_sending();
-        tokio::select! {
-            () = self.worker.messages_end() => {}
-            _ = self.must_stop() => {}
+    /// Returns once this process was asked to stop, is drained, and has finished the messages under way. Requests are still
+    /// served: a load balancer needs time to notice, and a slow mail server delays no token.
+    async fn leave(&self, stop: &mut Stop, drain: Duration) {
+        let asked = stop.asked().await;
+        self.app.begin_leaving();
+        if asked == Asked::Drain && !drain.is_zero() {
+            output::note(&format!(
+                "Stopping: /readyz answers 503, and requests are served for another {} s.",
+                drain.as_secs()
+            ));
+            let _ = timeout(drain, stop.asked()).await;
         }
+        self.worker.end_sending();
+        self.worker.messages_end().await;
     }
 
     /// Lets running requests finish, flushes and closes.

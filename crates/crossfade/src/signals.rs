@@ -10,16 +10,34 @@ use std::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Requests to stop this process. No request is lost once this exists.
-pub(crate) struct Stop([Option<Signal>; 3]);
+pub(crate) struct Stop {
+    /// Sent by service managers, which wait.
+    drain: [Option<Signal>; 1],
+    /// Sent by people at a terminal.
+    soon: [Option<Signal>; 2],
+}
+
+/// How the process is asked to stop.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// After load balancers had time to send requests elsewhere.
+    Drain,
+    /// As soon as open requests are answered.
+    Soon,
+}
 
 impl Stop {
     pub(crate) fn new() -> Self {
-        Self(signals([SignalKind::interrupt(), SignalKind::terminate(), SignalKind::quit()]))
+        let drain = signals([SignalKind::terminate()]);
+        Self { drain, soon: signals([SignalKind::interrupt(), SignalKind::quit()]) }
     }
 
     /// Returns when the process is asked to stop.
-    pub(crate) async fn asked(&mut self) {
-        first_of(&mut self.0).await;
+    pub(crate) async fn asked(&mut self) -> Asked {
+        tokio::select! {
+            () = first_of(&mut self.soon) => Asked::Soon,
+            () = first_of(&mut self.drain) => Asked::Drain,
+        }
     }
 }
 

@@ -11,7 +11,8 @@ const TOKEN: &str = "CROSSFADE_TOKEN";
 const INJECTED: [&str; 2] = ["CROSSFADE_SERVICE_", "CROSSFADE_PORT"];
 /// Variables that name the location of data or keys. If an empty one counted as unset, it would lead to another
 /// instance.
-const PLACES: [&str; 3] = ["CROSSFADE_CONFIG", "CROSSFADE_DATA_DIR", "CROSSFADE_DATABASE_URL"];
+const PLACES: [&str; 4] =
+    ["CROSSFADE_CONFIG", "CROSSFADE_DATA_DIR", "CROSSFADE_DATABASE_URL", "CROSSFADE_DATABASE_DIRECT_URL"];
 /// Suffix of variables that name files with keys and certificates.
 const FILE: &str = "_FILE";
 

@@ -12,28 +12,31 @@ mod place;
 mod pool;
 mod refusal;
 mod row;
+mod servers;
 mod serving;
 mod trial;
 mod tx;
 
-pub use examine::{Durability, Integrity};
+pub use examine::{Durability, Integrity, Standbys};
 pub use fault::Fault;
 pub use identity::{ServerId, ServerRun};
 pub use lease::{Granted, LeaseGrant, LeaseRequest, Wake, Wakes};
 pub use pool::Purpose;
 pub(crate) use row::Row;
 pub use row::Value;
+pub use servers::{PostgresUrl, Transit};
 pub use serving::ServeLock;
 pub use tx::{TRACE_STATEMENTS, Told, Tx};
 
 use crate::catalogue::{Statement, statements};
-use connect::{PgLink, cannot_open, open_postgres, open_sqlite, postgres_options, private_file};
+use connect::{PgLink, cannot_open, open_postgres, open_sqlite, private_file};
 use crossfade_core::{NodeId, Timestamp, audit::chain::ChainHash, ended::EndHash};
 use fault::describe;
 use files::Files;
 use identity::Identity;
 use pool::Pools;
 use row::IntoSql;
+use servers::Servers;
 use sqlx::{Executor, sqlite::SqliteConnection};
 use std::{
     path::{Path, PathBuf},
@@ -155,14 +158,14 @@ pub enum Location {
     /// A SQLite file.
     File(PathBuf),
     /// A PostgreSQL server.
-    Postgres(String),
+    Postgres(PostgresUrl),
 }
 
 impl Location {
     /// Parses a database URL, `postgres://…` or `sqlite:PATH`.
     pub fn parse(url: &str) -> Option<Self> {
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            Some(Self::Postgres(url.to_owned()))
+            Some(Self::Postgres(url.into()))
         } else {
             let path = url.strip_prefix("sqlite:")?;
             Some(Self::File(path.strip_prefix("//").unwrap_or(path).into()))
@@ -239,7 +242,7 @@ impl Db {
         let identity = Arc::default();
         let engine = match &location {
             Location::File(path) => open_sqlite(path, &identity).await?,
-            Location::Postgres(url) => open_postgres(postgres_options(url)?, &identity).await?,
+            Location::Postgres(url) => open_postgres(Servers::of(url)?, &identity).await?,
         };
         Ok(Self::new(engine, location, identity))
     }

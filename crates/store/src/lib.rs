@@ -56,8 +56,9 @@ pub use checks::{SealedAnswer, Trail, ValidSecrets};
 pub use clients::{Client, ClientFilter, Place, Registration};
 pub use counts::RegisteredCount;
 pub use db::{
-    Db, Durability, Fault, Granted, Integrity, LeaseGrant, LeaseRequest, Location, Purpose, ServeLock,
-    ServerId, ServerRun, StoreError, TRACE_STATEMENTS, Told, Tx, Value, Wake, Wakes,
+    Db, Durability, Fault, Granted, Integrity, LeaseGrant, LeaseRequest, Location, PostgresUrl, Purpose,
+    ServeLock, ServerId, ServerRun, Standbys, StoreError, TRACE_STATEMENTS, Told, Transit, Tx, Value, Wake,
+    Wakes,
 };
 pub use deliveries::{Attempt, Delivery, DeliveryQueue, LoggedDelivery, NewDelivery};
 pub use devices::DeviceRow;

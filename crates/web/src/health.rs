@@ -32,6 +32,7 @@ async fn readyz(State(web): State<Web>) -> Response {
         Readiness::Ready => ready("ready".to_owned()),
         // If a load balancer removed this node, nobody would get tokens.
         Readiness::ChangesFail(fault) => ready(format!("ready, but changes fail: {}", what_fails(fault))),
+        Readiness::Stopping => not_ready("the server is stopping"),
         Readiness::Quarantined(cause) => {
             not_ready(&format!("the instance is in quarantine: {}", cause.sentence()))
         }

@@ -40,7 +40,8 @@ class Container:
     @property
     def environment(self):
         return {"PATH": os.environ["PATH"], "CROSSFADE_DATABASE_URL": self.url,
-                "CROSSFADE_MASTER_KEY_FILE": str(self.key), "CROSSFADE_LISTEN": self.listen}
+                "CROSSFADE_MASTER_KEY_FILE": str(self.key), "CROSSFADE_LISTEN": self.listen,
+                "CROSSFADE_DRAIN_SECONDS": "0"}
 
     def mount_key(self, mode):
         os.chown(self.key, 0, NOBODY)

@@ -85,12 +85,16 @@ pub struct Findings {
     pub checks: Vec<Check>,
     /// Whether a server is running on the database; `None` if that could not be determined.
     pub served: Option<bool>,
+    /// Check of the machine's clock against that of the database; `None` if it has none. Apart from the others, because the
+    /// clock of a test is that of no machine.
+    pub machine_clock: Option<Check>,
 }
 
 /// Checks an instance.
 pub async fn examine(instance: &Instance<'_>) -> Findings {
-    let mut findings = Findings { checks: files::check(instance), served: None };
+    let mut findings = Findings { checks: files::check(instance), served: None, machine_clock: None };
     let checks = &mut findings.checks;
+    checks.extend(database::transit(&instance.location));
     let db = match Db::open_read_only(&instance.location).await {
         Ok(db) => db,
         Err(error) => {
@@ -100,7 +104,10 @@ pub async fn examine(instance: &Instance<'_>) -> Findings {
     };
     findings.served = db.is_served().await.ok();
     // Tokens tell the time of a database that has a clock; one that cannot be read is found by the checks.
-    if let Ok(Some((told, asked))) = db.clock(|| instance.clock.ask()).await {
+    if let Ok(Some((told, (machine, asked)))) =
+        db.clock(|| (instance.clock.now(), instance.clock.ask())).await
+    {
+        findings.machine_clock = Some(clock::machine(machine, told));
         instance.clock.calibrate(told, asked);
     }
     let is_readable = database::check(&db, checks).await;
@@ -124,6 +131,7 @@ pub async fn examine(instance: &Instance<'_>) -> Findings {
 /// Runs the quick checks of an instance that is about to serve. Returns only the problems.
 pub async fn examine_at_start(instance: &Instance<'_>, db: &Db) -> Vec<Check> {
     let mut checks = files::check(instance);
+    checks.extend(database::transit(&instance.location));
     checks.push(match db.durability().await {
         Ok(found) => database::durability(&found),
         Err(error) => database::cannot_read("durability", &error),

@@ -11,10 +11,10 @@ pub(crate) use self::database_url::warn_of_typed_password;
 
 use self::{
     addresses::{Reached, address, rename},
-    database_url::{DatabaseUrl, has_password},
+    database_url::{DatabaseUrl, contains_password, has_password, on_postgres},
     mail::Mail,
     outbound::{authorities, poster},
-    values::{audit_sinks, key_command, networks, node, non_empty, retention, tls_files, within},
+    values::{audit_sinks, drain, key_command, networks, node, non_empty, retention, tls_files, within},
 };
 use crate::{connections::Policy, failure::Failure, log::checked, tls};
 use clap::{Args, ValueEnum};
@@ -56,6 +56,14 @@ pub(crate) struct Settings {
     /// File that holds the database URL.
     #[arg(long, env = "CROSSFADE_DATABASE_URL_FILE", hide_env_values = true, value_name = "FILE")]
     pub(crate) database_url_file: Option<PathBuf>,
+    /// URL of the same PostgreSQL database past a pooler of transactions, to which the other URL leads. For the lock,
+    /// announcements and migrations, which need a session of their own. [default: none]
+    #[arg(long, env = "CROSSFADE_DATABASE_DIRECT_URL", hide_env_values = true)]
+    pub(crate) database_direct_url: Option<String>,
+    /// File that holds the password of the database, which the URL then must not contain. Read at each connection.
+    /// [default: none]
+    #[arg(long, env = "CROSSFADE_DATABASE_PASSWORD_FILE", hide_env_values = true, value_name = "FILE")]
+    pub(crate) database_password_file: Option<PathBuf>,
     /// Public base URL of issuers and links, without a path. [default: http://LISTEN, or https://LISTEN with
     /// TLS]
     #[arg(long, env = "CROSSFADE_PUBLIC_URL", hide_env_values = true)]
@@ -94,6 +102,10 @@ pub(crate) struct Settings {
     /// time. [default: 75]
     #[arg(long, env = "CROSSFADE_IDLE_SECONDS", hide_env_values = true, value_name = "SECONDS")]
     pub(crate) idle_seconds: Option<u32>,
+    /// Seconds for which the server continues to serve requests after SIGTERM, while /readyz answers 503, 0 to 3600. A
+    /// second signal ends that time. [default: 15]
+    #[arg(long, env = "CROSSFADE_DRAIN_SECONDS", hide_env_values = true, value_name = "SECONDS")]
+    pub(crate) drain_seconds: Option<u64>,
     /// Name of this node for people. [default: the name of the host]
     #[arg(long, env = "CROSSFADE_NODE_NAME", hide_env_values = true, value_name = "NAME")]
     pub(crate) node_name: Option<String>,
@@ -201,12 +213,15 @@ pub(crate) struct Resolved {
     pub(crate) location: Location,
     /// The file that holds the database URL, or the settings file if there is a password in it.
     pub(crate) database_url_file: Option<PathBuf>,
+    pub(crate) database_password_file: Option<PathBuf>,
     pub(crate) public_url: String,
     pub(crate) master_key: KeySource,
     pub(crate) journal: Option<PathBuf>,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) tls: Option<tls::Files>,
     pub(crate) connections: Policy,
+    /// How long requests are served after SIGTERM.
+    pub(crate) drain: Duration,
     pub(crate) node: NodeOptions,
     pub(crate) fresh_sign_in: Duration,
     pub(crate) log: String,
@@ -240,6 +255,12 @@ impl Settings {
             true if is_written => database.file.or_else(|| self.config.clone()),
             _ => database.file,
         };
+        let password_file = self.database_password_file.or(file.database_password_file);
+        let password_file =
+            password_file.map(|path| non_empty("database_password_file", path)).transpose()?;
+        if password_file.is_some() && url.as_deref().is_some_and(has_password) {
+            return Err(contains_password("database_url"));
+        }
         let location = match url {
             None => Location::File(data_dir.join("crossfade.db")),
             // Not quoted: a database URL may hold a password.
@@ -247,6 +268,8 @@ impl Settings {
                 Failure::usage("database_url must start with postgres:// or sqlite:.".to_owned())
             })?,
         };
+        let direct_url = self.database_direct_url.or(file.database_direct_url);
+        let location = on_postgres(location, direct_url, password_file.as_ref())?;
         let trusted_proxies = networks("trusted_proxies", self.trusted_proxies.or(file.trusted_proxies))?;
         let private = self.outbound_private_networks.or(file.outbound_private_networks);
         let private = networks("outbound_private_networks", private)?;
@@ -297,6 +320,7 @@ impl Settings {
             admin,
             location,
             database_url_file: holder,
+            database_password_file: password_file,
             public_url,
             master_key,
             journal: self
@@ -314,6 +338,7 @@ impl Settings {
                 idle: within("idle_seconds", self.idle_seconds.or(file.idle_seconds), 3_600)?
                     .map_or(IDLE, |seconds| Duration::from_secs(seconds.into())),
             },
+            drain: drain(self.drain_seconds.or(file.drain_seconds))?,
             trusted_proxies,
             tls,
             log: checked(log)?,
@@ -400,6 +425,17 @@ mod tests {
         assert_eq!(resolved.master_key, KeySource::File("crossfade-data/master.key".into()));
         assert!(resolved.trusted_proxies.is_empty());
         assert_eq!(resolved.connections.idle, Duration::from_secs(75));
+        assert_eq!(resolved.drain, Duration::from_secs(15));
+    }
+
+    #[test]
+    fn the_drain_has_bounds() {
+        let with = |seconds| Settings { drain_seconds: Some(seconds), ..Settings::default() }.resolve();
+        for seconds in [0, 3_600] {
+            assert_eq!(with(seconds).unwrap().drain, Duration::from_secs(seconds));
+        }
+        let said = with(3_601).unwrap_err();
+        assert_eq!(said.sentence(), "drain_seconds must be a whole number from 0 to 3600, not 3601.");
     }
 
     #[test]

@@ -75,6 +75,18 @@ pub(super) fn within(name: &str, value: Option<u32>, most: u32) -> Result<Option
     }
 }
 
+/// How long requests are served after SIGTERM: 15 seconds, in which load balancers notice twice that the server is not
+/// ready.
+pub(super) fn drain(seconds: Option<u64>) -> Result<Duration, Failure> {
+    const MOST: u64 = 3_600;
+    match seconds.unwrap_or(15) {
+        seconds if seconds <= MOST => Ok(Duration::from_secs(seconds)),
+        seconds => Err(Failure::usage(format!(
+            "drain_seconds must be a whole number from 0 to {MOST}, not {seconds}."
+        ))),
+    }
+}
+
 /// The name of this node, and how long its leases last.
 pub(super) fn node(
     name: Option<String>,

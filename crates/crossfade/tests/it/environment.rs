@@ -126,7 +126,7 @@ async fn a_database_url_is_read_from_a_file_and_its_password_is_no_argument() {
     let mut urls = vec![format!("sqlite:{}", data.file("crossfade.db").display())];
     let place = Place::database().await;
     if let Some(Location::Postgres(url)) = place.as_ref().map(|place| &place.location) {
-        urls.push(url.clone());
+        urls.push(url.to_string());
     }
     let other = tempfile::tempdir().unwrap();
     for url in urls {

@@ -212,8 +212,8 @@ async fn another_postgres_database_or_schema_becomes_no_new_instance() {
     assert_eq!(status, 0, "{err}");
     own.raw("CREATE SCHEMA other").await;
     let mark = if url.contains('?') { '&' } else { '?' };
-    let schema = format!("{url}{mark}options=-csearch_path%3Dother");
-    for wrong in [elsewhere, &schema] {
+    let schema = format!("{}{mark}options=-csearch_path%3Dother", &**url);
+    for wrong in [&**elsewhere, &*schema] {
         refuses(data.serve(&["--database-url", wrong]), 1, "a master key belongs to one instance");
         refuses(init(&data, &["--database-url", wrong]), 1, "a master key belongs to one instance");
         for command in [

@@ -5,11 +5,13 @@ use super::{
     fault::{Fault, describe, is_busy},
     identity::{Identity, Opener},
     pool::{Link, Pools, Purpose, cause_of, timed_out},
+    row::{IntoSql, Value, bind_postgres},
+    servers::{CONNECT_WITHIN, Servers, Transit, Wanted},
 };
 use sqlx::{
     ConnectOptions, Connection, Row,
     migrate::{Migration, MigrationType, Migrator},
-    postgres::{PgConnectOptions, PgConnection},
+    postgres::PgConnection,
     sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous},
 };
 use std::{
@@ -19,8 +21,6 @@ use std::{
     time::Duration,
 };
 
-/// Time limit for opening a connection.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Number of attempts to open a file that another process is opening: switching it to a write-ahead log takes a lock
 /// for which SQLite itself does not wait.
 const OPEN_TRIES: u32 = 200;
@@ -60,13 +60,9 @@ pub(super) async fn open_sqlite(path: &Path, identity: &Arc<Identity>) -> Result
     }
 }
 
-pub(super) async fn open_postgres(
-    options: PgConnectOptions,
-    identity: &Arc<Identity>,
-) -> Result<Engine, StoreError> {
+pub(super) async fn open_postgres(servers: Servers, identity: &Arc<Identity>) -> Result<Engine, StoreError> {
     let opener = |options| Opener { options, identity: identity.clone() };
-    let server = server_of(&options);
-    let changes = opener(options.clone());
+    let changes = opener(servers.clone());
     let mut opened = PgLink::open(&changes).await;
     for _ in 0..BUSY_TRIES {
         if opened.as_ref().err().map(StoreError::fault) != Some(Fault::Busy) {
@@ -76,30 +72,27 @@ pub(super) async fn open_postgres(
         opened = PgLink::open(&changes).await;
     }
     let first = opened.map_err(|error| {
-        StoreError::Open(format!("cannot reach the PostgreSQL database at {server}: {}", cause_of(&error)))
+        StoreError::Open(format!("cannot reach the PostgreSQL database at {servers}: {}", cause_of(&error)))
     })?;
-    let pools: Pools<PgLink> = Pools::new(changes, opener(options));
+    let pools: Pools<PgLink> = Pools::new(changes, opener(servers));
     pools.keep(first);
     Ok(Engine::Postgres(pools))
 }
 
-/// Returns the location of a PostgreSQL server: `host:port`, or the directory of its socket.
-pub(super) fn server_of(options: &PgConnectOptions) -> String {
-    let host = options.get_host();
-    match options.get_socket() {
-        Some(socket) => socket.display().to_string(),
-        None if host.starts_with('/') => host.to_owned(),
-        None if host.contains(':') => format!("[{host}]:{}", options.get_port()),
-        None => format!("{host}:{}", options.get_port()),
-    }
-}
-
 impl Location {
-    /// Returns the location of the database server; `None` for a file.
+    /// Returns the locations of the database servers; `None` for a file.
     pub fn server(&self) -> Result<Option<String>, StoreError> {
         match self {
             Self::File(_) => Ok(None),
-            Self::Postgres(url) => Ok(Some(server_of(&postgres_options(url)?))),
+            Self::Postgres(url) => Ok(Some(Servers::of(url)?.to_string())),
+        }
+    }
+
+    /// Returns how sessions are protected on their way to the database servers; `None` for a file.
+    pub fn transit(&self) -> Result<Option<Transit>, StoreError> {
+        match self {
+            Self::File(_) => Ok(None),
+            Self::Postgres(url) => Ok(Some(Servers::of(url)?.transit())),
         }
     }
 }
@@ -108,26 +101,18 @@ impl Db {
     /// Tries once to open a session on the database server, and closes it. Always succeeds for a file.
     pub async fn reach(location: &Location) -> Result<(), StoreError> {
         let Location::Postgres(url) = location else { return Ok(()) };
-        let options = postgres_options(url)?;
-        let reached = tokio::time::timeout(CONNECT_WITHIN, options.connect()).await;
-        match reached.unwrap_or_else(|_| Err(timed_out(CONNECT_WITHIN))) {
-            Ok(session) => {
+        match Servers::of(url)?.connect(&Identity::default(), Wanted::Any).await {
+            Ok((session, _)) => {
                 let _ = Connection::close(session).await;
                 Ok(())
             }
-            Err(error) => Err(StoreError::NoConnection { fault: Fault::of(&error), cause: describe(&error) }),
+            // A standby may be promoted soon.
+            Err(StoreError::Elsewhere(cause)) => {
+                Err(StoreError::NoConnection { fault: Fault::Unreachable, cause })
+            }
+            Err(error) => Err(StoreError::NoConnection { fault: error.fault(), cause: cause_of(&error) }),
         }
     }
-}
-
-pub(super) fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {
-    let options: PgConnectOptions =
-        url.parse().map_err(|error| StoreError::Open(format!("the database URL is not valid: {error}")))?;
-    // A server that is set to acknowledge before it has written could lose a revocation.
-    Ok(options
-        .options([("synchronous_commit", "on"), ("lock_timeout", "5s"), ("statement_timeout", "60s")])
-        .application_name("crossfade")
-        .disable_statement_logging())
 }
 
 impl Link for SqliteConnection {
@@ -146,6 +131,10 @@ impl Link for SqliteConnection {
     /// Always true: the lock beside a file notices that it was replaced.
     fn is_current(&self) -> bool {
         true
+    }
+
+    fn past_pooler(_: &Self::Opener) -> Option<Self::Opener> {
+        None
     }
 
     fn begin(&self, purpose: Purpose) -> &'static str {
@@ -169,16 +158,18 @@ pub(super) struct PgLink {
     pub(super) session: PgConnection,
     /// Whether the session has the settings it was opened with. A pooler in between may have dropped them.
     keeps_settings: bool,
+    /// Whether each transaction may have another session of the server, so that no statement can be kept.
+    pub(super) is_pooled: bool,
     /// Identity of the served server when the session was opened.
     identity: Arc<Identity>,
     generation: u64,
 }
 
-/// The settings of `postgres_options`, as the server shows them.
+/// The settings that [`Servers`] opens a session with, as the server shows them.
 const SETTINGS: [&str; 3] = ["on", "5s", "1min"];
 
 impl Link for PgLink {
-    type Opener = Opener<PgConnectOptions>;
+    type Opener = Opener<Servers>;
     /// One is a spare: if the server has no free connection, losing one must not stop all changes.
     const FOR_CHANGES: usize = 2;
     const READS: usize = 6;
@@ -190,16 +181,26 @@ impl Link for PgLink {
         // Before the session is opened: it may lead to the server before.
         let generation = identity.generation();
         let opened = tokio::time::timeout(CONNECT_WITHIN, async {
-            let mut session = opener.options.connect().await?;
-            identity.check_postgres(&mut session).await?;
+            let (mut session, _) = opener.options.connect(&identity, Wanted::Served).await?;
             let sql = "SELECT current_setting('synchronous_commit'), current_setting('lock_timeout'), current_setting('statement_timeout')";
-            let row = sqlx::query(sql).fetch_one(&mut session).await?;
+            // Without a statement that is prepared, which another session of a pooler might not have.
+            let row = sqlx::raw_sql(sql).fetch_one(&mut session).await?;
             let found: [String; 3] = [row.try_get(0)?, row.try_get(1)?, row.try_get(2)?];
+            let is_pooled = opener.options.past_pooler().is_some();
             // Lets the server end a statement whose caller has disconnected. Some platforms cannot; there the timeouts
             // end it.
-            let _ = sqlx::raw_sql("SET client_connection_check_interval = '2s'").execute(&mut session).await;
-            let keeps_settings = found == SETTINGS;
-            Ok::<_, StoreError>(Self { session, keeps_settings, identity: identity.clone(), generation })
+            if !is_pooled {
+                let _ =
+                    sqlx::raw_sql("SET client_connection_check_interval = '2s'").execute(&mut session).await;
+            }
+            let keeps_settings = !is_pooled && found == SETTINGS;
+            Ok::<_, StoreError>(Self {
+                session,
+                keeps_settings,
+                is_pooled,
+                identity: identity.clone(),
+                generation,
+            })
         });
         opened.await.unwrap_or_else(|_| Err(timed_out(CONNECT_WITHIN).into()))
     }
@@ -208,10 +209,15 @@ impl Link for PgLink {
         self.generation == self.identity.generation()
     }
 
+    fn past_pooler(opener: &Self::Opener) -> Option<Self::Opener> {
+        let options = opener.options.past_pooler()?.clone();
+        Some(Opener { options, identity: opener.identity.clone() })
+    }
+
     fn begin(&self, purpose: Purpose) -> &'static str {
         match (purpose, self.keeps_settings) {
-            (Purpose::Change, true) => "BEGIN ISOLATION LEVEL READ COMMITTED",
-            (Purpose::Change, false) => concat!(
+            // Whatever the server, the database and the role are set to, and whatever a pooler has dropped.
+            (Purpose::Change, _) => concat!(
                 "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = on; ",
                 "SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '60s'"
             ),
@@ -231,7 +237,15 @@ impl Link for PgLink {
     }
 }
 
+/// A statement of PostgreSQL with its arguments.
+type PgQuery = sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
 impl PgLink {
+    /// Returns a statement with its arguments, and the session to run it on.
+    pub(super) fn query(&mut self, sql: impl IntoSql, args: Vec<Value>) -> (PgQuery, &mut PgConnection) {
+        (bind_postgres(sql, args).persistent(!self.is_pooled), &mut self.session)
+    }
+
     /// Whether the session has the settings it was opened with.
     pub(super) fn keeps_settings(&self) -> bool {
         self.keeps_settings

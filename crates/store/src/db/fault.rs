@@ -45,6 +45,7 @@ impl Fault {
                 Some(postgres) => of_sqlstate(postgres.code()),
                 None => of_sqlite(sqlite_code(&**inner)),
             },
+            _ if of_tls(error).is_some() => Self::Failed,
             sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => Self::Unreachable,
             sqlx::Error::Io(_) | sqlx::Error::Tls(_) => Self::Unreachable,
             // sqlx reports an answer that ends in the middle as a breach of the protocol.
@@ -110,11 +111,46 @@ const SQLITE_IOERR_WRITE: u32 = 778;
 /// `invalid_sql_statement_name`.
 const DUPLICATE_STATEMENT: &str = "42P05";
 const UNKNOWN_STATEMENT: &str = "26000";
-const POOLS_TRANSACTIONS: &str =
-    "a pooler mixes the sessions of its clients; set it to pool sessions, not transactions";
+const POOLS_TRANSACTIONS: &str = "a pooler mixes the sessions of its clients; set database_direct_url to a URL that leads past it, or let it pool sessions";
+
+/// Returns why no protected session can be opened, with what to do; `None` if something else failed. None of these causes
+/// goes away while somebody waits.
+fn of_tls(error: &sqlx::Error) -> Option<String> {
+    // From TLS as part of another failure, as that of a connection.
+    const REFUSED: &str = "invalid peer certificate: ";
+    match error {
+        sqlx::Error::Tls(inner) => Some(match inner.to_string() {
+            what if what == "server does not support TLS" => {
+                "the server speaks no TLS, which the database URL needs for a server that is not on this machine; set \
+                ssl to on in postgresql.conf, or set sslmode in the URL"
+                    .to_owned()
+            }
+            what => format!("the session cannot be encrypted ({what})"),
+        }),
+        sqlx::Error::Io(inner) => {
+            let text = inner.to_string();
+            let what = text.strip_prefix(REFUSED)?;
+            let mend = match what {
+                // Another authority of the same name has another key.
+                _ if what.contains("UnknownIssuer") || what.contains("BadSignature") => {
+                    "its authority is unknown; set sslrootcert in the database URL to the file of its certificate"
+                }
+                _ if what.contains("not valid for name") || what.contains("NotValidForName") => {
+                    "it is for another name than the host in the database URL; use a name that the certificate has"
+                }
+                _ => "renew it",
+            };
+            Some(format!("the certificate of the server is refused ({what}): {mend}"))
+        }
+        _ => None,
+    }
+}
 
 /// Returns the cause for the log: the engine's code and message on one line.
 pub(super) fn describe(error: &sqlx::Error) -> String {
+    if let Some(cause) = of_tls(error) {
+        return cause.replace('\n', " ");
+    }
     let text = match error {
         sqlx::Error::Database(inner) => match inner.try_downcast_ref::<PgDatabaseError>() {
             Some(postgres) => {
@@ -129,6 +165,7 @@ pub(super) fn describe(error: &sqlx::Error) -> String {
                 format!("{} ({code}): {}", sqlite_name(code), inner.message())
             }
         },
+        sqlx::Error::Configuration(inner) => inner.to_string(),
         // Without the engine's words around it, as part of a sentence: "connection refused (os error 111)".
         sqlx::Error::Io(inner) => {
             let text = inner.to_string();

@@ -129,6 +129,21 @@ impl Identity {
         }
     }
 
+    /// Refuses a server whose timeline is older than that of the server which was served last: a promotion has left it
+    /// behind, and it may still be written to.
+    pub(super) fn check_timeline(&self, found: Option<&ServerId>) -> Result<(), StoreError> {
+        let known = self.server.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match (known.flatten(), found) {
+            (Some(known), Some(found)) if known.system == found.system && found.timeline < known.timeline => {
+                let (found, known) = (found.timeline, known.timeline);
+                Err(self.refuse(format!(
+                    "the database server is a former primary (timeline {found}, while timeline {known} was served)"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn check_instance(
         &self,
         expected: &str,
@@ -164,8 +179,7 @@ impl Identity {
 
 /// Reads which server a connection leads to. A standby is refused: it may be behind, and cannot be written.
 pub(super) async fn connected(connection: &mut PgConnection) -> Result<Option<ServerId>, StoreError> {
-    let row = connection.fetch_one(IS_STANDBY).await?;
-    if row.try_get::<bool, _>(0)? {
+    if is_standby(connection).await? {
         return Err(StoreError::Elsewhere(
             "the database server is a standby, which cannot be written to".to_owned(),
         ));
@@ -177,6 +191,11 @@ pub(super) async fn connected(connection: &mut PgConnection) -> Result<Option<Se
     Ok(system.zip(timeline).map(|(system, timeline)| ServerId { system, timeline }))
 }
 
+/// Whether the server follows another one.
+pub(super) async fn is_standby(connection: &mut PgConnection) -> Result<bool, StoreError> {
+    Ok(connection.fetch_one(IS_STANDBY).await?.try_get(0)?)
+}
+
 /// Returns the row, or `None` if the server does not answer this query.
 pub(super) async fn told(
     connection: &mut PgConnection,
@@ -186,5 +205,24 @@ pub(super) async fn told(
         Ok(row) => Ok(Some(row)),
         Err(sqlx::Error::Database(_)) => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_former_primary_is_refused_once_its_successor_was_served() {
+        let server = |system, timeline| Some(ServerId { system, timeline });
+        let identity = Identity::default();
+        assert!(identity.check_timeline(server(1, 1).as_ref()).is_ok(), "no server was served yet");
+        identity.serve_on(server(1, 2));
+        for accepted in [server(1, 2), server(1, 3), server(2, 1), None] {
+            assert!(identity.check_timeline(accepted.as_ref()).is_ok(), "{accepted:?}");
+        }
+        let refused = identity.check_timeline(server(1, 1).as_ref()).unwrap_err();
+        assert!(refused.to_string().contains("is a former primary"), "{refused}");
+        assert_eq!(identity.elsewhere(), Some(refused.to_string()));
     }
 }

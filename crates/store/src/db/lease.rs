@@ -11,12 +11,12 @@
 
 use super::{
     Db, Engine, Location, StoreError,
-    connect::postgres_options,
     pool::Purpose,
+    servers::{Failures, Servers, Wanted, check},
     serving::{Held, ServeLock},
 };
 use crossfade_core::{NodeId, Timestamp};
-use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use std::time::Duration;
 
 /// Channel on which a committed change wakes the nodes, with the node that made it as the payload.
@@ -158,30 +158,43 @@ pub enum Wake {
 }
 
 impl Db {
-    /// Connects to what wakes a node. Through a pooler that hands its sessions around, nothing arrives.
+    /// Connects to what wakes a node. Nothing arrives through a pooler of transactions, so this leads past it.
     pub async fn wakes(&self) -> Result<Wakes, StoreError> {
         let Location::Postgres(url) = &self.location else { return Ok(Wakes::Nothing) };
         // A crash of the database may undo what is said here, which only makes others wait longer.
-        let options = postgres_options(url)?.options([("synchronous_commit", "off")]);
+        let each = Servers::direct(url)?.with(&[("synchronous_commit", "off")]).now()?;
+        let mut failures = Failures::default();
+        for options in &each {
+            match failures.within(each.len(), self.listen(options, each.len() > 1)).await {
+                Ok(listener) => return Ok(Wakes::Listener(Box::new(listener))),
+                Err(error) => failures.add(options, error),
+            }
+        }
+        Err(failures.into())
+    }
+
+    async fn listen(
+        &self,
+        options: &PgConnectOptions,
+        is_one_of_many: bool,
+    ) -> Result<PgListener, StoreError> {
         let identity = self.identity.clone();
         // Also of a connection that the listener opens later by itself.
         let pool = PgPoolOptions::new().max_connections(1).after_connect(move |session, _| {
             let identity = identity.clone();
             Box::pin(async move {
-                identity
-                    .check_postgres(session)
-                    .await
-                    .map_err(|error| sqlx::Error::Configuration(error.into()))
+                let checked = check(session, &identity, Wanted::Served, is_one_of_many).await;
+                checked.map(drop).map_err(|error| sqlx::Error::Configuration(error.into()))
             })
         });
-        let pool = pool.connect_with(options).await?;
+        let pool = pool.connect_with(options.clone()).await?;
         let mut listener = PgListener::connect_with(&pool).await?;
+        // A new one asks all servers.
+        listener.eager_reconnect(false);
         listener.listen_all([CHANGES, NODES, EVIDENCE]).await?;
-        Ok(Wakes::Listener(Box::new(listener)))
+        Ok(listener)
     }
-}
 
-impl Db {
     /// Asks the other processes that record evidence on PostgreSQL to store what they saw before `at`.
     pub async fn ask_recorders(&self, at: Timestamp) -> Result<(), StoreError> {
         let Engine::Postgres(pools) = &self.engine else { return Ok(()) };

@@ -1,6 +1,6 @@
 //! The place of a database, as a copy of it has another one.
 
-use super::{Db, Location, ServerRun, StoreError, connect::postgres_options, connect::server_of};
+use super::{Db, Location, ServerRun, StoreError, servers::Servers};
 use crossfade_core::sending_place::SendingPlace;
 use std::{
     os::unix::fs::MetadataExt,
@@ -19,11 +19,11 @@ impl Db {
         match &self.location {
             Location::File(path) => Ok(of_file(path, public_url)),
             Location::Postgres(url) => {
-                let options = postgres_options(url)?;
-                let name = options.get_database().unwrap_or(options.get_username());
+                let servers = Servers::of(url)?;
+                let (name, places) = servers.database();
                 Ok(SendingPlace {
                     public_url,
-                    database: format!("{}/{name}", server_of(&options)),
+                    database: format!("{places}/{name}"),
                     // As PostgreSQL shows it.
                     number: server.map(|server| (server.id.system as u64).to_string()),
                     created: None,

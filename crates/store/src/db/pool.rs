@@ -76,6 +76,8 @@ pub(super) trait Link: Send + Sized + 'static {
     fn open(opener: &Self::Opener) -> impl Future<Output = Result<Self, StoreError>> + Send;
     /// Whether it leads to the server that is served now.
     fn is_current(&self) -> bool;
+    /// Returns what is needed to open a connection that is not shared by transactions of others; `None` if none is.
+    fn past_pooler(opener: &Self::Opener) -> Option<Self::Opener>;
     /// Returns the statements that begin a transaction on this connection.
     fn begin(&self, purpose: Purpose) -> &'static str;
     /// Runs statements without arguments and without rows.
@@ -135,8 +137,15 @@ impl<L: Link> Pools<L> {
         }
     }
 
-    /// Lends a connection without a transaction.
+    /// Lends a connection without a transaction. Behind a pooler of transactions it is opened past the pooler, and is closed
+    /// afterwards.
     pub(super) async fn lend(&self, purpose: Purpose) -> Result<Lent<L>, StoreError> {
+        let pool = self.pool(purpose);
+        if let Some(opener) = L::past_pooler(&pool.shared.opener) {
+            let link = L::open(&opener).await?;
+            pool.shared.state().there += 1;
+            return Ok(Lent::new(pool.shared.clone(), link));
+        }
         // A BEGIN is how a connection that was kept is found to be alive.
         let mut lent = self.begin(purpose).await?;
         lent.end("ROLLBACK", L::ANSWERS.map(|(begin, _)| begin)).await?;

@@ -2,13 +2,14 @@
 
 use super::{
     Db, Engine, Location, StoreError,
-    connect::{cannot_open, postgres_options, private_file, sqlite_options},
+    connect::{cannot_open, private_file, sqlite_options},
     fault::Fault,
     files::Watch,
-    identity::{STARTED, ServerId, ServerRun, connected, told},
+    identity::{STARTED, ServerId, ServerRun, told},
     pool::{Purpose, timed_out},
+    servers::{PostgresUrl, Servers, Wanted},
 };
-use sqlx::{ConnectOptions, Connection, Row, postgres::PgConnection, sqlite::SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Executor, Row, postgres::PgConnection, sqlite::SqliteConnection};
 use std::{
     fs::{File, TryLockError},
     path::{Path, PathBuf},
@@ -96,11 +97,11 @@ impl Db {
         Ok(ServeLock { held, server: None, started: None })
     }
 
-    async fn claim_session(&self, url: &str, beside: Beside) -> Result<ServeLock, StoreError> {
-        let mut session =
-            postgres_options(url)?.options(NOTICED_SOON).options(READ_COMMITTED).connect().await?;
-        self.identity.check_postgres_instance(&mut session).await?;
-        let server = connected(&mut session).await?;
+    async fn claim_session(&self, url: &PostgresUrl, beside: Beside) -> Result<ServeLock, StoreError> {
+        let servers = Servers::direct(url)?.with(&NOTICED_SOON).with(&READ_COMMITTED);
+        let (mut session, server) = servers.connect(&self.identity, Wanted::Instance).await?;
+        // A lease that a crash takes back would be no promise, if a pooler has dropped what the session is opened with.
+        session.execute("SET synchronous_commit = on").await?;
         let started = told(&mut session, STARTED).await?.map(|row| row.try_get(0)).transpose()?;
         let lock = match beside {
             Beside::Servers => "SELECT pg_try_advisory_lock_shared($1)",

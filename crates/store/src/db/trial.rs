@@ -2,10 +2,11 @@
 
 use super::{
     Db, Engine, LOCK_HEAD, Location, StoreError,
-    connect::{cannot_open, postgres_options, sqlite_options},
+    connect::{cannot_open, sqlite_options},
     fault::describe,
     identity::{Identity, Opener},
     pool::{Pools, Purpose},
+    servers::Servers,
 };
 use crate::Remembered;
 use crossfade_core::Timestamp;
@@ -31,7 +32,7 @@ impl Db {
                 Engine::Sqlite(pools)
             }
             Location::Postgres(url) => {
-                let options = postgres_options(url)?;
+                let options = Servers::of(url)?;
                 let opener = |options| Opener { options, identity: identity.clone() };
                 Engine::Postgres(Pools::new(opener(options.clone()), opener(options)))
             }

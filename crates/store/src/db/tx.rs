@@ -7,7 +7,7 @@ use super::{
     lent::Lent,
     pool::{Link, timed_out},
     refusal::is_storable,
-    row::{AnyRow, IntoSql, Row, Value, bind_postgres, bind_sqlite},
+    row::{AnyRow, IntoSql, Row, Value, bind_sqlite},
 };
 use crate::{catalogue::Statement, ends::Noted};
 use crossfade_core::{Timestamp, audit::chain::ChainHash, ended::EndHash};
@@ -113,10 +113,11 @@ impl Tx {
     pub async fn told<A>(&mut self, ask: impl FnOnce() -> A) -> Result<Option<Told<A>>, StoreError> {
         let limit = self.limit();
         let Conn::Postgres(lent) = &mut self.conn else { return Ok(None) };
-        let session = &mut lent.link()?.session;
+        let link = lent.link()?;
         let asked = ask();
         let told = sqlx::query_as::<_, (i64, Option<i64>)>(CLOCK_AND_LEASES).bind(&self.node);
-        let told = within(limit, told.fetch_one(session)).await;
+        let told = told.persistent(!link.is_pooled).fetch_one(&mut link.session);
+        let told = within(limit, told).await;
         let (at, others_until) = self.settle(told)?;
         let others_until = others_until.map(Timestamp::from_micros);
         Ok(Some(Told { at: Timestamp::from_micros(at), asked, others_until }))
@@ -126,7 +127,8 @@ impl Tx {
     pub async fn clock(&mut self) -> Result<Option<Timestamp>, StoreError> {
         let limit = self.limit();
         let Conn::Postgres(lent) = &mut self.conn else { return Ok(None) };
-        let told = sqlx::query_scalar(CLOCK).fetch_one(&mut lent.link()?.session);
+        let link = lent.link()?;
+        let told = sqlx::query_scalar(CLOCK).persistent(!link.is_pooled).fetch_one(&mut link.session);
         let told = within(limit, told).await;
         self.settle(told).map(Timestamp::from_micros).map(Some)
     }
@@ -268,7 +270,8 @@ impl Tx {
             return self.execute(STORE_HEAD, args).await.map(drop);
         };
         let args = args.into_iter().chain([node]).collect();
-        let done = bind_postgres(STORE_HEAD_AND_WAKE, args).execute(&mut lent.link()?.session);
+        let (query, session) = lent.link()?.query(STORE_HEAD_AND_WAKE, args);
+        let done = query.execute(session);
         let done = within(limit, done).await;
         self.settle(done).map(drop)
     }
@@ -306,8 +309,8 @@ impl Tx {
                 bind_sqlite(sql, args).execute(lent.link()?).await.map(|done| done.rows_affected())
             }
             Conn::Postgres(lent) => {
-                let done = bind_postgres(sql, args).execute(&mut lent.link()?.session);
-                within(limit, done).await.map(|done| done.rows_affected())
+                let (query, session) = lent.link()?.query(sql, args);
+                within(limit, query.execute(session)).await.map(|done| done.rows_affected())
             }
         };
         self.settle(result)
@@ -393,7 +396,8 @@ impl Tx {
                 rows.map(|rows| rows.into_iter().map(AnyRow::Sqlite).map(row).collect())
             }
             Conn::Postgres(lent) => {
-                let rows = within(limit, bind_postgres(sql, args).fetch_all(&mut lent.link()?.session)).await;
+                let (query, session) = lent.link()?.query(sql, args);
+                let rows = within(limit, query.fetch_all(session)).await;
                 rows.map(|rows| rows.into_iter().map(AnyRow::Postgres).map(row).collect())
             }
         };
@@ -415,7 +419,8 @@ impl Tx {
                 hand_over(rows.map_ok(|row| Row { table, row: AnyRow::Sqlite(row) }), work).await
             }
             Conn::Postgres(lent) => {
-                let rows = bind_postgres(statement.sql, args).fetch(&mut lent.link()?.session);
+                let (query, session) = lent.link()?.query(statement.sql, args);
+                let rows = query.fetch(session);
                 hand_over(rows.map_ok(|row| Row { table, row: AnyRow::Postgres(row) }), work).await
             }
         };

@@ -91,7 +91,7 @@ impl Place {
         run(&maintenance, &format!("CREATE DATABASE {name} TEMPLATE {template}")).await.unwrap();
         let url = maintenance.clone().database(&name).to_url_lossy().to_string();
         let keeper = Keeper::Server { maintenance: Box::new(maintenance), name };
-        Self { location: Location::Postgres(url), keeper, kept: Mutex::default() }
+        Self { location: Location::Postgres(url.into()), keeper, kept: Mutex::default() }
     }
 
     /// Another place on this engine with the schema of this program.
@@ -358,7 +358,7 @@ impl Session {
 /// Returns the name of a database with the schema of this program. The first run makes it, and all later ones find it. No
 /// session is ever opened in it, because PostgreSQL copies none that is in use.
 async fn migrated_template(maintenance: &PgConnectOptions) -> String {
-    let ours = migrations(&Location::Postgres(String::new()));
+    let ours = migrations(&Location::Postgres(String::new().into()));
     let schema = ours.iter().fold(DefaultHasher::new(), |mut hasher, migration| {
         migration.checksum.hash(&mut hasher);
         hasher

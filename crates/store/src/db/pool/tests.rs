@@ -25,6 +25,10 @@ impl Link for FakeLink {
         Ok(Self(engine.clone()))
     }
 
+    fn past_pooler(_: &Arc<Engine>) -> Option<Arc<Engine>> {
+        None
+    }
+
     fn is_current(&self) -> bool {
         true
     }
