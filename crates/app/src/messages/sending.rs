@@ -31,6 +31,8 @@ const LEASE: Duration = Duration::from_secs(MARGIN.as_secs() + 600);
 const MARGIN: Duration = Duration::from_secs(LONGEST_ATTEMPT.as_secs() + 60);
 /// How long a message may wait before people are told that mail is late.
 pub(crate) const SENT_WITHIN: Duration = Duration::from_secs(15 * 60);
+/// How long a delivery to a webhook may wait before people are told that webhooks are late.
+pub(crate) const DELIVERED_WITHIN: Duration = Duration::from_secs(3600);
 /// Maximum pause while the mail server cannot be used.
 const MAX_PAUSE: Duration = Duration::from_secs(300);
 /// How long the end of a process waits for messages that are under way, while it still serves.
@@ -242,8 +244,17 @@ impl App {
 
     /// Returns how many messages wait to be mailed and since when the oldest of them does, if that is too long.
     pub async fn late_mail(&self) -> Result<Option<(u64, Timestamp)>, Error> {
-        let queue = self.read(async |tx| Ok(tx.delivery_queue(Channel::Mail).await?)).await?;
-        let oldest = queue.oldest.filter(|oldest| *oldest < self.clock.now().before(SENT_WITHIN));
+        self.late(Channel::Mail, SENT_WITHIN).await
+    }
+
+    /// Returns how many deliveries to webhooks wait and since when the oldest of them does, if that is too long.
+    pub async fn late_webhooks(&self) -> Result<Option<(u64, Timestamp)>, Error> {
+        self.late(Channel::Webhook, DELIVERED_WITHIN).await
+    }
+
+    async fn late(&self, channel: Channel, within: Duration) -> Result<Option<(u64, Timestamp)>, Error> {
+        let queue = self.read(async |tx| Ok(tx.delivery_queue(channel).await?)).await?;
+        let oldest = queue.oldest.filter(|oldest| *oldest < self.clock.now().before(within));
         Ok(oldest.map(|oldest| (queue.queued.unsigned_abs(), oldest)))
     }
 
