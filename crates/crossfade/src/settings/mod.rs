@@ -249,7 +249,7 @@ impl Settings {
         };
         let trusted_proxies = networks("trusted_proxies", self.trusted_proxies.or(file.trusted_proxies))?;
         let private = self.outbound_private_networks.or(file.outbound_private_networks);
-        let private = networks("outbound_private_networks", private)?;
+        let private = outbound::private(networks("outbound_private_networks", private)?)?;
         let ca_file = self.outbound_ca_file.or(file.outbound_ca_file);
         let authorities = authorities(ca_file)?;
         let tls =
