@@ -27,6 +27,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 /// What can be set. The same keys stand in the file, with underscores.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
+#[command(next_help_heading = "Settings")]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     /// TOML file to read settings from.
