@@ -111,7 +111,7 @@ impl App {
         let zone = zones.get(recipient).map_or(TimeZone::UTC, |name| TimeZone::from_stored(name));
         let mut facts =
             vec![("Instance", self.public_url.clone()), ("Done by", act.by.actor.name().to_owned())];
-        facts.extend(act.by.origin.stored.iter().map(|source| ("From", source.clone())));
+        facts.extend(act.by.origin.stored.iter().map(|source| ("IP address", source.clone())));
         facts.push(("Time", zone.at(act.now)));
         let letter = Letter {
             subject: "Test message from Crossfade".to_owned(),
