@@ -197,6 +197,7 @@ pub struct ChangeOver {
     /// Callers that presented another ended secret of this registration in the last 7 days and were refused, latest first. At
     /// most 100.
     #[serde(default)]
+    #[schemars(!default)]
     pub refused_earlier: Vec<RefusedCaller>,
     /// Length of the intervals in `series`.
     pub grain: Grain,
