@@ -131,6 +131,13 @@ class Watched(Instance):
         lines = [line.split(None, 2) for line in done.stdout.splitlines()]
         return {name: (outcome, sentence) for outcome, name, sentence in lines}
 
+    def tested_mail(self, to):
+        """What `crossfade mail test` says."""
+        done = subprocess.run(
+            [self.binary, "mail", "test", "--to", to, *self.place], env=self.environment, capture_output=True, text=True, timeout=90,
+        )
+        return done.stderr
+
     def slowest(self, looks, seconds):
         """Runs each look again and again, all at the same time; tells how long the slowest answer of each took."""
         slowest, troubles = {name: 0.0 for name in looks}, []

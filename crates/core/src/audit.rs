@@ -416,6 +416,8 @@ events! {
     EndedSecretPresented = "secret.still_presented" {
         /// The secret.
         secret_id: SecretId,
+        /// Its registration; `null` in events of earlier versions.
+        registration_id: Option<RegistrationId>,
         /// When it ended.
         ended_at: Timestamp,
         /// Number of attempts.

@@ -7,7 +7,9 @@ mod switch;
 mod weekly;
 
 pub use kind::{Class, Kind, OffFor};
-pub use presented::{COUNTED_FOR, MANY_TRIES, TOLD_FOR, Tries, day, is_told, presented_cause};
+pub use presented::{
+    COUNTED_FOR, MANY_TRIES, QUIET_AFTER, TOLD_FOR, Tries, day, is_told, presented_at_cause, presented_cause,
+};
 pub use switch::{Switch, client_switches_schema, is_off, stops_more, switches_schema};
 pub use weekly::{DueDigest, due_by_move, due_digest};
 

@@ -6,7 +6,7 @@ mod open;
 pub use open::{INCIDENT, OpenIncident, OpenWhile};
 
 use crate::{
-    SecretId, Timestamp,
+    RegistrationId, SecretId, Timestamp,
     audit::{Action, Event, details_schemas},
     environment::Slug,
 };
@@ -48,6 +48,15 @@ pub const WEBHOOK_NAMES: &str = "webhook_names";
 
 /// Beginning of the subject of the incident that a leaked secret opens. The secret alone is the subject of its deadline.
 const LEAK: &str = "leak:";
+
+/// Beginning of the subject of the incident that ended secrets open which are still presented. The registration alone is the
+/// subject of its being disabled.
+const PRESENTED: &str = "presented:";
+
+/// Returns the subject of the incident that ended secrets of a registration open which are still presented.
+pub fn presented_subject(registration: &RegistrationId) -> String {
+    format!("{PRESENTED}{registration}")
+}
 
 /// Returns the subject of the incident that a leaked secret opens.
 pub fn leak_subject(secret: &SecretId) -> String {
@@ -198,6 +207,9 @@ fn opened_by(event: Action, details: &Value) -> &'static [Action] {
         _ if details[RESOLVES].as_str().is_some_and(|subject| subject.starts_with(LEAK)) => {
             &[Action::LeakReported]
         }
+        _ if details[RESOLVES].as_str().is_some_and(|subject| subject.starts_with(PRESENTED)) => {
+            &[Action::EndedSecretPresented]
+        }
         Action::DrillStopped | Action::DrillFinished => &[Action::DrillScheduled],
         Action::RegistrationUpdated => &[Action::RegistrationUpdated],
         Action::ClientDeleted => &[Action::DeadlineNear, Action::RegistrationUpdated],
@@ -227,6 +239,10 @@ impl Incident {
         match event {
             // Anyone who has the secret can use it until it ends.
             Action::LeakReported => opens(format!("{LEAK}{}", text("secret_id")?), "critical"),
+            // Callers are refused. Whichever ended secrets they present, it is one incident.
+            Action::EndedSecretPresented => {
+                opens(format!("{PRESENTED}{}", text("registration_id")?), "error")
+            }
             // The old secret is still needed: its deadline is the subject.
             Action::DeadlineNear => {
                 let severity = match details["hours_before"].as_i64()? {
@@ -491,6 +507,31 @@ mod tests {
         }
         assert_eq!(Incident::of(Action::SecretRotated, &json!({"superseded_secret_id": null})), None);
         assert_eq!(Incident::of(Action::ClientDeleted, &json!({})), None);
+    }
+
+    #[test]
+    fn ended_secrets_that_are_presented_are_one_incident_of_their_registration() {
+        let of = |secret: &str| json!({"secret_id": secret, "registration_id": "reg_1"});
+        for secret in ["sec_1", "sec_2"] {
+            let opened = Incident::of(Action::EndedSecretPresented, &of(secret)).unwrap();
+            assert_eq!((opened.subject.as_str(), opened.severity), ("presented:reg_1", Some("error")));
+        }
+        let earlier = json!({"secret_id": "sec_1"});
+        assert_eq!(
+            Incident::of(Action::EndedSecretPresented, &earlier),
+            None,
+            "an event of an earlier version"
+        );
+        let over = json!({RESOLVES: "presented:reg_1"});
+        let choice = |events| Choice { environments: &[], events, format: WebhookFormat::Pagerduty };
+        assert!(choice(&[Action::EndedSecretPresented]).includes(Action::EndedSecretPresented, None, &over));
+        assert!(choice(&[Action::EndedSecretPresented]).includes(
+            Action::EndedSecretPresented,
+            None,
+            &of("sec_1")
+        ));
+        assert!(choice(&[Action::EndedSecretPresented]).includes(Action::ClientDeleted, None, &over));
+        assert!(!choice(&[Action::DeadlineNear]).includes(Action::ClientDeleted, None, &over));
     }
 
     #[test]

@@ -149,6 +149,7 @@ statements! {
     FAILED = concat!("UPDATE deliveries SET next_attempt_at = $3, last_error = $4, leased_by = NULL, leased_until = NULL WHERE ", leased!());
     ABANDON = concat!("UPDATE deliveries SET abandoned_at = $3, abandoned_as = $4, last_error = $5, leased_by = NULL, leased_until = NULL WHERE ", leased!());
     RELEASE = concat!("UPDATE deliveries SET attempts = attempts - 1, leased_by = NULL, leased_until = NULL WHERE ", leased!());
+    RETRY_MAIL = concat!("UPDATE deliveries SET next_attempt_at = $1 WHERE channel = $2 AND next_attempt_at > $1 AND leased_by IS NULL AND ", open!(""));
     NOTE_ATTEMPT = "UPDATE deliveries SET last_status = $3, last_duration_ms = $4 WHERE id = $1 AND leased_by = $2";
     ABANDON_OLD = concat!("UPDATE deliveries SET abandoned_at = $1, abandoned_as = CASE WHEN not_after <= $1 THEN CAST($3 AS TEXT) ELSE CAST($4 AS TEXT) END
              WHERE ", open!(""), " AND channel = $5 AND (not_after <= $1 OR COALESCE(replayed_at, created_at) <= $2) AND (leased_until IS NULL OR leased_until <= $1)");
@@ -226,6 +227,11 @@ impl Tx {
         };
         let rows: Vec<_> = new.iter().map(args).collect();
         self.many(INSERT, &rows).await.map(drop)
+    }
+
+    /// Lets mail that waits for its next attempt be tried now.
+    pub async fn retry_mail(&mut self, now: Timestamp) -> Result<u64, StoreError> {
+        self.execute(RETRY_MAIL, vec![now.into(), Channel::Mail.as_str().into()]).await
     }
 
     /// Whether any mail of these classes is due and not leased.

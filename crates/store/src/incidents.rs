@@ -14,6 +14,12 @@ statements! {
               WHERE c.deleted_at IS NULL AND d.ends_at > $1";
     DISABLED = "SELECT r.id FROM registrations r JOIN (VALUES {rows:1}) AS v ON r.id = v.column1 JOIN clients c ON c.id = r.client_id
                 WHERE c.deleted_at IS NULL AND r.disabled_at IS NOT NULL";
+    // The message itself counts, too, whether its callers are recorded or not. Its cause is that of `presented_at_cause`.
+    PRESENTED = "SELECT r.id FROM registrations r JOIN (VALUES {rows:1}) AS v ON r.id = v.column1 JOIN clients c ON c.id = r.client_id
+                WHERE c.deleted_at IS NULL AND r.disabled_at IS NULL AND (
+                  EXISTS (SELECT 1 FROM secrets s JOIN refused_callers f ON f.secret_id = s.id WHERE s.registration_id = r.id AND f.drill_id = ''
+                          AND f.last_at > $1 AND (s.revoked_at IS NOT NULL OR s.expires_at <= $2))
+                  OR EXISTS (SELECT 1 FROM told t WHERE t.told_at > $1 AND t.cause LIKE 'presented_at ' || r.id || ' %'))";
 }
 
 impl Tx {
@@ -50,6 +56,22 @@ impl Tx {
         let keys: Vec<Vec<Value>> = drills.iter().map(|id| vec![id.as_str().into()]).collect();
         let rows = self.rows_with(DRILLS, vec![now.into()], &keys).await?;
         rows.iter().map(|row| row.parsed("id", |id| DrillId::parse(id).ok())).collect()
+    }
+
+    /// Returns those of these registrations whose ended secrets were presented after `since`, and whose client exists, in one
+    /// statement. A disabled one refuses everything, so it is left out.
+    pub async fn presented_of(
+        &mut self,
+        registrations: &[RegistrationId],
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<RegistrationId>, StoreError> {
+        if registrations.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys: Vec<Vec<Value>> = registrations.iter().map(|id| vec![id.as_str().into()]).collect();
+        let rows = self.rows_with(PRESENTED, vec![since.into(), now.into()], &keys).await?;
+        rows.iter().map(|row| row.parsed("id", |id| RegistrationId::parse(id).ok())).collect()
     }
 
     /// Returns those of these registrations that are disabled and whose client exists, in one statement.

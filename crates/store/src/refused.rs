@@ -3,7 +3,7 @@
 use crate::{
     StoreError, Tx, Usage, UsageSource, Value, catalogue::statements, db::Row, evidence::usage_args,
 };
-use crossfade_core::{DrillId, SecretId};
+use crossfade_core::{DrillId, RegistrationId, SecretId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 
 /// Refusals of one caller, stored or to add to the stored ones.
@@ -59,6 +59,10 @@ statements! {
                          ROW_NUMBER() OVER (PARTITION BY c.drill_id ORDER BY c.last_at DESC, c.source_ip, c.user_agent, c.instance, c.gathered) AS place
                        FROM refused_callers c JOIN (VALUES {rows:1}) AS v ON c.drill_id = v.column1) r
                  WHERE r.place <= 100 ORDER BY r.drill_id, r.place";
+    EARLIER = "SELECT c.secret_id, c.drill_id, c.source_ip, c.user_agent, c.instance, c.gathered, c.first_at, c.last_at, c.refusal_count
+               FROM refused_callers c JOIN secrets s ON s.id = c.secret_id
+               WHERE s.registration_id = $1 AND s.id <> $2 AND c.drill_id = '' AND c.last_at >= $3 AND (s.revoked_at <= c.last_at OR s.expires_at <= c.last_at)
+               ORDER BY c.last_at DESC, c.secret_id, c.source_ip, c.user_agent, c.instance, c.gathered LIMIT $4";
     OF_SECRETS = "SELECT c.secret_id, c.drill_id, c.source_ip, c.user_agent, c.instance, c.gathered, c.first_at, c.last_at, c.refusal_count
                   FROM refused_callers c JOIN (VALUES {rows:1}) AS v ON c.secret_id = v.column1";
 }
@@ -166,6 +170,19 @@ impl Tx {
             findings.callers.push(caller);
         }
         Ok(found)
+    }
+
+    /// Returns at most `limit` callers that were refused after `since` with ended secrets of a registration other than `except`,
+    /// the latest refusal first.
+    pub async fn refused_with_ended(
+        &mut self,
+        registration: &RegistrationId,
+        except: &SecretId,
+        since: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<RefusedCallerRow>, StoreError> {
+        let args = vec![registration.as_str().into(), except.as_str().into(), since.into(), limit.into()];
+        self.rows(EARLIER, args).await?.iter().map(caller).collect()
     }
 
     /// Returns the callers that were refused with these secrets, in one statement.

@@ -13,12 +13,31 @@ statements! {
     SINCE = "SELECT cause FROM told WHERE subject = $1 AND told_at > $2 ORDER BY cause";
     COUNT = "SELECT CAST(COUNT(*) AS BIGINT) AS told FROM told WHERE subject = $1 AND told_at > $2";
     END = "DELETE FROM told WHERE cause = $1";
-    // A leak is told once for each secret, until the secret ends, and an open incident is noted until it is resolved.
-    FORGET = "DELETE FROM told WHERE told_at < $1 AND cause NOT LIKE 'leak %' AND (subject IS NULL OR subject <> 'incident')";
+    // A leak is told once for each secret, until the secret ends. An open incident is noted until it is resolved, and a mail
+    // server that fails until it works.
+    FORGET = "DELETE FROM told WHERE told_at < $1 AND cause NOT LIKE 'leak %' AND cause <> 'mail fails' AND (subject IS NULL OR subject <> 'incident')";
+    TOLD_AT = "SELECT told_at FROM told WHERE cause = $1";
     FORGET_ABOUT = "DELETE FROM told WHERE subject = $1 AND told_at < $2";
 }
 
+/// Cause of the row that says since when the mail server cannot be used.
+const MAIL_FAILS: &str = "mail fails";
+
 impl Tx {
+    /// Notes since when the mail server cannot be used; `None`: it can.
+    pub async fn set_mail_failing(&mut self, since: Option<Timestamp>) -> Result<(), StoreError> {
+        match since {
+            Some(since) => self.tell_again_about("mail", MAIL_FAILS, since).await.map(drop),
+            None => self.end_told(MAIL_FAILS).await.map(drop),
+        }
+    }
+
+    /// Returns since when the mail server cannot be used; `None` if it can, or was not tried.
+    pub async fn mail_failing_since(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        let row = self.optional(TOLD_AT, vec![MAIL_FAILS.into()]).await?;
+        row.map(|row| row.time("told_at")).transpose()
+    }
+
     /// Notes that this is told now. Returns whether it was not told before.
     pub async fn tell_once(&mut self, cause: &str, now: Timestamp) -> Result<bool, StoreError> {
         Ok(self.execute(TELL, vec![cause.into(), now.into(), Value::from(None::<String>)]).await? == 1)

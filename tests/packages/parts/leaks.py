@@ -61,13 +61,40 @@ def gitleaks(checks, place, texts):
     members = {"id", "description", "regex", "secretGroup", "keywords"}
     holds(checks, set(rule) == members, "the rule for gitleaks has the members of its format", str(rule))
     matches(checks, "gitleaks", rule["regex"], rule["keywords"], texts)
-    if program := shutil.which("gitleaks"):
-        report = place.parent / "report.json"
-        command = [program, "dir", "--config", DIRECTORY / "gitleaks.toml", "--report-path", report, "--exit-code", "0", place]
-        subprocess.run(command, check=True, capture_output=True, timeout=120)
-        rows = [it for it in json.loads(report.read_text()) if it["RuleID"] == rule["id"]]
-        found = {pathlib.Path(it["File"]).name for it in rows}
-        holds(checks, found == {name for name, (_, yes) in texts.items() if yes}, "gitleaks finds every secret", str(rows))
+    wanted = {name: text for name, (text, is_secret) in texts.items() if is_secret}
+    done, rows = run_gitleaks(place.parent, rule["id"], "dir", place)
+    found = {pathlib.Path(it["File"]).name: it["Secret"] for it in rows}
+    held = done.returncode == 1 and set(found) == set(wanted) and all(found[it] in text for it, text in wanted.items())
+    holds(checks, held, "gitleaks finds every secret, and nothing else", f"{done} {rows}")
+    clean = place.parent / "clean"
+    clean.mkdir()
+    for name in set(texts) - set(wanted):
+        shutil.copy(place / name, clean)
+    done, rows = run_gitleaks(place.parent, rule["id"], "dir", clean)
+    holds(checks, done.returncode == 0 and rows == [], "gitleaks passes files without a secret", f"{done} {rows}")
+
+    # As the guide says it, in a history whose last commit removes a secret.
+    repository = place.parent / "repository"
+    git = ["git", "-C", repository, "-c", "user.name=x", "-c", "user.email=x@example.com"]
+    subprocess.run(["git", "init", "--quiet", repository], check=True, timeout=60)
+    for name in ["plain.txt", "prefix.md"]:
+        shutil.copy(place / name, repository)
+    for command in [["add", "."], ["commit", "-qm", "add"], ["rm", "-q", "plain.txt"], ["commit", "-qm", "remove"]]:
+        subprocess.run([*git, *command], check=True, timeout=60)
+    done, rows = run_gitleaks(place.parent, rule["id"], "git", ".", cwd=repository)
+    held = done.returncode == 1 and [it["File"] for it in rows] == ["plain.txt"]
+    holds(checks, held, "gitleaks finds a secret that an earlier commit contained", f"{done} {rows}")
+
+
+def run_gitleaks(directory, rule, command, place, **more):
+    """Without the program the part fails: `./test install` installs it."""
+    report = directory / "report.json"
+    report.unlink(missing_ok=True)
+    done = subprocess.run(
+        ["gitleaks", command, "--config", DIRECTORY / "gitleaks.toml", "--report-path", report, place],
+        capture_output=True, text=True, timeout=120, **more,
+    )
+    return done, [it for it in json.loads(report.read_text()) if it["RuleID"] == rule]
 
 
 def trufflehog(checks, texts):

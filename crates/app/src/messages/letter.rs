@@ -120,7 +120,7 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
         Action::SecretRotated => secrets::rotated(&facts, message.created_at, zone)?,
         Action::SecretRevoked => secrets::revoked(&facts, message.created_at, zone),
         Action::SecretExtended => secrets::extended(&facts, zone)?,
-        Action::SecretRolledBack => secrets::rolled_back(message.created_at, zone),
+        Action::SecretRolledBack => secrets::rolled_back(&facts, message.created_at, zone),
         Action::SecretExpired => secrets::expired(&facts, zone)?,
         Action::DeadlineNear => secrets::near(&facts, zone)?,
         Action::DrillScheduled => drills::scheduled(&facts, zone)?,
@@ -152,7 +152,7 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
     facts.extend(message.environment.iter().map(|environment| ("Environment", environment.to_string())));
     facts.extend(said.facts);
     facts.extend(message.actor_name.iter().map(|actor| ("Done by", actor.clone())));
-    facts.extend(message.source.iter().map(|source| ("From", source.clone())));
+    facts.extend(message.source.iter().map(|source| ("IP address", source.clone())));
     facts.extend(message.reason.iter().map(|reason| ("Reason", reason.clone())));
     facts.push(("Time", zone.at(message.created_at)));
     Some(Letter {

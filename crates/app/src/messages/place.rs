@@ -182,7 +182,7 @@ async fn shown(tx: &mut Tx, mailer: Option<&Mailer>) -> Result<Mail, Error> {
         server: mailer.map(|mailer| mailer.server().shown()),
         sender: mailer.map(Mailer::sender),
         last_error: mail.last_error,
-        failing_since: None,
+        failing_since: tx.mail_failing_since().await?,
     })
 }
 

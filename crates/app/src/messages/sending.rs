@@ -31,6 +31,8 @@ const LEASE: Duration = Duration::from_secs(MARGIN.as_secs() + 600);
 const MARGIN: Duration = Duration::from_secs(LONGEST_ATTEMPT.as_secs() + 60);
 /// How long a message may wait before people are told that mail is late.
 pub(crate) const SENT_WITHIN: Duration = Duration::from_secs(15 * 60);
+/// How long a delivery to a webhook may wait before people are told that webhooks are late.
+pub(crate) const DELIVERED_WITHIN: Duration = Duration::from_secs(3600);
 /// Maximum pause while the mail server cannot be used.
 const MAX_PAUSE: Duration = Duration::from_secs(300);
 /// How long the end of a process waits for messages that are under way, while it still serves.
@@ -88,6 +90,8 @@ pub(crate) struct Sending {
     trial: tokio::sync::Mutex<()>,
     /// Beginning of the leases of this process, also of those to webhooks.
     process: String,
+    /// Since when the mail server fails, as it is stored; `None` if that is not known.
+    stored_failing: Mutex<Option<Option<Timestamp>>>,
     /// Leases whose commit is unconfirmed, so that messages may wait under them although nobody sends them.
     doubtful: Mutex<Vec<Arc<str>>>,
 }
@@ -140,8 +144,8 @@ fn outlasts_attempt(until: Timestamp, now: Timestamp) -> bool {
 impl Sending {
     /// `process` tells this process from others.
     pub(crate) fn new(mailer: Option<Arc<Mailer>>, process: String) -> Self {
-        let (state, server, turns, trial, doubtful) = Default::default();
-        Self { mailer, state, server, turns, trial, process, doubtful }
+        let (state, server, turns, trial, stored_failing, doubtful) = Default::default();
+        Self { mailer, state, server, turns, trial, process, stored_failing, doubtful }
     }
 
     fn doubtful(&self) -> MutexGuard<'_, Vec<Arc<str>>> {
@@ -151,6 +155,16 @@ impl Sending {
     /// Returns what is known, also if mail is not set up.
     pub(crate) fn state(&self) -> MailState {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn stored_failing(&self) -> MutexGuard<'_, Option<Option<Timestamp>>> {
+        self.stored_failing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns since when the mail server fails, if that is to be stored.
+    fn unstored_failing(&self) -> Option<Option<Timestamp>> {
+        let failing = Some(self.state().failing_since);
+        failing.filter(|_| *self.stored_failing() != failing)
     }
 
     /// Closes the connections.
@@ -242,8 +256,17 @@ impl App {
 
     /// Returns how many messages wait to be mailed and since when the oldest of them does, if that is too long.
     pub async fn late_mail(&self) -> Result<Option<(u64, Timestamp)>, Error> {
-        let queue = self.read(async |tx| Ok(tx.delivery_queue(Channel::Mail).await?)).await?;
-        let oldest = queue.oldest.filter(|oldest| *oldest < self.clock.now().before(SENT_WITHIN));
+        self.late(Channel::Mail, SENT_WITHIN).await
+    }
+
+    /// Returns how many deliveries to webhooks wait and since when the oldest of them does, if that is too long.
+    pub async fn late_webhooks(&self) -> Result<Option<(u64, Timestamp)>, Error> {
+        self.late(Channel::Webhook, DELIVERED_WITHIN).await
+    }
+
+    async fn late(&self, channel: Channel, within: Duration) -> Result<Option<(u64, Timestamp)>, Error> {
+        let queue = self.read(async |tx| Ok(tx.delivery_queue(channel).await?)).await?;
+        let oldest = queue.oldest.filter(|oldest| *oldest < self.clock.now().before(within));
         Ok(oldest.map(|oldest| (queue.queued.unsigned_abs(), oldest)))
     }
 
@@ -432,8 +455,10 @@ impl App {
     /// Leases messages that are due: one, if the server is not known to work.
     async fn lease_due(&self, lane: Lane) -> Result<VecDeque<Leased>, Error> {
         let none = VecDeque::new();
-        if !self.node.leads() || self.node.quarantine().is_some() || self.sending.rests(self.clock.elapsed())
-        {
+        if !self.node.leads() || self.node.quarantine().is_some() {
+            return Ok(none);
+        }
+        if self.sending.rests(self.clock.elapsed()) && !self.is_said_to_work().await? {
             return Ok(none);
         }
         self.release_doubtful_leases().await?;
@@ -463,6 +488,30 @@ impl App {
         });
         let leased = leased.await;
         self.note_doubtful(&lease, leased)
+    }
+
+    /// Whether a local command had a message accepted by the mail server that fails here: it deletes what is stored about the
+    /// failure. The next message finds out whether it works here, too.
+    async fn is_said_to_work(&self) -> Result<bool, Error> {
+        let generation = self.sending.generation();
+        let is_stored = matches!(*self.sending.stored_failing(), Some(Some(_)));
+        if !is_stored || self.node.read(async |tx| Ok(tx.mail_failing_since().await?)).await?.is_some() {
+            return Ok(false);
+        }
+        *self.sending.stored_failing() = Some(None);
+        self.sending.note_works(self.clock.elapsed(), generation);
+        Ok(true)
+    }
+
+    /// Stores that the mail server works, and lets each message that waits for its next attempt be tried now.
+    pub(super) async fn retry_mail(&self) -> Result<(), Error> {
+        self.node
+            .transact(async |tx, now| {
+                tx.set_mail_failing(None).await?;
+                tx.retry_mail(now).await?;
+                Ok(())
+            })
+            .await
     }
 
     /// Sends a message, and counts what becomes of it.
@@ -544,8 +593,13 @@ impl App {
     /// Stores what became of messages. What a newer lease or a quarantine has taken over stays as it is.
     async fn store_results(&self, results: &[Done]) -> Result<(), Error> {
         let _turn = self.node.background_turn().await;
-        self.node
+        let failing = self.sending.unstored_failing();
+        let stored = self
+            .node
             .transact(async |tx, now| {
+                if let Some(since) = failing {
+                    tx.set_mail_failing(since).await?;
+                }
                 for Done { id, lease, outcome } in results {
                     match outcome {
                         Outcome::Sent => tx.delivery_sent(id, lease, now).await?,
@@ -560,7 +614,11 @@ impl App {
                 }
                 Ok(())
             })
-            .await
+            .await;
+        if let (Ok(()), Some(_)) = (&stored, failing) {
+            *self.sending.stored_failing() = failing;
+        }
+        stored
     }
 }
 

@@ -62,6 +62,7 @@ impl App {
         if tested.accepted == Some(true) {
             self.sending.note_works(self.clock.elapsed(), generation);
         }
+        self.note_tested(&tested).await;
         Ok(tested)
     }
 
@@ -73,7 +74,18 @@ impl App {
             self.begin_test(act, mailer, recipient, RAN).await
         };
         let (tested, letter) = self.change_as(Actor::machine("mail test"), begin).await?;
-        Ok(self.send_test(mailer, tested, &letter).await)
+        let tested = self.send_test(mailer, tested, &letter).await;
+        self.note_tested(&tested).await;
+        Ok(tested)
+    }
+
+    /// Lets messages follow a test that the mail server has accepted. The test has succeeded, whether that can be stored or not.
+    async fn note_tested(&self, tested: &MailTested) {
+        if tested.accepted == Some(true)
+            && let Err(error) = self.retry_mail().await
+        {
+            tracing::warn!(%error, "cannot let the messages that wait be sent now");
+        }
     }
 
     /// Refuses more tests than a person can read, because each signs in to the mail server.
@@ -99,7 +111,7 @@ impl App {
         let zone = zones.get(recipient).map_or(TimeZone::UTC, |name| TimeZone::from_stored(name));
         let mut facts =
             vec![("Instance", self.public_url.clone()), ("Done by", act.by.actor.name().to_owned())];
-        facts.extend(act.by.origin.stored.iter().map(|source| ("From", source.clone())));
+        facts.extend(act.by.origin.stored.iter().map(|source| ("IP address", source.clone())));
         facts.push(("Time", zone.at(act.now)));
         let letter = Letter {
             subject: "Test message from Crossfade".to_owned(),

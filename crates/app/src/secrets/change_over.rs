@@ -15,7 +15,7 @@ use crate::{
     },
 };
 use crossfade_core::{
-    Code, Operation, Problem, SecretId, Timestamp,
+    Code, Operation, Problem, Timestamp,
     api::{self, CallerUse, CannotSee, ChangeOver, Grain, Page, SharePoint, VerdictReason},
     change_over::{self, Blind, CallerState, Facts, Verdict, quiet_time},
 };
@@ -30,7 +30,7 @@ use std::{
 const MOST_CALLERS: usize = 200;
 /// Maximum number of callers listed that were refused after the old secret ended.
 const MOST_REFUSED: usize = 100;
-/// For how long a caller of an earlier secret is shown after its last refusal.
+/// For how long a caller of another ended secret is shown after its last refusal.
 const LATELY: Duration = Duration::from_secs(7 * 86_400);
 /// Maximum number of gaps listed, latest first.
 const MOST_GAPS: usize = 50;
@@ -122,6 +122,9 @@ impl App {
             *uses += point.use_count;
         }
 
+        let earlier =
+            tx.refused_with_ended(&registration.id, &old.rule.id, now.before(LATELY), MOST_REFUSED as i64);
+        let earlier = earlier.await?;
         let warnings = tx.deadline_warnings(&rotation.id, MOST_WARNINGS).await?;
         let blind = self.blind(&callers);
         Ok(Some(ChangeOver {
@@ -150,6 +153,7 @@ impl App {
             safe_at: assessed.safe_at,
             callers: listed(callers, &facts, now),
             refused_since_end: refused_since(refused, ended_at),
+            refused_earlier: earlier.into_iter().map(list::shown_caller).collect(),
             grain,
             series: series.into_values().collect(),
             gaps: gaps
@@ -252,22 +256,6 @@ fn listed(callers: HashMap<UsageSource, Both>, facts: &Facts<'_>, now: Timestamp
 /// Returns the callers refused after the secret ended, latest first.
 fn refused_since(mut refused: Vec<RefusedCallerRow>, ended_at: Option<Timestamp>) -> Vec<api::RefusedCaller> {
     let since = |it: &RefusedCallerRow| ended_at.is_some_and(|ended| it.refusals.last_used_at >= ended);
-    refused.retain(|it| it.drill_id.is_none() && since(it));
-    refused.sort_by_key(|it| Reverse(it.refusals.last_used_at));
-    refused.truncate(MOST_REFUSED);
-    refused.into_iter().map(list::shown_caller).collect()
-}
-
-/// Returns the callers that were refused lately with secrets that ended before the running or last transition, the latest
-/// refusal first. `ended` has those secrets and when they ended, at the earliest.
-pub(super) fn refused_with_earlier(
-    mut refused: Vec<RefusedCallerRow>,
-    ended: &HashMap<SecretId, Timestamp>,
-    now: Timestamp,
-) -> Vec<api::RefusedCaller> {
-    let since = |it: &RefusedCallerRow| {
-        ended.get(&it.secret_id).is_some_and(|at| it.refusals.last_used_at >= (*at).max(now.before(LATELY)))
-    };
     refused.retain(|it| it.drill_id.is_none() && since(it));
     refused.sort_by_key(|it| Reverse(it.refusals.last_used_at));
     refused.truncate(MOST_REFUSED);

@@ -141,6 +141,7 @@ impl App {
                     state: state_at(Some(plan.outgoing_expires_at), plan.outgoing_revoked_at, act.now),
                     expires_at: plan.outgoing_expires_at,
                 },
+                superseded_secret_id: plan.superseded,
                 rotation: RotationSummary {
                     id: rotation.id,
                     environment: site.environment.slug.to_string(),

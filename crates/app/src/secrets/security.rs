@@ -14,18 +14,17 @@ use crate::{
     people::abilities::Abilities,
     registrations::registration::{shown_registration, tokens_end},
     secrets::{
-        change_over::refused_with_earlier,
         list::RotationLine,
         seen::{is_seen_by_owner, may_see, shown_seen},
     },
 };
 use crossfade_core::{
-    Operation, SecretId, Timestamp,
+    Operation, Timestamp,
     api::{self, ChangeOver, Page},
-    rotation::{EndedAs, SecretState},
+    rotation::SecretState,
 };
 use crossfade_store::Tx;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 /// Which part of the history is asked for.
 #[derive(Clone, Debug, Default)]
@@ -144,11 +143,6 @@ impl App {
         let outgoing: BTreeSet<_> = outgoing.cloned().collect();
         let valid = tx.valid_secrets_of(&site.registration.id, now).await?;
         let change_over = self.change_over(tx, site, None, None, before).await?;
-        let mut ended = ended_of(history.items.iter().chain(&latest).map(|line| &line.rotation));
-        if let Some(change_over) = &change_over {
-            ended.remove(&change_over.old_secret.id);
-        }
-        let refused = tx.refused_callers_of_secrets(&ended.keys().collect::<Vec<_>>()).await?;
         Ok(Security {
             now,
             frame: FrameRows::load(self, tx, site.client.clone()).await?,
@@ -157,8 +151,8 @@ impl App {
             secrets: valid.iter().map(|row| self.shown_secret(row, now)).collect(),
             drills: drills_of(tx, site, &outgoing.into_iter().collect::<Vec<_>>(), now).await?,
             usage: self.usage(tx, site, None, callers, now).await?,
+            refused_earlier: change_over.as_ref().map(|it| it.refused_earlier.clone()).unwrap_or_default(),
             change_over,
-            refused_earlier: refused_with_earlier(refused, &ended, now),
             last_token_ends_at: tokens_end(&site.registration, now),
             // Read with the permissions of each reader, so that a mark is shown on the next page.
             seen_by_owner: false,
@@ -166,13 +160,4 @@ impl App {
             latest,
         })
     }
-}
-
-/// Returns the secrets that ended with these rotations, with the earliest time at which they can have been refused.
-fn ended_of<'a>(rotations: impl Iterator<Item = &'a api::Rotation>) -> HashMap<SecretId, Timestamp> {
-    let ended = |rotation: &api::Rotation| match (rotation.ended_as, &rotation.outgoing_secret) {
-        (EndedAs::RolledBack, _) => Some((rotation.incoming_secret.id.clone(), rotation.rotated_at)),
-        (_, outgoing) => Some((outgoing.id.clone(), outgoing.ended_at?)),
-    };
-    rotations.filter_map(ended).collect()
 }

@@ -194,6 +194,11 @@ pub struct ChangeOver {
     pub callers: Vec<Caller>,
     /// Callers that presented the old secret after it ended and were refused, latest first. At most 100.
     pub refused_since_end: Vec<RefusedCaller>,
+    /// Callers that presented another ended secret of this registration in the last 7 days and were refused, latest first. At
+    /// most 100.
+    #[serde(default)]
+    #[schemars(!default)]
+    pub refused_earlier: Vec<RefusedCaller>,
     /// Length of the intervals in `series`.
     pub grain: Grain,
     /// Uses of both secrets since the rotation, oldest first. Intervals without uses are left out.

@@ -23,7 +23,7 @@ pub struct Mail {
     pub sender: Option<String>,
     /// Why mail cannot be sent, or the last failure of a message by mail that waits; `null` if there is none.
     pub last_error: Option<String>,
-    /// Since when the running server cannot use the mail server; `null` if it can.
+    /// Since when the server cannot use the mail server; `null` if it can, or has not tried it.
     pub failing_since: Option<Timestamp>,
 }
 

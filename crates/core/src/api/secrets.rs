@@ -156,6 +156,9 @@ pub struct RotateSecretReply {
     pub secret: RevealedSecret,
     /// Secret that was replaced.
     pub previous_secret: PreviousSecret,
+    /// Secret of the running transition that this rotation ended; absent if no transition was running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_secret_id: Option<SecretId>,
     /// When the last token of the secrets ended by this request expires: until then, a resource server that validates
     /// offline may accept it. Present with `compromised` or `revoke_tokens`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,13 +4,15 @@
 //! can: at most one message, because the owners know that it leaked. For any other ended secret it is one in a day and for
 //! a month, as long as a forgotten caller is likely.
 
-use crate::{SecretId, Timestamp};
+use crate::{RegistrationId, SecretId, Timestamp};
 use std::{collections::VecDeque, time::Duration};
 
 /// Number of attempts within [`COUNTED_FOR`] from which owners are told.
 pub const MANY_TRIES: u64 = 20;
 /// How long an attempt counts.
 pub const COUNTED_FOR: Duration = Duration::from_secs(15 * 60);
+/// How long after the last attempt the incident of a registration stays open.
+pub const QUIET_AFTER: Duration = Duration::from_secs(3600);
 /// How long after the end of a secret its owners are told.
 pub const TOLD_FOR: Duration = Duration::from_secs(30 * 86_400);
 
@@ -53,6 +55,11 @@ pub fn is_told(tries: u64, ended_at: Timestamp, now: Timestamp) -> bool {
 /// Returns the cause of a message about an ended secret that is still presented.
 pub fn presented_cause(secret: &SecretId, compromised: bool, now: Timestamp) -> String {
     if compromised { format!("presented {secret}") } else { format!("presented {secret} {}", day(now)) }
+}
+
+/// Returns the cause of the one message of a day about ended secrets of a registration.
+pub fn presented_at_cause(registration: &RegistrationId, now: Timestamp) -> String {
+    format!("presented_at {registration} {}", day(now))
 }
 
 /// Returns the day of a time, such as `2026-11-24`.

@@ -1,6 +1,6 @@
 //! Incidents of PagerDuty that are open, as they are noted until they are resolved.
 
-use super::LEAK;
+use super::{LEAK, PRESENTED};
 use crate::{ClientId, DrillId, RegistrationId, SecretId, WebhookId, environment::Slug};
 
 /// Word under which open incidents are noted among what was told.
@@ -30,6 +30,8 @@ pub enum OpenWhile {
     Drill(DrillId),
     /// The registration is disabled.
     Disabled(RegistrationId),
+    /// Ended secrets of the registration are presented.
+    Presented(RegistrationId),
 }
 
 impl OpenIncident {
@@ -58,6 +60,9 @@ impl OpenIncident {
         if let Some(secret) = subject.strip_prefix(LEAK) {
             return SecretId::parse(secret).ok().map(OpenWhile::Valid);
         }
+        if let Some(registration) = subject.strip_prefix(PRESENTED) {
+            return RegistrationId::parse(registration).ok().map(OpenWhile::Presented);
+        }
         let secret = SecretId::parse(subject).ok().map(OpenWhile::Retiring);
         secret
             .or_else(|| DrillId::parse(subject).ok().map(OpenWhile::Drill))
@@ -77,6 +82,10 @@ mod tests {
             (format!("sec_{id}"), OpenWhile::Retiring(SecretId::parse(&format!("sec_{id}")).unwrap())),
             (format!("drill_{id}"), OpenWhile::Drill(DrillId::parse(&format!("drill_{id}")).unwrap())),
             (format!("reg_{id}"), OpenWhile::Disabled(RegistrationId::parse(&format!("reg_{id}")).unwrap())),
+            (
+                format!("presented:reg_{id}"),
+                OpenWhile::Presented(RegistrationId::parse(&format!("reg_{id}")).unwrap()),
+            ),
         ];
         for (subject, expected) in subjects {
             let open = OpenIncident {

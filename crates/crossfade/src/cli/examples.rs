@@ -253,7 +253,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     (
         "webhook rotate-secret",
         [
-            "crossfade webhook rotate-secret Rotations --overlap 24 --output signing.secret",
+            "crossfade webhook rotate-secret Rotations --overlap 24h --output signing.secret",
             "crossfade webhook rotate-secret Rotations --overlap 0 --show",
         ],
     ),

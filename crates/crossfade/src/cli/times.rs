@@ -115,6 +115,15 @@ pub(super) fn transition(text: &str) -> Result<TransitionHours, String> {
     TransitionHours::new(hours).map_err(|_| must())
 }
 
+/// Reads whole hours up to 168, with or without a unit.
+pub(super) fn hours(text: &str) -> Result<TransitionHours, String> {
+    match text.parse() {
+        Ok(hours) if text.bytes().all(|byte| byte.is_ascii_digit()) => TransitionHours::new(hours)
+            .map_err(|_| "must be whole hours from 0 to 168, such as 24h".to_owned()),
+        _ => transition(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,6 +157,16 @@ mod tests {
         }
         for text in UNREADABLE {
             assert!(duration(text).unwrap_err().contains("90s, 10m, 24h or 7d"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_overlap_has_whole_hours_with_or_without_a_unit() {
+        for (text, wanted) in [("0", 0), ("24", 24), ("24h", 24), ("7d", 168), ("168", 168)] {
+            assert_eq!(hours(text).map(TransitionHours::hours), Ok(wanted), "{text}");
+        }
+        for text in ["", "169", "-1", "1.5", "30m", "8d", "+24", "24 h", "99999999999999999999"] {
+            assert!(hours(text).unwrap_err().contains("whole hours from 0 to 168, such as 24h"), "{text}");
         }
     }
 

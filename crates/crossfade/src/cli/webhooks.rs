@@ -2,10 +2,11 @@
 
 use super::{
     Remote,
+    times::hours,
     values::{item, new_file, one_of},
 };
 use clap::{Args, Subcommand};
-use crossfade_core::webhook::WebhookFormat;
+use crossfade_core::{TransitionHours, webhook::WebhookFormat};
 use std::path::PathBuf;
 
 #[derive(Subcommand)]
@@ -37,9 +38,9 @@ pub(crate) enum Webhook {
     RotateSecret {
         /// Webhook ID (wh_…) or name.
         webhook: String,
-        /// Whole hours for which the earlier secret signs as well, 0 to 168.
-        #[arg(long, value_name = "HOURS", value_parser = clap::value_parser!(u64).range(0..=168))]
-        overlap: u64,
+        /// Time for which the earlier secret signs as well: whole hours from 0 to 168, such as 24h or 24.
+        #[arg(long, value_name = "DURATION", value_parser = hours)]
+        overlap: TransitionHours,
         /// End the earlier secret of a running overlap. Without it, the command is refused while two secrets sign.
         #[arg(long)]
         end_running_overlap: bool,

@@ -35,11 +35,15 @@ pub(crate) async fn change_over(place: &Place, remote: &Remote) -> Result<(), Fa
     }
     output::data(&told(&now))?;
     shown_callers(&now.callers)?;
-    if now.refused_since_end.is_empty() {
+    if !now.refused_since_end.is_empty() {
+        output::data("\nCallers refused since the old secret ended:\n")?;
+        shown_refused(&now.refused_since_end)?;
+    }
+    if now.refused_earlier.is_empty() {
         return Ok(());
     }
-    output::data("\nCallers refused since the old secret ended:\n")?;
-    shown_refused(&now.refused_since_end)
+    output::data("\nCallers refused with an earlier secret in the last 7 days:\n")?;
+    shown_refused(&now.refused_earlier)
 }
 
 fn shown_refused(refused: &[RefusedCaller]) -> Result<(), Failure> {

@@ -263,6 +263,11 @@ async fn rotate(args: Rotate) -> Result<(), Failure> {
             state.as_str()
         )),
     }
+    if let Some(superseded) = &reply.superseded_secret_id {
+        output::note(&format!(
+            "The secret {superseded} before it has ended and is refused from now on, too."
+        ));
+    }
     if let Some(until) = reply.tokens_valid_offline_until {
         output::note(&format!(
             "Resource servers that validate tokens offline may accept old tokens until {until}."

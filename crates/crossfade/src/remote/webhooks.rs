@@ -56,7 +56,8 @@ pub(crate) async fn webhook(command: Command) -> Result<(), Failure> {
         Command::RotateSecret { webhook, overlap, end_running_overlap, secret, remote } => {
             let api = Api::new(&remote)?;
             let found = find(&api, &webhook).await?;
-            let body = RotateWebhookSecret { overlap_hours: Some(overlap.into()), end_running_overlap };
+            let body =
+                RotateWebhookSecret { overlap_hours: Some(overlap.hours().into()), end_running_overlap };
             let path = format!("{}/rotate-secret", path(&found));
             let request = api.send::<Webhook>(Method::POST, &path, &body);
             let (sink, webhook) = open(&secret, request).await?;

@@ -27,6 +27,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 /// What can be set. The same keys stand in the file, with underscores.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
+#[command(next_help_heading = "Settings")]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     /// TOML file to read settings from.
@@ -272,7 +273,7 @@ impl Settings {
         let location = on_postgres(location, direct_url, password_file.as_ref())?;
         let trusted_proxies = networks("trusted_proxies", self.trusted_proxies.or(file.trusted_proxies))?;
         let private = self.outbound_private_networks.or(file.outbound_private_networks);
-        let private = networks("outbound_private_networks", private)?;
+        let private = outbound::private(networks("outbound_private_networks", private)?)?;
         let ca_file = self.outbound_ca_file.or(file.outbound_ca_file);
         let authorities = authorities(ca_file)?;
         let tls =

@@ -20,6 +20,7 @@ on_both_engines! {
     mail_that_is_not_set_up_cannot_be_tested,
     the_overview_says_whether_owners_are_told,
     a_test_that_succeeds_ends_the_rest_of_the_mail_server,
+    an_accepted_test_on_the_machine_ends_the_rest_of_the_server,
     a_test_is_sent_where_mail_is_held,
     the_mail_server_is_shown_without_user_and_password,
     a_test_on_the_machine_goes_to_any_address,
@@ -206,6 +207,34 @@ async fn a_test_that_succeeds_ends_the_rest_of_the_mail_server(mut world: World)
     assert_eq!(shown["failing_since"], Value::Null);
     let page = browser.get("/console/mail").await.page(200);
     assert!(!page.contains("Mail cannot be sent."), "{page}");
+    let sent_now = Box::pin(world.app.send_due_messages()).await.unwrap();
+    assert!(sent_now, "the message does not wait for its next attempt");
+    assert_eq!(owner.get("/mail").await.ok()["queued"], 0);
+}
+
+/// A command is another process, which knows nothing but the database.
+async fn an_accepted_test_on_the_machine_ends_the_rest_of_the_server(mut world: World) {
+    let server = mailing(&mut world).await;
+    let client = world.client("Billing", &["production"]).await;
+    let owner = world.owner().await;
+    owner.post(&client.path("production", "/secrets/rotate"), client.rotation(24)).await.created();
+    server.set_down(true);
+    Box::pin(world.app.send_due_messages()).await.unwrap();
+    let mailer = server.mailer();
+    let shown = world.app.read_mail_here(Some(&mailer)).await.unwrap();
+    assert_eq!(shown.failing_since, Some(world.now()), "the command says since when the server fails");
+    let tested = Box::pin(world.app.test_mail_here(&mailer, "ada@example.com")).await.unwrap();
+    assert_eq!(tested.accepted, Some(false));
+    assert!(!Box::pin(world.app.send_due_messages()).await.unwrap(), "a test that fails wakes nothing");
+    let failing = world.app.read_mail_here(None).await.unwrap().failing_since;
+    assert_eq!(failing, shown.failing_since);
+    server.set_down(false);
+    assert!(!Box::pin(world.app.send_due_messages()).await.unwrap(), "the server rests");
+    let tested = Box::pin(world.app.test_mail_here(&mailer, "ada@example.com")).await.unwrap();
+    assert_eq!(tested.accepted, Some(true));
+    assert_eq!(world.app.read_mail_here(None).await.unwrap().failing_since, None);
+    assert!(Box::pin(world.app.send_due_messages()).await.unwrap(), "the server does not wait");
+    assert_eq!(owner.get("/mail").await.ok()["queued"], 0);
 }
 
 async fn a_test_is_sent_where_mail_is_held(mut world: World) {

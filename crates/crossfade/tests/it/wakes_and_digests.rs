@@ -82,7 +82,7 @@ async fn a_reported_leak_is_told_once_for_each_secret(mut world: World) {
     }
     let messages = sent(&world, &server).await;
     let [message] = messages.as_slice() else { panic!("{messages:?}") };
-    assert_eq!(message.header("Subject"), "Leaked secret reported: Billing in production");
+    assert_eq!(message.header("Subject"), "Leaked current secret reported: Billing in production");
     assert!(!body(message).contains(&secret) && body(message).contains("has leaked"), "{}", body(message));
     let events = "SELECT COUNT(*) FROM audit_events WHERE action = 'leak.reported'";
     assert_eq!(world.number(events).await, 1);

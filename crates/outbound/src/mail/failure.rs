@@ -54,6 +54,11 @@ impl Failure {
     }
 }
 
+/// Whether a server answered the beginning of TLS with something else, such as a greeting.
+pub(super) fn is_answer_without_tls(error: &smtp::Error) -> bool {
+    describe(error).contains("InvalidContentType")
+}
+
 /// Returns what a server said, or what failed, in one line.
 fn describe(error: &smtp::Error) -> String {
     let code = error.status().map(|code| code.to_string());

@@ -2,7 +2,7 @@
 
 use super::{
     before_tls::BeforeTls,
-    failure::Failure,
+    failure::{self, Failure},
     server::{Encryption, MailServer},
 };
 use lettre::{
@@ -38,6 +38,20 @@ pub const LONGEST_ATTEMPT: Duration = {
     let sends = 2 * NAMES_WITHIN.as_secs() + BEGINS_WITHIN.as_secs() + TAKES_WITHIN.as_secs();
     Duration::from_secs(NAMES_WITHIN.as_secs() + opens + sends + 2 * CLOSES_WITHIN.as_secs())
 };
+
+/// How the server may let a user sign in.
+const MECHANISMS: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
+
+/// What is wrong with the settings, where the words of a server do not say it.
+const EXPECTS_TLS: &str = "the mail server sent no greeting, so it may expect TLS from the start: use smtps:// in CROSSFADE_SMTP_URL";
+const EXPECTS_NO_TLS: &str = "the mail server does not begin with TLS: use smtp:// in CROSSFADE_SMTP_URL, and ?tls=required \
+    for STARTTLS on this machine";
+const NO_MECHANISM: &str = "the mail server offers no sign-in with a password (AUTH PLAIN or LOGIN)";
+const NOT_BEFORE_TLS: &str =
+    "on an unencrypted connection: add ?tls=required to CROSSFADE_SMTP_URL, if it does after STARTTLS";
+const WANTS_TLS: &str = "the mail server requires STARTTLS: add ?tls=required to CROSSFADE_SMTP_URL";
+const WANTS_USER: &str =
+    "the mail server requires a sign-in: set a user in CROSSFADE_SMTP_URL and its password";
 
 /// A connection that is ready for a message.
 pub(super) struct Link {
@@ -79,6 +93,8 @@ impl Link {
             Encryption::Tls => (tls, None),
         };
         let address = (server.host.as_str(), server.port);
+        // On this machine a connection is there or refused, so only its greeting can be late.
+        let mut waits_for_greeting = server.encryption == Encryption::None;
         let connected = async {
             let connected = match then {
                 None => AsyncSmtpConnection::connect_tokio1(address, None, &hello, first, None).await,
@@ -86,14 +102,21 @@ impl Link {
                     let stream = TcpStream::connect(address).await;
                     let stream =
                         stream.map_err(|error| Failure::Server(format!("cannot connect: {error}")))?;
+                    waits_for_greeting = true;
                     let stream = Box::new(BeforeTls::new(stream));
                     AsyncSmtpConnection::connect_with_transport(stream, &hello).await
                 }
             };
-            connected.map_err(|error| Failure::of_server("cannot connect", &error))
+            connected.map_err(|error| match failure::is_answer_without_tls(&error) {
+                true => Failure::Server(EXPECTS_NO_TLS.to_owned()),
+                false => Failure::of_server("cannot connect", &error),
+            })
         };
-        let mut connection =
-            timeout(CONNECTS_WITHIN, connected).await.map_err(|_| Failure::late("connecting"))??;
+        let mut connection = match timeout(CONNECTS_WITHIN, connected).await {
+            Ok(connected) => connected?,
+            Err(_) if waits_for_greeting => return Err(Failure::Server(EXPECTS_TLS.to_owned())),
+            Err(_) => return Err(Failure::late("connecting")),
+        };
         if let Some(tls) = then {
             if !connection.can_starttls() {
                 let said = "the mail server does not offer STARTTLS, and mail is never sent unencrypted to another machine";
@@ -105,8 +128,14 @@ impl Link {
                 .map_err(|error| Failure::of_server("STARTTLS", &error))?;
         }
         if let Some((user, password)) = server.credentials().map_err(Failure::Server)? {
+            if connection.server_info().get_auth_mechanism(&MECHANISMS).is_none() {
+                return Err(Failure::Server(match server.encryption {
+                    Encryption::None => format!("{NO_MECHANISM} {NOT_BEFORE_TLS}"),
+                    Encryption::StartTls | Encryption::Tls => NO_MECHANISM.to_owned(),
+                }));
+            }
             let credentials = Credentials::new(user, password.to_string());
-            timeout(ANSWERS_WITHIN, connection.auth(&[Mechanism::Plain, Mechanism::Login], &credentials))
+            timeout(ANSWERS_WITHIN, connection.auth(&MECHANISMS, &credentials))
                 .await
                 .map_err(|_| Failure::late("AUTH"))?
                 .map_err(|error| {
@@ -130,6 +159,12 @@ impl Link {
             Err(_) => return Err(Failure::late("MAIL").into()),
             Ok(Err(error)) if error.status().is_none_or(|code| code.to_string() == "421") => {
                 return Err(Broken::BeforeData);
+            }
+            // What the server wants is not another sender (RFC 3207 §4, RFC 4954 §6).
+            Ok(Err(error)) if error.status().is_some_and(|code| code.to_string() == "530") => {
+                let wants_tls = !connection.is_encrypted() && connection.can_starttls();
+                let wanted = if wants_tls { WANTS_TLS } else { WANTS_USER };
+                return Err(Failure::of_server(wanted, &error).into());
             }
             // The sender is the same for every message.
             Ok(Err(error)) => {

@@ -274,6 +274,29 @@ async fn a_refused_password_is_a_failure_of_the_server_and_is_never_shown() {
 }
 
 #[tokio::test]
+async fn a_wrong_setting_is_named_instead_of_another_fault() {
+    let said = async |answers: Answers, scheme: &str, more: &str| {
+        let server = Server::start(answers).await;
+        let url = format!("{scheme}127.0.0.1:{}{more}", server.port);
+        send(&server.mailer_at(&url), &letter()).await.unwrap_err().said().to_owned()
+    };
+    let offering =
+        Answers { hello: "250-mail\r\n250-8BITMIME\r\n250 STARTTLS", mail: "530 5.7.0 first", ..WILLING };
+    let plain = said(WILLING, "smtps://", "").await;
+    assert!(plain.contains("does not begin with TLS: use smtp://"), "{plain}");
+    let unencrypted = said(offering, "smtp://ada:x@", "").await;
+    let wanted = "offers no sign-in with a password (AUTH PLAIN or LOGIN) on an unencrypted connection: add ?tls=required";
+    assert!(unencrypted.contains(wanted), "{unencrypted}");
+    let required = said(offering, "smtp://", "").await;
+    assert!(
+        required.contains("requires STARTTLS: add ?tls=required") && required.ends_with("530 5.7.0 first"),
+        "{required}"
+    );
+    let anonymous = said(Answers { mail: "530 5.7.0 first", ..WILLING }, "smtp://", "").await;
+    assert!(anonymous.contains("requires a sign-in: set a user"), "{anonymous}");
+}
+
+#[tokio::test]
 async fn the_password_file_is_read_at_each_connection() {
     let answers = Answers { hello: "250-mail\r\n250 AUTH PLAIN", ..WILLING };
     let server = Server::start(answers).await;

@@ -52,6 +52,25 @@ impl Allowed {
     }
 }
 
+/// Whether a network contains no public address.
+pub(super) fn is_private(network: &IpNet) -> bool {
+    match network {
+        IpNet::V4(network) => NOT_PUBLIC_V4.iter().any(|(of, length)| {
+            u32::from(network.prefix_len()) >= *length
+                && (network.addr().to_bits() ^ Ipv4Addr::from(*of).to_bits()).leading_zeros() >= *length
+        }),
+        IpNet::V6(network) => {
+            let shared = |[one, two]: [u16; 2]| {
+                let of = Ipv6Addr::new(one, two, 0, 0, 0, 0, 0, 0).to_bits();
+                (network.addr().to_bits() ^ of).leading_zeros()
+            };
+            let own = u32::from(network.prefix_len());
+            let is_outside = own >= GLOBAL_V6.1 && shared(GLOBAL_V6.0) < GLOBAL_V6.1;
+            is_outside || NOT_PUBLIC_V6.iter().any(|(of, length)| own >= *length && shared(*of) >= *length)
+        }
+    }
+}
+
 /// Returns the address that is reached: the IPv4 address in a mapped or translated one.
 fn reached(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -159,6 +178,45 @@ mod tests {
             "2a00:1450:4001::1",
         ] {
             assert!(is_public(address(outside)), "{outside}");
+        }
+    }
+
+    #[test]
+    fn a_network_with_one_public_address_is_not_private() {
+        let private = |text: &str| is_private(&text.parse().unwrap());
+        for inside in [
+            "10.0.0.0/8",
+            "10.20.0.0/16",
+            "127.0.0.1/32",
+            "192.168.0.0/16",
+            "172.16.0.0/12",
+            "169.254.169.254/32",
+            "168.63.129.16/32",
+            "fd00:20::/32",
+            "fc00::/7",
+            "::1/128",
+            "fe80::/10",
+            "2001:db8::/32",
+            "64:ff9b::/96",
+        ] {
+            assert!(private(inside), "{inside}");
+        }
+        for outside in [
+            "8.8.8.8/32",
+            "0.0.0.0/0",
+            "10.0.0.0/7",
+            "172.16.0.0/11",
+            "192.168.0.0/15",
+            "168.63.129.0/24",
+            "100.64.0.0/9",
+            "::/0",
+            "::/2",
+            "2000::/3",
+            "2001::/16",
+            "2600::/8",
+            "2001:db8::/31",
+        ] {
+            assert!(!private(outside), "{outside}");
         }
     }
 

@@ -49,9 +49,9 @@ impl Destination {
             "https" => {}
             "http" if !allowed.0.is_empty() => {}
             "http" => {
-                return Err(
-                    "must start with https://, because this instance allows no private network".to_owned()
-                );
+                return Err("must start with https://, because this instance allows no private network \
+                    (CROSSFADE_OUTBOUND_PRIVATE_NETWORKS)"
+                    .to_owned());
             }
             _ => return Err(MUST.to_owned()),
         }
@@ -67,7 +67,9 @@ impl Destination {
             && !allowed.admit(address)
         {
             return Err(
-                "must name a public address, or one in a network that this instance allows".to_owned()
+                "must name a public address, or one in a network that CROSSFADE_OUTBOUND_PRIVATE_NETWORKS of the \
+                server allows"
+                    .to_owned(),
             );
         }
         let port = url.port_or_known_default().unwrap_or(0);

@@ -200,6 +200,11 @@ impl Poster {
         Ok(Self::with(networks, read))
     }
 
+    /// Whether a network contains no public address, so that a setting can allow it.
+    pub fn is_private(network: &IpNet) -> bool {
+        address::is_private(network)
+    }
+
     fn with(networks: Vec<IpNet>, authorities: Vec<CertificateDer<'static>>) -> Self {
         let look_ups = Arc::new(Semaphore::new(MAX_LOOK_UPS));
         let (resolver, tls) = (Arc::new(SystemResolver(look_ups)), OnceLock::new());

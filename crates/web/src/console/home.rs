@@ -188,7 +188,7 @@ async fn no_mail(app: &App, principal: &Principal) -> Result<Option<(&'static st
     Ok(text.map(|text| ("problem", text)))
 }
 
-/// Returns that webhooks fail or were disabled, for people who can change it.
+/// Returns that webhooks fail, were disabled or are late, for people who can change it.
 async fn broken_webhooks(app: &App, principal: &Principal) -> Result<Option<String>, Refused> {
     let (disabled, failing) = app.count_broken_webhooks(principal).await?;
     let disabled = match disabled {
@@ -205,6 +205,13 @@ async fn broken_webhooks(app: &App, principal: &Principal) -> Result<Option<Stri
     };
     Ok(match (disabled, failing) {
         (Some(disabled), Some(failing)) => Some(format!("{disabled} {failing}")),
+        (None, None) if principal.may_somewhere(Permission::EnvironmentManage) => {
+            app.late_webhooks().await?.map(|(waiting, oldest)| {
+                let deliveries = if waiting == 1 { "delivery waits" } else { "deliveries wait" };
+                let oldest = moment::utc(oldest);
+                format!("Webhooks are late: {waiting} {deliveries} to be made, the oldest since {oldest}.")
+            })
+        }
         (disabled, failing) => disabled.or(failing),
     })
 }

@@ -33,13 +33,13 @@ pub(super) fn switched(facts: &Facts<'_>) -> Said {
         .urgent(true),
         (false, _) if after.flag("self_rotation") => Said::new(
             "Self-rotation turned on",
-            "The client may rotate its own secret",
+            "The client can now rotate its own secret",
             "Anyone who has the secret can replace it from now on. If this was not intended, turn self-rotation off under OAuth settings.",
         )
         .urgent(true),
         (false, _) => Said::new(
             "Self-rotation turned off",
-            "The client may not rotate its own secret any more",
+            "The client can no longer rotate its own secret",
             "Check that no program of the client depends on it.",
         ),
     };

@@ -1,6 +1,6 @@
 //! What a weekly digest says, and what the managers of the platform are told.
 
-use super::{Facts, SWITCH_OFF, count, isolated, short_name};
+use super::{Facts, SWITCH_OFF, count, isolated, secrets::with_id, short_name};
 use crossfade_core::{TimeZone, Timestamp, audit::Action};
 use crossfade_outbound::{Group, Letter, Line};
 use crossfade_store::Notification;
@@ -91,9 +91,9 @@ fn digest(message: &Notification, facts: &Facts<'_>, base: &str, zone: &TimeZone
     })
 }
 
-/// Returns a function that says what happened or happens at the time of a line.
+/// Returns a function that says what happened or happens at the time of a line, to which secret.
 fn at(word: &str, zone: &TimeZone) -> impl Fn(&Facts<'_>) -> Option<String> {
-    move |it| Some(format!("{word} {}", zone.at(it.time("at")?)))
+    move |it| Some(with_id(format!("{word} {}", zone.at(it.time("at")?)), it, "secret_id"))
 }
 
 /// Returns a text such as `2 overdue, 1 due`.

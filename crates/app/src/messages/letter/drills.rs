@@ -14,10 +14,10 @@ pub(super) fn scheduled(facts: &Facts<'_>, zone: &TimeZone) -> Option<Said> {
     };
     let next = "The old secret is refused in each window. Stop the drill if that causes an outage.";
     Some(
-        Said::new("Drill scheduled", "A drill was scheduled for the old secret", next)
+        of_secret(Said::new("Drill scheduled", "A drill was scheduled for the old secret", next), facts)
             .fact("First window begins", zone.at(starts))
             .fact("Last window ends", zone.at(ends))
-            .fact("Windows", format!("{} of {length}", facts.number("repeat")?))
+            .fact("Windows", format!("{}, each of {length}", facts.number("repeat")?))
             .button("View the drill"),
     )
 }
@@ -29,7 +29,15 @@ pub(super) fn stopped(facts: &Facts<'_>) -> Said {
         }
         Some(_) => "Another change of the secret or of its client ended the drill. Nothing needs to be done.",
     };
-    Said::new("Drill stopped", "The drill was stopped", next).button("View the drill")
+    of_secret(Said::new("Drill stopped", "The drill was stopped", next), facts).button("View the drill")
+}
+
+/// Adds the ID of the secret that a drill refuses.
+fn of_secret(said: Said, facts: &Facts<'_>) -> Said {
+    match facts.text("secret_id") {
+        Some(id) => said.fact("Old secret", id),
+        None => said,
+    }
 }
 
 pub(super) fn finished(facts: &Facts<'_>) -> Option<Said> {
@@ -42,7 +50,8 @@ pub(super) fn finished(facts: &Facts<'_>) -> Option<Said> {
         0 => "The drill has ended and refused no caller".to_owned(),
         _ => format!("The drill has ended and refused {}", count(callers, "caller")),
     };
-    let mut said = Said::new(&format!("Drill ended, {} refused", count(callers, "caller")), &found, next)
+    let said = Said::new(&format!("Drill ended, {} refused", count(callers, "caller")), &found, next);
+    let mut said = of_secret(said, facts)
         .urgent(callers > 0)
         .fact("Refusals", facts.number("refusal_count")?.to_string())
         .button("View the drill");

@@ -56,7 +56,7 @@ pub(super) fn letter(message: &Notification, base: &str, zone: &TimeZone) -> Opt
     }
     let mut shown = vec![("Why", why)];
     shown.extend(message.actor_name.iter().map(|actor| ("Done by", actor.clone())));
-    shown.extend(message.source.iter().map(|source| ("From", source.clone())));
+    shown.extend(message.source.iter().map(|source| ("IP address", source.clone())));
     shown.push(("Time", zone.at(message.created_at)));
     Some(Letter {
         heading: subject.clone(),

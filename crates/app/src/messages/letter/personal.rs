@@ -62,12 +62,12 @@ pub(super) fn letter(message: &Notification, base: &str, zone: &TimeZone) -> Opt
         )
         .fact("Other sessions", ended(facts.number("ended_sessions")?, "session"))
         .fact("API tokens", ended(facts.number("ended_tokens")?, "API token"))
-        .fact_if("Address", text(&facts, "source_ip")),
+        .fact_if("IP address", text(&facts, "source_ip")),
         Action::UserActivated => Said::new(
             "Your password was set with a one-time link",
             "If this was not you, ask an Owner or an Operations Manager for a new link to set your password now.",
         )
-        .fact_if("Address", text(&facts, "source_ip")),
+        .fact_if("IP address", text(&facts, "source_ip")),
         Action::TokenCreated => token(&facts, zone)?,
         Action::GrantCreated => Said::new(
             "You were granted a role",
@@ -101,11 +101,11 @@ pub(super) fn letter(message: &Notification, base: &str, zone: &TimeZone) -> Opt
     let has_link = facts.flag("with_link");
     let mut list = Vec::new();
     list.extend(text(&facts, "account").map(|account| ("Account", account.to_owned())));
-    let names_address = said.facts.iter().any(|(label, _)| *label == "Address");
+    let names_address = said.facts.iter().any(|(label, _)| *label == "IP address");
     list.extend(said.facts);
     list.extend(message.actor_name.iter().map(|actor| ("Done by", actor.clone())));
     let source = message.source.iter().filter(|_| !names_address);
-    list.extend(source.map(|source| ("From", source.clone())));
+    list.extend(source.map(|source| ("IP address", source.clone())));
     list.push(("Time", zone.at(message.created_at)));
     Some(Letter {
         subject: format!("{} ({host})", said.heading),
@@ -173,7 +173,7 @@ fn signed_in(facts: &Facts<'_>) -> Said {
         false => "Sign-in to your account from a new network",
     };
     Said::new(heading, next)
-        .fact_if("Address", text(facts, "source_ip"))
+        .fact_if("IP address", text(facts, "source_ip"))
         .fact_if("Browser", text(facts, "user_agent").map(quoted).as_deref())
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use aws_lc_rs::digest as sha;
-use crossfade_core::{ClientId, environment::Slug};
+use crossfade_core::{ClientId, environment::Slug, webhook::WebhookFormat};
 use serde_json::json;
 
 const AT: &str = "2026-11-24T13:05:59.000000Z";
@@ -35,20 +35,26 @@ fn message(event: Action, details: Value) -> Notification {
 
 /// One message of each kind.
 fn samples() -> Vec<Notification> {
-    let rotated = |hours: i64, compromised: bool| json!({"transition_hours": hours, "compromised": compromised, "outgoing_expires_at": AT});
-    let superseding = json!({"transition_hours": 24, "compromised": false, "outgoing_expires_at": AT, "superseded_secret_id": "sec_0000000000000000000001"});
+    let (first, second) = ("sec_0000000000000000000001", "sec_0000000000000000000002");
+    let rotated = |hours: i64, compromised: bool| json!({"transition_hours": hours, "compromised": compromised, "outgoing_secret_id": second, "outgoing_expires_at": AT});
+    let superseding = |hours: i64, compromised: bool| {
+        let mut facts = rotated(hours, compromised);
+        facts["superseded_secret_id"] = json!(first);
+        facts
+    };
     let itself = Notification {
         actor_kind: Some("client".into()),
         ..message(Action::SecretRotated, rotated(24, false))
     };
-    let near = json!({"expires_at": AT, "hours_before": 4, "callers_left": 2, "last_used_at": AT, "new_first_used_at": null});
-    let imminent = json!({"expires_at": "2026-11-24T14:05:59.000000Z", "hours_before": 1, "callers_left": 0, "last_used_at": AT, "new_first_used_at": null});
-    let scheduled = json!({"starts_at": AT, "ends_at": AT, "length_seconds": 5, "repeat": 3});
+    let near = json!({"secret_id": first, "expires_at": AT, "hours_before": 4, "callers_left": 2, "last_used_at": AT, "new_first_used_at": null});
+    let imminent = json!({"secret_id": first, "expires_at": "2026-11-24T14:05:59.000000Z", "hours_before": 1, "callers_left": 0, "last_used_at": AT, "new_first_used_at": null});
+    let scheduled =
+        json!({"secret_id": first, "starts_at": AT, "ends_at": AT, "length_seconds": 5, "repeat": 3});
     let caller = json!({"source_ip": "192.0.2.1", "user_agent": "billing/1.4", "instance": "blue"});
     let others = json!({"source_ip": null, "user_agent": null, "instance": null});
-    let finished = |callers: Vec<Value>| json!({"caller_count": callers.len(), "refusal_count": 3, "unrecorded_seconds": 7, "callers": callers});
+    let finished = |callers: Vec<Value>| json!({"secret_id": first, "caller_count": callers.len(), "refusal_count": 3, "unrecorded_seconds": 7, "callers": callers});
     let callers = vec![caller.clone(), json!({"source_ip": "192.0.2.9"}), others.clone()];
-    let presented = json!({"ended_at": AT, "tries": 20, "within_seconds": 900, "compromised": false, "callers": callers, "caller_count": 5});
+    let presented = json!({"secret_id": first, "ended_at": AT, "tries": 20, "within_seconds": 900, "compromised": false, "callers": callers, "caller_count": 5});
     let switched = |enabled: bool| json!({"before": {"enabled": !enabled}, "after": {"enabled": enabled}});
     let self_rotation = |on: bool| json!({"before": {"enabled": true, "self_rotation": !on}, "after": {"enabled": true, "self_rotation": on}});
     let owners =
@@ -58,15 +64,18 @@ fn samples() -> Vec<Notification> {
     vec![
         message(Action::SecretRotated, rotated(24, false)),
         message(Action::SecretRotated, rotated(0, true)),
-        message(Action::SecretRotated, superseding),
+        message(Action::SecretRotated, superseding(24, false)),
         itself,
-        message(Action::SecretRevoked, json!({"compromised": true})),
-        message(Action::SecretExtended, json!({"expires_at": AT, "expires_at_before": AT})),
-        message(Action::SecretRolledBack, json!({})),
-        message(Action::SecretExpired, json!({"expires_at": AT})),
+        message(Action::SecretRevoked, json!({"secret_id": first, "compromised": true})),
+        message(
+            Action::SecretExtended,
+            json!({"secret_id": first, "expires_at": AT, "expires_at_before": AT}),
+        ),
+        message(Action::SecretRolledBack, json!({"current_secret_id": first, "revoked_secret_id": second})),
+        message(Action::SecretExpired, json!({"secret_id": first, "expires_at": AT})),
         message(Action::DeadlineNear, near),
         message(Action::DrillScheduled, scheduled),
-        message(Action::DrillStopped, json!({})),
+        message(Action::DrillStopped, json!({"secret_id": first})),
         message(Action::DrillFinished, finished(vec![caller, others])),
         message(Action::DrillFinished, finished(vec![])),
         message(Action::RegistrationUpdated, switched(false)),
@@ -86,9 +95,17 @@ fn samples() -> Vec<Notification> {
             Action::WebhookDisabled,
             json!({"webhook_id": "wh_1", "host": "hooks.example.com", "disabled_as": "gone", "last_error": "status 410"}),
         ),
-        message(Action::LeakReported, json!({"secret_id": "sec_0000000000000000000001", "state": "current"})),
+        message(Action::LeakReported, json!({"secret_id": first, "state": "current"})),
+        message(Action::LeakReported, json!({"secret_id": first, "state": "retiring"})),
         message(Action::EndedSecretPresented, presented),
         message(Action::DeadlineNear, imminent),
+        message(Action::SecretRotated, superseding(0, false)),
+        message(Action::SecretRotated, superseding(0, true)),
+        message(Action::SecretRevoked, json!({"secret_id": first, "compromised": false})),
+        message(
+            Action::SecretRolledBack,
+            json!({"current_secret_id": first, "revoked_secret_id": second, "compromised": true}),
+        ),
     ]
 }
 
@@ -131,7 +148,7 @@ fn own_samples() -> Vec<Notification> {
         own(Action::TokenCreated, details)
     };
     let role = json!({"role": "secret_rotator", "client_id": "cl_1", "property_id": null, "environments": ["staging"]});
-    let line = |number: usize| json!({"client_id": "cl_1", "client": format!("Client {number}"), "environment": "production", "at": AT, "times": 3});
+    let line = |number: usize| json!({"client_id": "cl_1", "client": format!("Client {number}"), "environment": "production", "secret_id": "sec_0000000000000000000001", "at": AT, "times": 3});
     let list =
         |lines: usize, more: usize| json!({"lines": (0..lines).map(line).collect::<Vec<_>>(), "more": more});
     let digest = |lists: [(usize, usize); 5]| {
@@ -239,10 +256,12 @@ fn edges() -> Vec<Notification> {
     edges
 }
 
-/// Writes every letter for a browser: `tests/console/letters.mjs` takes pictures of them.
+/// Writes every letter for a browser, and as a card of Teams: `tests/console/letters.mjs` reads them.
 #[test]
 fn every_letter_is_written_for_a_browser() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/test/letters");
+    // Those of an earlier version would be read as well.
+    let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();
     let all = [("client", samples()), ("own", own_samples()), ("edge", edges())];
     for (kind, messages) in all {
@@ -261,6 +280,11 @@ fn every_letter_is_written_for_a_browser() {
             let name = format!("{kind}-{number:02}-{}", message.event.as_str().replace('.', "-"));
             std::fs::write(folder.join(format!("{name}.html")), html).unwrap();
             std::fs::write(folder.join(format!("{name}.txt")), text).unwrap();
+            // Messages to a person go to no webhook.
+            if kind != "own" {
+                let card = crate::messages::body::body(message, WebhookFormat::Teams, None, BASE).unwrap();
+                std::fs::write(folder.join(format!("{name}.teams.json")), card).unwrap();
+            }
         }
     }
 }
@@ -362,18 +386,45 @@ fn what_weakens_a_client_or_ends_a_secret_is_told_as_such() {
     let find = |part: &str| samples().into_iter().map(told).find(|it| it.subject.contains(part)).unwrap();
     let superseded = find("ends the one before it");
     assert!(superseded.is_urgent && superseded.next.contains("two rotations ago"), "{superseded:?}");
-    assert!(
-        superseded.facts.contains(&("Secret before that", "refused since 24 Nov 2026, 13:05 UTC".into()))
-    );
+    let refused =
+        |secret: &str| format!("refused since 24 Nov 2026, 13:05 UTC (sec_000000000000000000000{secret})");
+    assert!(superseded.facts.contains(&("Secret before that", refused("1"))), "{superseded:?}");
+    let both = find("Secret rotated, both earlier ones are refused");
+    for fact in [("Old secret", refused("2")), ("Secret before that", refused("1"))] {
+        assert!(both.facts.contains(&fact), "{both:?}");
+    }
     let itself = find("rotated its own secret");
     assert!(itself.is_urgent && itself.next.contains("roll the rotation back"), "{itself:?}");
-    assert!(itself.facts.contains(&("From", "192.0.2.7".into())));
+    assert!(itself.facts.contains(&("IP address", "192.0.2.7".into())));
     let on = find("Self-rotation turned on");
     assert!(on.is_urgent && on.next.contains("turn self-rotation off"), "{on:?}");
     assert!(!find("Self-rotation turned off").is_urgent);
     let both = json!({"before": {"enabled": false}, "after": {"enabled": true, "self_rotation": true}});
     let both = told(message(Action::RegistrationUpdated, both));
     assert!(both.is_urgent && both.facts.contains(&("Self-rotation", "turned on".into())), "{both:?}");
+}
+
+#[test]
+fn a_leak_is_in_the_subject_and_in_the_first_sentence() {
+    let leaked = |it: &Notification| it.event == Action::LeakReported || it.details["compromised"] == true;
+    let leaks: Vec<_> = samples().into_iter().filter(leaked).collect();
+    assert_eq!(leaks.len(), 6);
+    for message in leaks {
+        let letter = letter(&message, "ada@example.com", BASE, &TimeZone::UTC).unwrap();
+        assert!(letter.subject.to_lowercase().contains("leaked"), "{letter:?}");
+        assert!(letter.heading.contains("leaked"), "{letter:?}");
+    }
+}
+
+#[test]
+fn a_letter_about_a_secret_has_its_id() {
+    for message in samples().into_iter().filter(|it| it.details.to_string().contains("\"sec_")) {
+        let (html, text) =
+            letter(&message, "ada@example.com", BASE, &TimeZone::UTC).unwrap().render().unwrap();
+        for id in message.details.as_object().unwrap().values().filter_map(Value::as_str) {
+            assert!(!id.starts_with("sec_") || html.contains(id) && text.contains(id), "{id}: {text}");
+        }
+    }
 }
 
 #[test]
@@ -590,7 +641,7 @@ fn a_digest_of_webhooks_or_of_clients_leads_to_them() {
 fn a_letter_to_a_person_names_the_address_of_who_did_it() {
     for message in own_samples().into_iter().filter(|it| it.source.is_some()) {
         let letter = letter(&message, "ada@example.com", BASE, &TimeZone::UTC).unwrap();
-        let is_shown = letter.facts.iter().filter(|(label, _)| ["From", "Address"].contains(label)).count();
+        let is_shown = letter.facts.iter().filter(|(label, _)| *label == "IP address").count();
         let is_of_nobody = matches!(message.event, Action::DigestsQueued | Action::EvidenceUnwritten);
         assert!(is_of_nobody || is_shown == 1, "{letter:?}");
     }

@@ -6,7 +6,7 @@ use crossfade_core::{
     SecretId, Timestamp,
     audit::Action,
     drill::{self, StoppedAs},
-    messages::{AbandonedAs, is_in_time},
+    messages::{AbandonedAs, QUIET_AFTER, is_in_time},
     rotation::state_at,
     webhook::{Incident, WebhookFormat, retry_after, still_signs},
 };
@@ -211,6 +211,10 @@ async fn still_so(tx: &mut Tx, message: &Notification, now: Timestamp) -> Result
             let drill = tx.latest_drill(&secret).await?.map(|drill| drill.rule);
             let drill = drill.filter(|drill| text("drill_id") == Some(drill.id.as_str()));
             Ok(drill.is_some_and(|drill| drill::stop(&drill, StoppedAs::Stopped, now).is_ok()))
+        }
+        (Action::EndedSecretPresented, _) => {
+            let since = now.before(QUIET_AFTER);
+            Ok(!tx.presented_of(&[registration.id], since, now).await?.is_empty())
         }
         (Action::RegistrationUpdated, _) => Ok(registration.disabled_at.is_some()),
         _ => Ok(true),

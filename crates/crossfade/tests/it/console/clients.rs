@@ -430,6 +430,12 @@ async fn callers_of_an_older_secret_are_listed_while_a_newer_transition_runs(wor
     oauth.token(&first.client_id, &second).await.is_token();
     world.advance(Duration::from_secs(60));
     assert_eq!(listed().await, (true, true, false));
+    // Commands read them, too.
+    let change_over = owner.get(&client.path("production", "/change-over")).await.ok();
+    let earlier = change_over["refused_earlier"].as_array().unwrap();
+    let mut agents: Vec<_> = earlier.iter().map(|it| it["user_agent"].as_str().unwrap()).collect();
+    agents.sort_unstable();
+    assert_eq!((agents, &change_over["refused_since_end"]), (vec!["lost/1", "moved/1"], &json!([])));
     // With a valid secret, also the retiring one, a caller presents the older one no more.
     world
         .oauth("production")

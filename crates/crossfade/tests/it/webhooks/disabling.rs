@@ -18,6 +18,7 @@ use std::{collections::BTreeSet, time::Duration};
 on_both_engines! {
     a_receiver_that_is_gone_is_told_no_more_and_people_are,
     a_webhook_that_fails_is_reported_until_it_works_again,
+    a_late_queue_of_webhooks_is_seen_on_the_overview_and_by_doctor,
     failures_of_five_days_disable_a_webhook,
     a_dead_webhook_with_rare_events_is_disabled,
     who_manages_a_webhook_is_told_that_it_is_disabled,
@@ -71,6 +72,32 @@ async fn a_webhook_that_fails_is_reported_until_it_works_again(mut world: World)
     world.advance(HOUR);
     assert_eq!(sent(&world, &receiver).await.len(), 1, "this one is taken");
     assert_eq!((failing().await, is_told().await), (0, false));
+}
+
+async fn a_late_queue_of_webhooks_is_seen_on_the_overview_and_by_doctor(mut world: World) {
+    let (client, receiver) = (posting(&mut world).await, Receiver::start().await);
+    create(&world, &receiver, json!({})).await;
+    for _ in 0..2 {
+        rotate(&world, &client, "production").await;
+    }
+    let overview = async |world: &World| world.signed_in().await.get("/console").await.page(200);
+    let found = async |world: &World| {
+        let clock = Clock::manual(world.now());
+        let found = examine(&world.instance(&clock)).await;
+        found.checks.into_iter().find(|check| check.name == "webhooks").unwrap().sentence
+    };
+    world.advance(HOUR);
+    assert!(!overview(&world).await.contains("Webhooks are late"), "not yet");
+    assert!(found(&world).await.contains("none is late"));
+    world.advance(Duration::from_secs(1));
+    let page = overview(&world).await;
+    assert!(page.contains("Webhooks are late: 2 deliveries wait to be made, the oldest since "), "{page}");
+    let said = found(&world).await;
+    assert!(said.starts_with("2 deliveries in the queue, the oldest since "), "{said}");
+    assert_eq!(world.app.measure().await.stored.unwrap().webhooks_queued, 2);
+    assert_eq!(sent(&world, &receiver).await.len(), 2);
+    assert!(!overview(&world).await.contains("Webhooks are late"));
+    assert!(found(&world).await.contains("none is late"));
 }
 
 async fn failures_of_five_days_disable_a_webhook(mut world: World) {

@@ -7,6 +7,7 @@ use crate::{
     world::{Client, World},
 };
 use serde_json::{Value, json};
+use std::time::Duration;
 
 on_both_engines! {
     an_incident_is_not_opened_after_its_end,
@@ -20,6 +21,8 @@ on_both_engines! {
     a_client_that_is_deleted_at_a_deadline_resolves_its_incidents,
     the_end_of_a_secret_resolves_a_report_that_is_not_known_any_more,
     an_incident_whose_end_cannot_be_read_waits,
+    ended_secrets_that_are_presented_are_an_incident_until_they_are_not,
+    an_end_that_comes_first_opens_no_incident_of_presented_secrets,
 }
 
 /// A webhook for PagerDuty.
@@ -33,6 +36,77 @@ async fn on_call(world: &World, receiver: &Receiver, more: Value) -> Value {
 fn incidents(sent: &[Delivery]) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     sent.iter().map(Delivery::json).map(|it| (text(&it["event_action"]), text(&it["dedup_key"]))).collect()
+}
+
+/// Presents a secret of production so many times.
+async fn present(world: &World, client: &Client, secret: &str, times: u32) {
+    let id = client.registration("production").client_id.clone();
+    for _ in 0..times {
+        world.oauth("production").token(&id, secret).await.is_invalid_client();
+    }
+    world.run_jobs().await;
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn ended_secrets_that_are_presented_are_an_incident_until_they_are_not(mut world: World) {
+    let (client, receiver, other) =
+        (posting(&mut world).await, Receiver::start().await, Receiver::start().await);
+    on_call(&world, &receiver, json!({"events": ["secret.still_presented"]})).await;
+    on_call(&world, &other, json!({"events": ["transition.deadline_near"]})).await;
+    let old = client.registration("production").secret.clone();
+    let rotation = json!({"transition_hours": 0, "confirm_client_name": "Billing", "reason": "over"});
+    world.owner().await.post(&client.path("production", "/secrets/rotate"), rotation).await.created();
+    present(&world, &client, &old, 19).await;
+    assert!(incidents(&sent(&world, &receiver).await).is_empty());
+    present(&world, &client, &old, 1).await;
+    let all = sent(&world, &receiver).await;
+    let event = all[0].json();
+    assert_eq!(
+        (&event["payload"]["severity"], &event["payload"]["class"]),
+        (&json!("error"), &json!("secret.still_presented"))
+    );
+    let [(opened, key)] = incidents(&all).try_into().unwrap();
+    assert!(opened == "trigger" && key.starts_with("crossfade:presented:reg_"), "{opened} {key}");
+    // A single caller keeps it open.
+    for _ in 0..3 {
+        world.advance(MINUTE * 59);
+        present(&world, &client, &old, 1).await;
+        assert_eq!((incidents(&sent(&world, &receiver).await), noted(&world).await), (vec![], 1));
+    }
+    world.advance(MINUTE * 60 - Duration::from_secs(10));
+    world.run_jobs().await;
+    assert!(incidents(&sent(&world, &receiver).await).is_empty());
+    world.advance(MINUTE);
+    world.run_jobs().await;
+    assert_eq!(incidents(&sent(&world, &receiver).await), [("resolve".to_owned(), key.clone())]);
+    // The next day it is opened again, and a deleted client resolves it.
+    world.advance(HOUR * 24);
+    present(&world, &client, &old, 30).await;
+    assert_eq!(incidents(&sent(&world, &receiver).await), [("trigger".to_owned(), key.clone())]);
+    let deletion = json!({"confirm_client_name": "Billing", "reason": "gone"});
+    assert_eq!(world.owner().await.delete(&format!("/clients/{}", client.id), deletion).await.status, 204);
+    assert_eq!(incidents(&sent(&world, &receiver).await), [("resolve".to_owned(), key)]);
+    let others = incidents(&sent(&world, &other).await);
+    assert!(others.iter().all(|(_, key)| !key.contains("presented")), "{others:?}");
+    assert_eq!(noted(&world).await, 0);
+}
+
+async fn an_end_that_comes_first_opens_no_incident_of_presented_secrets(mut world: World) {
+    let (client, receiver) = (posting(&mut world).await, Receiver::start().await);
+    on_call(&world, &receiver, json!({"events": ["secret.still_presented"]})).await;
+    let old = client.registration("production").secret.clone();
+    let rotation = json!({"transition_hours": 0, "confirm_client_name": "Billing", "reason": "over"});
+    world.owner().await.post(&client.path("production", "/secrets/rotate"), rotation).await.created();
+    receiver.answer(&["500"]);
+    present(&world, &client, &old, 20).await;
+    assert_eq!(incidents(&sent(&world, &receiver).await).len(), 1);
+    // All callers have stopped before the second attempt.
+    world.advance(HOUR * 2);
+    world.run_jobs().await;
+    let after = incidents(&sent(&world, &receiver).await);
+    assert!(after.iter().all(|(what, _)| what == "resolve"), "{after:?}");
+    assert_eq!((abandoned(&world, "late").await, noted(&world).await), (1, 0));
 }
 
 async fn schedule_drill(world: &World, client: &Client) {
@@ -387,7 +461,7 @@ async fn a_leak_that_is_over_opens_nothing(mut world: World) {
     assert_eq!((open(&world).await, abandoned(&world, "late").await), (0, 1));
     // An ended secret that is found is no incident, and is known after months, when what was told is forgotten.
     assert_eq!(report(&world, &value).await, secret);
-    assert_eq!(incidents(&sent(&world, &receiver).await), []);
+    assert!(incidents(&sent(&world, &receiver).await).is_empty());
     let rotated = rotate(&world, &client, "production").await;
     let value = rotated["secret"]["value"].as_str().unwrap().to_owned();
     let secret = report(&world, &value).await;
