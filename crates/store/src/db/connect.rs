@@ -216,8 +216,8 @@ impl Link for PgLink {
 
     fn begin(&self, purpose: Purpose) -> &'static str {
         match (purpose, self.keeps_settings) {
-            (Purpose::Change, true) => "BEGIN ISOLATION LEVEL READ COMMITTED",
-            (Purpose::Change, false) => concat!(
+            // Whatever the server, the database and the role are set to, and whatever a pooler has dropped.
+            (Purpose::Change, _) => concat!(
                 "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = on; ",
                 "SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '60s'"
             ),

@@ -119,6 +119,8 @@ impl Db {
     async fn claim_session(&self, url: &PostgresUrl, lost: Option<Holder>) -> Result<ServeLock, StoreError> {
         let servers = Servers::direct(url)?.with(&NOTICED_SOON).with(&READ_COMMITTED);
         let (mut session, server) = servers.connect(&self.identity, Wanted::Instance).await?;
+        // A lease that a crash takes back would be no promise, if a pooler has dropped what the session is opened with.
+        session.execute("SET synchronous_commit = on").await?;
         let server_started = told(&mut session, STARTED).await?.map(|row| row.try_get(0)).transpose()?;
         let (pid, started): (i32, i64) = sqlx::query_as(OWN_SESSION).fetch_one(&mut session).await?;
         let holder = Holder { pid, started };

@@ -2,7 +2,9 @@
 
 use crate::engines::on_postgres;
 use crate::harness::*;
-use crossfade_store::{Db, Fault, Location, Purpose, StoreError};
+use crossfade_core::{NodeId, Timestamp};
+use crossfade_store::{Db, Fault, LeaseRequest, Location, Purpose, StoreError};
+use std::time::Duration;
 
 on_postgres! {
     a_serve_lock_whose_session_broke_is_not_held,
@@ -17,6 +19,40 @@ on_postgres! {
     reads_that_are_held_back_leave_their_connections_to_the_feed,
     a_commit_that_was_given_up_does_not_keep_the_lock_from_its_process,
     a_server_that_cannot_be_reached_is_refused_without_telling_the_password,
+    a_change_and_a_lease_are_flushed_whatever_the_database_says,
+}
+
+/// Notes the setting under which a row is written.
+const NOTE: &str = "CREATE TABLE noted (setting TEXT);
+    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN INSERT INTO noted VALUES (current_setting('synchronous_commit')); RETURN NULL; END $$;
+    CREATE TRIGGER note AFTER UPDATE ON head FOR EACH ROW EXECUTE FUNCTION note();
+    CREATE TRIGGER note AFTER INSERT ON nodes FOR EACH ROW EXECUTE FUNCTION note()";
+
+async fn a_change_and_a_lease_are_flushed_whatever_the_database_says(t: TestDb) {
+    t.place.raw(NOTE).await;
+    let name = database(&t);
+    t.place.raw(&format!("ALTER DATABASE {name} SET synchronous_commit = off")).await;
+    let again = Db::open(&t.place.location).await.unwrap();
+    let mut lock = again.lock_for_serving().await.unwrap();
+    again.write::<_, StoreError>(async |tx| seed(tx).await).await.unwrap();
+    let id = NodeId::parse(&format!("node_{:022}", 1)).unwrap();
+    let request = LeaseRequest {
+        id: &id,
+        name: "a",
+        started_at: Timestamp::from_seconds(1),
+        length: Duration::from_secs(15),
+        applied: 1_000,
+        uncertainty: Duration::ZERO,
+    };
+    lock.renew(request, false).await.unwrap();
+    assert!(t.place.number("SELECT COUNT(*) FROM noted").await >= 3, "the term, the change and the lease");
+    assert_eq!(t.place.number("SELECT COUNT(*) FROM noted WHERE setting <> 'on'").await, 0);
+    // The database is set as it was told to be.
+    assert_eq!(
+        t.place.number("SELECT COUNT(*) FROM pg_db_role_setting WHERE 'synchronous_commit=off' = ANY (setconfig) AND setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())").await,
+        1
+    );
 }
 
 async fn a_serve_lock_whose_session_broke_is_not_held(t: TestDb) {
