@@ -62,6 +62,7 @@ async fn check(settings: Settings) -> Vec<Check> {
     let instance = settings.instance(&clock);
     let found = examine(&instance).await;
     checks.extend(found.checks);
+    checks.extend(found.machine_clock);
     match found.served {
         Some(true) => checks.push(ready(settings.listen, settings.tls.is_some()).await),
         Some(false) => {

@@ -17,7 +17,7 @@ mod serving;
 mod trial;
 mod tx;
 
-pub use examine::{Durability, Integrity};
+pub use examine::{Durability, Integrity, Standbys};
 pub use fault::Fault;
 pub use identity::{ServerId, ServerRun};
 pub use lease::{Granted, LeaseGrant, LeaseRequest, Wake, Wakes};

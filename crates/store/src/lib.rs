@@ -56,8 +56,8 @@ pub use clients::{Client, ClientFilter, Place, Registration};
 pub use counts::RegisteredCount;
 pub use db::{
     Db, Durability, Fault, Granted, Holder, Integrity, LeaseGrant, LeaseRequest, Location, PostgresUrl,
-    Purpose, ServeLock, ServerId, ServerRun, StoreError, TRACE_STATEMENTS, Told, Transit, Tx, Value, Wake,
-    Wakes,
+    Purpose, ServeLock, ServerId, ServerRun, Standbys, StoreError, TRACE_STATEMENTS, Told, Transit, Tx,
+    Value, Wake, Wakes,
 };
 pub use deliveries::{Attempt, Delivery, DeliveryQueue, LoggedDelivery, NewDelivery};
 pub use devices::DeviceRow;

@@ -62,12 +62,49 @@ pub(super) fn clock(whose: &str, machine: Timestamp, stored: Timestamp, is_serve
     }
 }
 
+/// Compares this machine's clock with that of the database, by which the server decides.
+pub(super) fn machine(machine: Timestamp, database: Timestamp) -> Check {
+    const NAME: &str = "machine_clock";
+    let (behind, ahead) = (database.since(machine), machine.since(database));
+    let (apart, side) = if behind > ahead { (behind, "behind") } else { (ahead, "ahead of") };
+    if apart <= MAX_OFFSET {
+        return Check::ok(
+            NAME,
+            format!("This machine's clock is {} ms {side} the database's.", apart.as_millis()),
+        );
+    }
+    Check::warn(
+        NAME,
+        format!(
+            "This machine's clock is {} {side} the database's. Crossfade decides by the database's clock, but the log \
+            has the machine's time, and TLS certificates are judged by it.",
+            length(apart)
+        ),
+        "Compare both clocks, and synchronise them with NTP.",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::doctor::Outcome;
 
     const MICRO: Duration = Duration::from_micros(1);
+
+    #[test]
+    fn a_machine_whose_clock_is_not_the_database_s_is_warned_of() {
+        let database = Timestamp::from_seconds(1_000_000);
+        for (seconds, outcome, says) in [
+            (1_000_000, Outcome::Ok, "0 ms"),
+            (1_000_060, Outcome::Ok, "60000 ms ahead of"),
+            (1_000_300, Outcome::Warn, "5 minutes ahead of"),
+            (999_700, Outcome::Warn, "5 minutes behind"),
+        ] {
+            let found = machine(Timestamp::from_seconds(seconds), database);
+            assert_eq!(found.outcome, outcome, "{found:?}");
+            assert!(found.sentence.contains(says), "{found:?}");
+        }
+    }
 
     #[test]
     fn a_clock_that_is_wrong_is_told_before_it_does_harm() {

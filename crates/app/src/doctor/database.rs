@@ -3,7 +3,7 @@
 use super::{Check, Outcome};
 use crate::error::what_fails;
 use crossfade_core::{Code, Problem};
-use crossfade_store::{Db, Durability, Fault, Integrity, Location, StoreError, Transit};
+use crossfade_store::{Db, Durability, Fault, Integrity, Location, Standbys, StoreError, Transit};
 
 const RESTORE: &str =
     "Stop the server, move the data away, and restore the last backup with crossfade restore.";
@@ -71,6 +71,10 @@ pub(super) async fn check(db: &Db, checks: &mut Vec<Check>) -> bool {
         Ok(found) => durability(&found),
         Err(error) => cannot_read("durability", &error),
     });
+    match db.standbys().await {
+        Ok(found) => checks.extend(found.as_ref().map(standbys)),
+        Err(error) => checks.push(cannot_read("standbys", &error)),
+    }
     let found = db.integrity().await;
     checks.push(match &found {
         Ok(found) => integrity(found),
@@ -211,7 +215,15 @@ pub(super) fn durability(found: &Durability) -> Check {
                 ),
             }
         }
-        Durability::Postgres { version, synchronous_commit, fsync, encoding, standby, keeps_settings } => {
+        Durability::Postgres {
+            version,
+            synchronous_commit,
+            fsync,
+            full_page_writes,
+            encoding,
+            standby,
+            keeps_settings,
+        } => {
             let problem = if *version < OLDEST_POSTGRES {
                 let version = version / 10_000;
                 Some((format!("PostgreSQL {version} is too old."), "Upgrade to PostgreSQL 15 or later."))
@@ -232,6 +244,14 @@ pub(super) fn durability(found: &Durability) -> Check {
                     "The server does not flush at all (fsync off), so a power failure can lose everything."
                         .to_owned(),
                     "Set fsync to on in postgresql.conf and reload.",
+                ))
+            } else if full_page_writes != "on" {
+                Some((
+                    "The server cannot repair pages that a crash leaves half-written (full_page_writes off), so a \
+                    power failure can damage the database."
+                        .to_owned(),
+                    "Set full_page_writes to on in postgresql.conf and reload, unless the file system never leaves \
+                    half-written pages.",
                 ))
             } else if encoding != "UTF8" {
                 Some((
@@ -263,6 +283,40 @@ pub(super) fn durability(found: &Durability) -> Check {
     }
 }
 
+/// Checks whether a failover can lose changes.
+fn standbys(found: &Standbys) -> Check {
+    const NAME: &str = "standbys";
+    const MEND: &str = "Name a standby in synchronous_standby_names. With Patroni, set synchronous_mode and \
+        synchronous_mode_strict. A service that copies the disk of the database below PostgreSQL needs neither.";
+    let Standbys { names, connected, synchronous } = found;
+    match synchronous {
+        _ if names.trim().is_empty() => {
+            let lost = format!(
+                "No standby confirms a commit (synchronous_standby_names is empty; standbys connected: {connected}), so \
+                a failover can lose the last changes: a secret that one of them ended would be valid again."
+            );
+            match connected {
+                // There is none to fail over to.
+                0 => Check::ok(NAME, lost),
+                _ => Check::warn(NAME, lost, MEND),
+            }
+        }
+        Some(0) => Check::warn(
+            NAME,
+            "No standby that confirms commits is connected, so changes wait for one.",
+            "Start a standby that synchronous_standby_names names. Patroni without synchronous_mode_strict removes the \
+            names instead, and a failover can then lose the last changes.",
+        ),
+        Some(confirming) => {
+            Check::ok(NAME, format!("{confirming} of {connected} connected standbys confirm each commit."))
+        }
+        None => Check::ok(
+            NAME,
+            format!("Standbys confirm each commit ({names}). The role may not see which ones are connected."),
+        ),
+    }
+}
+
 fn integrity(found: &Integrity) -> Check {
     const NAME: &str = "integrity";
     match (found.damage.first(), found.dangling.first()) {
@@ -281,15 +335,15 @@ fn sentence(text: &str) -> String {
 }
 
 /// Returns what prevents a server from starting on a database, in the words of the check; `None` if nothing does. A
-/// missing fsync does not: such a server is used for tests and loses data only in a power failure, so only `doctor`
+/// missing fsync or full page does not: such a server is used for tests and loses data only in a power failure, so only `doctor`
 /// reports it.
 pub(crate) fn durability_problem(found: &Durability) -> Option<Problem> {
     if matches!(found, Durability::Sqlite { .. }) {
         return None;
     }
     let mut found = found.clone();
-    if let Durability::Postgres { fsync, .. } = &mut found {
-        *fsync = "on".to_owned();
+    if let Durability::Postgres { fsync, full_page_writes, .. } = &mut found {
+        (*fsync, *full_page_writes) = ("on".to_owned(), "on".to_owned());
     }
     let check = durability(&found);
     (check.outcome == Outcome::Fail).then(|| {
@@ -314,6 +368,7 @@ mod tests {
             version,
             synchronous_commit: commit.into(),
             fsync: fsync.into(),
+            full_page_writes: "on".into(),
             encoding: encoding.into(),
             standby,
             keeps_settings: true,
@@ -340,11 +395,62 @@ mod tests {
             version: 150_000,
             synchronous_commit: "on".into(),
             fsync: "on".into(),
+            full_page_writes: "on".into(),
             encoding: "UTF8".into(),
             standby: false,
             keeps_settings: false,
         });
         assert_eq!(found.outcome, Outcome::Warn, "{found:?}");
+    }
+
+    #[test]
+    fn pages_that_a_crash_damages_are_a_failure_that_prevents_no_start() {
+        let found = Durability::Postgres {
+            version: 150_000,
+            synchronous_commit: "on".into(),
+            fsync: "on".into(),
+            full_page_writes: "off".into(),
+            encoding: "UTF8".into(),
+            standby: false,
+            keeps_settings: true,
+        };
+        assert_eq!(durability(&found).outcome, Outcome::Fail);
+        assert_eq!(durability_problem(&found), None);
+    }
+
+    #[test]
+    fn a_failover_without_a_standby_that_confirms_loses_changes() {
+        let found = |names: &str, connected, synchronous| {
+            standbys(&Standbys { names: names.into(), connected, synchronous })
+        };
+        let lost = found("", 2, Some(0));
+        assert_eq!(lost.outcome, Outcome::Warn);
+        assert!(
+            lost.sentence.contains("standbys connected: 2") && lost.sentence.contains("valid again"),
+            "{lost:?}"
+        );
+        assert!(lost.mend.unwrap().contains("synchronous_mode_strict"));
+        assert_eq!(found("", 0, Some(0)).outcome, Outcome::Ok, "there is none to fail over to");
+        assert_eq!(found("*", 1, Some(0)).outcome, Outcome::Warn);
+        assert_eq!(found("*", 2, Some(1)).outcome, Outcome::Ok);
+        assert_eq!(found("*", 2, None).outcome, Outcome::Ok);
+    }
+
+    #[test]
+    fn what_a_connection_does_not_verify_is_told() {
+        let found = |url: &str| transit(&Location::parse(url).unwrap()).unwrap();
+        for mode in ["disable", "prefer", "require", "verify-ca"] {
+            let weak = found(&format!("postgres://db.example.com/x?sslmode={mode}"));
+            assert_eq!(weak.outcome, Outcome::Warn, "{mode}");
+            assert!(
+                weak.sentence.contains("anyone in between") || weak.sentence.contains("any server"),
+                "{weak:?}"
+            );
+        }
+        for url in ["postgres://db.example.com/x", "postgres://localhost/x"] {
+            assert_eq!(found(url).outcome, Outcome::Ok, "{url}");
+        }
+        assert!(transit(&Location::parse("sqlite:x").unwrap()).is_none());
     }
 
     #[test]

@@ -85,11 +85,14 @@ pub struct Findings {
     pub checks: Vec<Check>,
     /// Whether a server is running on the database; `None` if that could not be determined.
     pub served: Option<bool>,
+    /// Check of the machine's clock against that of the database; `None` if it has none. Apart from the others, because the
+    /// clock of a test is that of no machine.
+    pub machine_clock: Option<Check>,
 }
 
 /// Checks an instance.
 pub async fn examine(instance: &Instance<'_>) -> Findings {
-    let mut findings = Findings { checks: files::check(instance), served: None };
+    let mut findings = Findings { checks: files::check(instance), served: None, machine_clock: None };
     let checks = &mut findings.checks;
     checks.extend(database::transit(&instance.location));
     let db = match Db::open_read_only(&instance.location).await {
@@ -101,7 +104,10 @@ pub async fn examine(instance: &Instance<'_>) -> Findings {
     };
     findings.served = db.is_served().await.ok();
     // Tokens tell the time of a database that has a clock; one that cannot be read is found by the checks.
-    if let Ok(Some((told, asked))) = db.clock(|| instance.clock.ask()).await {
+    if let Ok(Some((told, (machine, asked)))) =
+        db.clock(|| (instance.clock.now(), instance.clock.ask())).await
+    {
+        findings.machine_clock = Some(clock::machine(machine, told));
         instance.clock.calibrate(told, asked);
     }
     let is_readable = database::check(&db, checks).await;

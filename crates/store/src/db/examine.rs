@@ -35,6 +35,8 @@ pub enum Durability {
         synchronous_commit: String,
         /// Whether the server flushes at all.
         fsync: String,
+        /// Whether the server can repair pages that a crash has left half-written.
+        full_page_writes: String,
         /// The encoding of the database.
         encoding: String,
         /// Whether the server is a standby.
@@ -42,6 +44,17 @@ pub enum Durability {
         /// Whether sessions have the settings this program opens them with; a pooler may drop them.
         keeps_settings: bool,
     },
+}
+
+/// Copies of a PostgreSQL server that confirm its commits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Standbys {
+    /// The setting `synchronous_standby_names`; empty if no standby has to confirm a commit.
+    pub names: String,
+    /// Number of connected standbys.
+    pub connected: i64,
+    /// Number of connected standbys that confirm each commit; `None` if the role is not allowed to see that.
+    pub synchronous: Option<i64>,
 }
 
 /// Result of an engine's check of its own file.
@@ -206,19 +219,35 @@ impl Db {
                 let mut lent = pools.begin(Purpose::Change).await?;
                 let keeps_settings = lent.link()?.keeps_settings();
                 let sql = "SELECT CAST(current_setting('server_version_num') AS BIGINT), current_setting('synchronous_commit'),
-                             current_setting('fsync'), current_setting('server_encoding'), pg_is_in_recovery()";
+                             current_setting('fsync'), current_setting('full_page_writes'), current_setting('server_encoding'),
+                             pg_is_in_recovery()";
                 let row = sqlx::raw_sql(sql).fetch_one(&mut lent.link()?.session).await?;
                 lent.roll_back().await;
                 Ok(Durability::Postgres {
                     version: row.try_get(0)?,
                     synchronous_commit: row.try_get(1)?,
                     fsync: row.try_get(2)?,
-                    encoding: row.try_get(3)?,
-                    standby: row.try_get(4)?,
+                    full_page_writes: row.try_get(3)?,
+                    encoding: row.try_get(4)?,
+                    standby: row.try_get(5)?,
                     keeps_settings,
                 })
             }
         }
+    }
+
+    /// Reads which copies of the server confirm its commits; `None` on SQLite.
+    pub async fn standbys(&self) -> Result<Option<Standbys>, StoreError> {
+        let Engine::Postgres(pools) = &self.engine else { return Ok(None) };
+        // Another role sees the rows, but not their columns.
+        let sql = "SELECT current_setting('synchronous_standby_names'), COUNT(*), COUNT(sync_state),
+                     COUNT(*) FILTER (WHERE sync_state IN ('sync', 'quorum')) FROM pg_stat_replication";
+        let mut lent = pools.begin(Purpose::Read).await?;
+        let row = sqlx::raw_sql(sql).fetch_one(&mut lent.link()?.session).await?;
+        lent.roll_back().await;
+        let (connected, seen): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
+        let synchronous = if seen == connected { Some(row.try_get(3)?) } else { None };
+        Ok(Some(Standbys { names: row.try_get(0)?, connected, synchronous }))
     }
 
     /// Lets the engine check its own file. PostgreSQL has no such check, so it reports nothing.

@@ -20,6 +20,7 @@ on_postgres! {
     a_commit_that_was_given_up_does_not_keep_the_lock_from_its_process,
     a_server_that_cannot_be_reached_is_refused_without_telling_the_password,
     a_change_and_a_lease_are_flushed_whatever_the_database_says,
+    a_role_reads_which_standbys_confirm_commits,
 }
 
 /// Notes the setting under which a row is written.
@@ -53,6 +54,11 @@ async fn a_change_and_a_lease_are_flushed_whatever_the_database_says(t: TestDb) 
         t.place.number("SELECT COUNT(*) FROM pg_db_role_setting WHERE 'synchronous_commit=off' = ANY (setconfig) AND setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())").await,
         1
     );
+}
+
+async fn a_role_reads_which_standbys_confirm_commits(t: TestDb) {
+    let found = t.db.standbys().await.unwrap().unwrap();
+    assert_eq!((&*found.names, found.connected, found.synchronous), ("", 0, Some(0)));
 }
 
 async fn a_serve_lock_whose_session_broke_is_not_held(t: TestDb) {
