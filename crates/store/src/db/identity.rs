@@ -207,3 +207,22 @@ pub(super) async fn told(
         Err(error) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_former_primary_is_refused_once_its_successor_was_served() {
+        let server = |system, timeline| Some(ServerId { system, timeline });
+        let identity = Identity::default();
+        assert!(identity.check_timeline(server(1, 1).as_ref()).is_ok(), "no server was served yet");
+        identity.serve_on(server(1, 2));
+        for accepted in [server(1, 2), server(1, 3), server(2, 1), None] {
+            assert!(identity.check_timeline(accepted.as_ref()).is_ok(), "{accepted:?}");
+        }
+        let refused = identity.check_timeline(server(1, 1).as_ref()).unwrap_err();
+        assert!(refused.to_string().contains("is a former primary"), "{refused}");
+        assert_eq!(identity.elsewhere(), Some(refused.to_string()));
+    }
+}
