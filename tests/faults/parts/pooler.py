@@ -80,11 +80,19 @@ def past_it(checks, arguments, url, cluster):
                 refused = requests.post(f"{server.issuer('production')}/oauth2/token", auth=(server.client_id, old),
                                         data=form, timeout=30)
                 holds(checks, refused.status_code == 401, f"{what}: a rotation ends the old secret", refused.text)
-            [current] = [one for one in server.api("GET", f"{server.path}/secrets")["items"] if one["state"] == "current"]
-            revoked = server.session.post(f"{server.url}/api/v1{server.path}/secrets/{current['id']}/revoke", timeout=30,
+            old = server.secret
+            rotated = server.change(transition_hours=24)
+            holds(checks, rotated.status_code == 201 and requests.post(
+                f"{server.issuer('production')}/oauth2/token", auth=(server.client_id, old), data=form, timeout=30
+            ).status_code == 200, f"{what}: the old secret works during a transition", rotated.text)
+            items = server.api("GET", f"{server.path}/secrets")["items"]
+            [retiring] = [one for one in items if one["state"] == "retiring"]
+            revoked = server.session.post(f"{server.url}/api/v1{server.path}/secrets/{retiring['id']}/revoke", timeout=30,
                                           json={"reason": "check"})
-            holds(checks, revoked.status_code == 200, f"{what}: a revocation works", revoked.text)
-            holds(checks, server.token().status_code == 401, f"{what}: the revoked secret is refused")
+            holds(checks, revoked.ok, f"{what}: a revocation works", revoked.text)
+            refused = requests.post(f"{server.issuer('production')}/oauth2/token", auth=(server.client_id, old),
+                                    data=form, timeout=30)
+            holds(checks, refused.status_code == 401, f"{what}: the revoked secret is refused", refused.text)
             server.changes(checks, what)
             # Many at the same time, which the pooler mixes.
             slowest, troubles = server.slowest(server.looks(), 3)
