@@ -340,7 +340,7 @@ impl App {
     /// Whether this node can verify secrets now: it holds the lock, or held it a moment ago, and its tables have
     /// applied every stored change.
     pub async fn readiness(&self) -> Readiness {
-        if self.is_leaving.load(Ordering::Relaxed) {
+        if self.is_leaving() {
             return Readiness::Stopping;
         }
         if let Some((cause, _)) = self.quarantine() {
@@ -433,6 +433,11 @@ impl App {
     /// Says in the readiness from now on that this process is about to stop. Requests are served as before.
     pub fn begin_leaving(&self) {
         self.is_leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this process is about to stop.
+    pub fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Relaxed)
     }
 
     /// Keeps the lock on the database and the lease. Returns when this process must stop.

@@ -6,8 +6,9 @@ use axum::{
     BoxError, Router,
     body::{Body, Bytes, HttpBody},
     extract::ConnectInfo,
-    http::{Request, Response},
+    http::{HeaderValue, Request, Response, Version, header::CONNECTION},
 };
+use crossfade_app::App;
 use http_body::{Frame, SizeHint};
 use std::{
     net::SocketAddr,
@@ -41,18 +42,34 @@ impl Arrival {
 pub struct Door(Arc<Ways>);
 
 struct Ways {
+    app: Arc<App>,
     /// Endpoints that are answered without the router; `None` if the address has none.
     direct: Option<Direct>,
     router: Router,
 }
 
 impl Door {
-    pub(crate) fn new(direct: Option<Direct>, router: Router) -> Self {
-        Self(Arc::new(Ways { direct, router }))
+    pub(crate) fn new(app: Arc<App>, direct: Option<Direct>, router: Router) -> Self {
+        Self(Arc::new(Ways { app, direct, router }))
     }
 
-    /// Answers a request.
-    pub async fn answer<B>(&self, mut request: Request<B>, arrival: Arrival) -> Response<Sent>
+    /// Answers a request. A server that is about to stop closes each connection after an answer, so that no proxy sends a
+    /// request over one that is just being closed.
+    pub async fn answer<B>(&self, request: Request<B>, arrival: Arrival) -> Response<Sent>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        // HTTP/2 has a frame for it.
+        let closes = request.version() <= Version::HTTP_11 && self.0.app.is_leaving();
+        let mut response = self.decided(request, arrival).await;
+        if closes {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    async fn decided<B>(&self, mut request: Request<B>, arrival: Arrival) -> Response<Sent>
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,

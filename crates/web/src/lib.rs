@@ -80,7 +80,7 @@ impl Routers {
     pub fn everything(&self) -> Door {
         let url = self.web.app.public_url();
         let routes = self.observed(self.administration().fallback(not_found)).merge(oauth::router(&self.web));
-        Door::new(Some(Direct::new(&self.web)), self.complete(routes, url))
+        Door::new(self.web.app.clone(), Some(Direct::new(&self.web)), self.complete(routes, url))
     }
 
     /// Returns the door of the address for clients: OAuth and health.
@@ -88,13 +88,13 @@ impl Routers {
         let url = self.web.app.public_url();
         let nothing = async || nothing_here();
         let routes = self.observed(health::router().fallback(nothing)).merge(oauth::router(&self.web));
-        Door::new(Some(Direct::new(&self.web)), self.complete(routes, url))
+        Door::new(self.web.app.clone(), Some(Direct::new(&self.web)), self.complete(routes, url))
     }
 
     /// Returns the door of the address for administration: API, Console, docs, health and metrics.
     pub fn admin(&self) -> Door {
         let routes = self.observed(self.administration().fallback(not_found));
-        Door::new(None, self.complete(routes, self.web.app.admin_url()))
+        Door::new(self.web.app.clone(), None, self.complete(routes, self.web.app.admin_url()))
     }
 
     fn administration(&self) -> Router<Web> {

@@ -113,10 +113,17 @@ fn a_drain_fails_readyz_and_no_request_until_the_listener_closes() {
         })
         .collect();
     assert!(ask(&address, "/readyz").unwrap().starts_with("HTTP/1.1 200"));
+    let mut kept = connect(&address);
+    let health = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    kept.write_all(health.as_bytes()).unwrap();
+    assert!(!answer(&mut kept).to_lowercase().contains("connection: close"));
     let begun = Instant::now();
     signal(&server, "-TERM");
     let not_ready = (0..1000).map(|_| ask(&address, "/readyz").unwrap()).find(|line| line.contains("503"));
     assert!(not_ready.unwrap().ends_with("not ready: the server is stopping"));
+    kept.write_all(health.as_bytes()).unwrap();
+    let last = answer(&mut kept).to_lowercase();
+    assert!(last.starts_with("http/1.1 200") && last.contains("connection: close"), "{last}");
     assert!(begun.elapsed() < Duration::from_secs(3), "readiness fails first");
     for load in loads {
         let (answered, failures) = load.join().unwrap();
