@@ -1,8 +1,9 @@
-"""A TCP forwarder whose target can be switched: what a virtual IP or a database proxy looks like to the server."""
+"""A TCP forwarder: its target can be switched, as a virtual IP does, and its link can be silent or slow, each way by itself."""
 
 import contextlib
 import socket
 import threading
+import time
 
 
 class Forwarder:
@@ -10,6 +11,8 @@ class Forwarder:
 
     def __init__(self, target):
         self.target, self.pairs, self.lock = target, [], threading.Lock()
+        # Seconds by which what is sent to the target, and by it, comes late; None for never.
+        self.there, self.back = 0, 0
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
 
@@ -50,13 +53,15 @@ class Forwarder:
                 continue
             with self.lock:
                 self.pairs.append((near, far))
-            for one, other in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=(one, other), daemon=True).start()
+            for one, other, way in ((near, far, "there"), (far, near, "back")):
+                threading.Thread(target=self._pump, args=(one, other, way), daemon=True).start()
 
-    @staticmethod
-    def _pump(one, other):
+    def _pump(self, one, other, way):
         with contextlib.suppress(OSError):
             while data := one.recv(65536):
+                came = time.monotonic()
+                while (late := getattr(self, way)) is None or time.monotonic() < came + late:
+                    time.sleep(0.005)
                 other.sendall(data)
         for side in (one, other):
             with contextlib.suppress(OSError):

@@ -21,7 +21,7 @@ from watched import holds
 
 NAMES = "DNS:auth.example.com,DNS:crossfade.internal,IP:127.0.0.1"
 CONNECTIONS = 20
-DRAIN = 6
+DRAIN = 4
 CONFIGURATIONS = [("haproxy", "haproxy-nodes.cfg"), ("nginx", "crossfade-nodes.conf")]
 
 
@@ -78,7 +78,7 @@ def restarts(checks, arguments, nodes, proxy, what):
             holds(checks, code == 0, f"{what}: a node stops in order", str(code))
             # At the same address, where the proxy knows it.
             start_at(node, node.url)
-            time.sleep(3)
+            time.sleep(2)
     answers = {status: count for status, count in enumerate(counts) if count}
     print(f"{what}: three restarts under {arguments.rate} requests a second: {answers}, the slowest {late.value:.2f} s")
     holds(checks, set(answers) == {200} and answers[200] > 10 * arguments.rate, f"{what}: no request fails", str(answers))

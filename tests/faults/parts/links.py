@@ -1,0 +1,136 @@
+"""Three nodes whose links to PostgreSQL are cut, slow or silent one way, and which stand still, while secrets end all the time."""
+
+import contextlib
+import pathlib
+import signal
+import tempfile
+import time
+
+from cluster import Cluster
+from forwarder import Forwarder
+from history import Recorder, violations
+from instance import eventually, require
+from watched import Watched, holds
+
+LEASE = 4
+
+
+def play(checks, arguments):
+    with Cluster(arguments.postgres_bin, settings=("fsync=off",)) as cluster, contextlib.ExitStack() as stack:
+        cluster.execute("CREATE DATABASE shop")
+        directory = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crossfade-links-")))
+        nodes, links = [], []
+        for name in "abc":
+            link = stack.enter_context(Forwarder(cluster.port))
+            url = f"postgres://crossfade@127.0.0.1:{link.port}/shop"
+            (directory / name).mkdir()
+            node = Watched(arguments.binary, directory / name, url) if not nodes else nodes[0].beside(directory / name)
+            node.place[3] = url
+            node.environment |= {"CROSSFADE_NODE_NAME": name, "CROSSFADE_LEASE_SECONDS": str(LEASE)}
+            stack.callback(node.stop)
+            if nodes:
+                node.start_again()
+            else:
+                node.start()
+                node.create_client()
+            nodes.append(node)
+            links.append(link)
+        with Recorder(nodes) as recorder:
+            for scene in (steady, cut, slow_then_cut, silent_one_way, too_slow_to_know_the_time, stands_still, restarted):
+                begun, before = time.monotonic(), len(recorder.history)
+                took = scene(recorder, nodes, links, cluster)
+                for link in links:
+                    link.there = link.back = 0
+                eventually(lambda: decide(nodes, recorder), seconds=40)
+                broken = violations(recorder.history[before:])
+                holds(checks, not broken, f"{scene.__name__}: no node breaks a promise", "; ".join(broken[:5]))
+                holds(checks, took, f"{scene.__name__}: secrets end meanwhile")
+                print(f"{scene.__name__}: {len(took)} ends, answered in {min(took, default=0):.2f} to "
+                      f"{max(took, default=0):.2f} s; {len(recorder.history) - before} requests in "
+                      f"{time.monotonic() - begun:.0f} s")
+        print(f"answers: {recorder.counts()}")
+
+
+def decide(nodes, recorder):
+    for node in nodes:
+        node.secret = recorder.secrets[-1].value
+        status = node.token().status_code
+        require(status == 200, f"{node.environment['CROSSFADE_NODE_NAME']} answers {status}")
+
+
+def rotate_for(recorder, node, seconds):
+    took, end = [], time.monotonic() + seconds
+    while time.monotonic() < end:
+        took.append(recorder.rotate(node))
+        time.sleep(0.05)
+    return [one for one in took if one is not None]
+
+
+def steady(recorder, nodes, links, _):
+    return rotate_for(recorder, nodes[0], 2) + rotate_for(recorder, nodes[2], 2)
+
+
+def cut(recorder, nodes, links, _):
+    """Nothing passes for longer than a lease."""
+    links[2].there = links[2].back = None
+    return rotate_for(recorder, nodes[0], 2 * LEASE)
+
+
+def slow_then_cut(recorder, nodes, links, cluster):
+    """The answer to a node's request for a lease comes late, though in time, and then nothing passes."""
+    took, link = [], links[2]
+    for _ in range(3):
+        link.back = 0.7
+        granted, now = lease_of_c(cluster), None
+        while now in (None, granted):
+            now = lease_of_c(cluster)
+        link.there = None
+        time.sleep(0.9)
+        link.back = None
+        took += rotate_for(recorder, nodes[0], 1)
+        # What the node answers until its lease would have ended by a wrong count.
+        time.sleep(1)
+        link.there = link.back = 0
+        eventually(lambda: decide(nodes, recorder), seconds=40)
+    return took
+
+
+def lease_of_c(cluster):
+    [(until,)] = cluster.execute("SELECT MAX(lease_until) FROM nodes WHERE name = 'c'", "shop")
+    return until
+
+
+def silent_one_way(recorder, nodes, links, _):
+    """What the database says does not arrive, then what the node says."""
+    links[1].back = None
+    took = rotate_for(recorder, nodes[0], 1.5 * LEASE)
+    links[1].back, links[1].there = 0, None
+    return took + rotate_for(recorder, nodes[0], 1.5 * LEASE)
+
+
+def too_slow_to_know_the_time(recorder, nodes, links, _):
+    links[2].there = links[2].back = 0.15
+    return rotate_for(recorder, nodes[0], 1.5 * LEASE)
+
+
+def stands_still(recorder, nodes, links, _):
+    """A node is stopped, and wakes while secrets end."""
+    took = []
+    for _ in range(2):
+        nodes[1].process.send_signal(signal.SIGSTOP)
+        took += rotate_for(recorder, nodes[0], 1.5 * LEASE)
+        nodes[1].process.send_signal(signal.SIGCONT)
+        took += rotate_for(recorder, nodes[0], 1)
+    return took
+
+
+def restarted(recorder, nodes, links, cluster):
+    """PostgreSQL is restarted, and then killed."""
+    took = rotate_for(recorder, nodes[0], 1)
+    cluster.stop("fast")
+    time.sleep(1)
+    cluster.start()
+    took += rotate_for(recorder, nodes[1], 3)
+    cluster.kill()
+    cluster.start_again()
+    return took + rotate_for(recorder, nodes[2], 3)
