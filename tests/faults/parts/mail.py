@@ -133,6 +133,8 @@ def _down(checks, server):
     holds(checks, server.metric("crossfade_mail_queued") >= 2, "a metric has the queue")
     _, sentence = server.doctor()["mail"]
     holds(checks, "cannot connect" in sentence, "doctor says that the mail server is down", sentence)
+    failing = lambda: server.cli("mail", "show", *server.place)["failing_since"]  # noqa: E731
+    server.eventually(checks, lambda: require(failing(), "nothing"), "the command says since when the server cannot send")
 
 
 def _misconfigured(checks, server, pair):
@@ -175,8 +177,6 @@ def _refused_password(checks, server, password):
 
 
 def _tested(checks, server, mailbox):
-    failing = server.cli("mail", "show", *server.place)["failing_since"]
-    holds(checks, failing is not None, "the command says since when the server cannot send")
     said = server.tested_mail("tester@example.com")
     holds(checks, "Sent a test message to tester@example.com. Accepted by" in said, "a test by the command is accepted", said)
     message = _one(server, mailbox, checks, "tester@example.com", "Test message from Crossfade", "and arrives")
@@ -238,7 +238,7 @@ def _stopped(checks, server, mailbox):
     server.process.terminate()
     served = []
     while time.monotonic() - begun < SLOW_SECONDS / 3:
-        served.append(requests.get(f"{server.url}/readyz", timeout=5).status_code)
+        served.append(server.token().status_code)
         time.sleep(0.1)
     holds(checks, set(served) == {200}, "requests are served while the end waits for a message", str(served))
     server.stop()
