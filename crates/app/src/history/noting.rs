@@ -204,6 +204,19 @@ impl Node {
         marked.map_err(|error| unwritable(&error, REFUSED))
     }
 
+    /// Notes what other nodes have ended, before this one says that it has applied it. The journal of the node that ended it
+    /// has it in any case.
+    pub(crate) async fn note_ends_of_others(&self) {
+        let Some(journal) = self.journal.as_ref().filter(|journal| !journal.rests()) else { return };
+        let noted = async {
+            let end = self.last_end().await?;
+            if journal.synced() < end { self.sync_journal(end).await } else { Ok(()) }
+        };
+        if let Err(error) = noted.await {
+            tracing::warn!(%error, "cannot note in the journal what another node has ended");
+        }
+    }
+
     /// Notes ends that are stored and not in the journal yet, and adopts the journal after a release.
     pub(crate) async fn tend_journal(&self) {
         let tended = async {

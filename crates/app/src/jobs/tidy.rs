@@ -92,10 +92,12 @@ impl App {
                 tx.forget_told_about(subject, now.before(DIGESTS_LIVE)).await?;
             }
             tx.delete_notifications(now.before(NOTIFICATIONS_LIVE)).await?;
-            tx.forget_nodes(now.before(NODES_LIVE)).await?;
-            tx.release_leases_of_others(self.node.own.id.as_str(), now).await?;
+            // Leases of nodes end by the clock of the database.
+            let at = tx.clock().await?.unwrap_or(now);
+            tx.forget_nodes(at.before(NODES_LIVE)).await?;
+            tx.release_leases_of_others(self.node.own.id.as_str(), at).await?;
             let slowest =
-                tx.nodes().await?.into_iter().filter(|node| node.may_decide(now)).map(|node| node.applied);
+                tx.nodes().await?.into_iter().filter(|node| node.may_decide(at)).map(|node| node.applied);
             let applied_everywhere = slowest.fold(applied, i64::min);
             tx.trim_changes(applied_everywhere.saturating_sub(CHANGES_KEPT)).await?;
             if let Some(journal) = &self.node.journal {

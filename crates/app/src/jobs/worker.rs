@@ -160,6 +160,7 @@ impl App {
             self.node.apply_changes().await,
             self.node.tell_losses().await,
             Box::pin(self.take_data_keys()).await,
+            Box::pin(self.roll_digests_over()).await,
             Box::pin(self.tell_unwritten_evidence()).await,
             Box::pin(self.tell_presented_secrets()).await,
             self.write_grouped_refusals(false).await,
@@ -171,7 +172,9 @@ impl App {
             true => self.node.while_leading(Box::pin(self.run_led_jobs(is_flushed, now))).await,
             false => {
                 self.forget_revocations_here();
-                Ok(())
+                // So that it continues from here when this node leads.
+                let known = self.node.chain_end.marked();
+                self.node.read(async |tx| self.node.check_chain(tx, known).await).await
             }
         };
         let done = own.and(led);
@@ -200,7 +203,6 @@ impl App {
             heard,
             guarded,
             drills,
-            Box::pin(self.roll_digests_over()).await,
             Box::pin(self.digest_stored_values()).await,
             Box::pin(self.rotate_due_signing_keys()).await,
             Box::pin(self.note_expiries()).await,

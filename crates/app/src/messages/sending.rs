@@ -338,7 +338,11 @@ impl App {
     /// Ends the leases of processes that have ended, so that their messages are not waited for.
     pub async fn release_leases_of_others(&self) -> Result<(), Error> {
         let process = &self.sending.process;
-        self.node.transact(async |tx, now| Ok(tx.release_leases_of_others(process, now).await?)).await
+        let released = self.node.transact(async |tx, now| {
+            let at = tx.clock().await?.unwrap_or(now);
+            Ok(tx.release_leases_of_others(process, at).await?)
+        });
+        released.await
     }
 
     /// Returns the name of a new lease.

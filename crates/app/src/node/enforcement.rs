@@ -12,7 +12,7 @@ use crossfade_core::{
 use crossfade_store::{NodeRow, Purpose};
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::time::{Instant, timeout};
@@ -32,6 +32,17 @@ pub(crate) struct Others {
     pub(crate) at: Timestamp,
     /// Until when at least one of them may decide.
     pub(crate) until: Timestamp,
+}
+
+/// The nodes as they were read.
+#[derive(Clone)]
+pub(crate) struct LookedAtNodes {
+    /// Before and after they were read.
+    began: Instant,
+    seen: Instant,
+    rows: Arc<[NodeRow]>,
+    /// By the database's clock.
+    at: Timestamp,
 }
 
 /// Changes that wait for other nodes.
@@ -64,10 +75,42 @@ impl Node {
     /// ended earlier.
     pub(crate) async fn confirm_enforced(&self) -> Result<(), Error> {
         let latest = self.pending.all().iter().copied().max_by_key(|(seq, _)| *seq);
-        match latest {
-            Some((seq, others)) => self.await_others(seq, others).await.map(drop),
+        if let Some((seq, others)) = latest {
+            self.await_others(seq, others).await?;
+        }
+        if !self.leading.is_beside_others() {
+            return Ok(());
+        }
+        // A change of another node, which waits there for a third one.
+        let (applied, found) = (self.feed.applied(), self.look_at_nodes(Instant::now()).await?);
+        let others = found.rows.iter().filter(|row| row.id != self.own.id && row.may_decide(found.at));
+        match others.filter(|row| row.applied < applied).map(|row| row.lease_until).max() {
+            Some(until) => self.await_others(applied, Others { at: found.at, until }).await.map(drop),
             None => Ok(()),
         }
+    }
+
+    /// Waits before the next answers for leases that the database does not know, because it is another one than before: after
+    /// a failover it may lack the last ones that were granted.
+    pub(crate) fn await_leases_of_before(&self) {
+        let until = Instant::now() + self.own.options.lease;
+        *self.unknown_leases_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    }
+
+    /// Returns the nodes as they were at `wanted` or later. Those who look at the same time share one look.
+    async fn look_at_nodes(&self, wanted: Instant) -> Result<LookedAtNodes, Error> {
+        let mut last = self.look.lock().await;
+        if let Some(last) = last.as_ref().filter(|last| last.began >= wanted) {
+            return Ok(last.clone());
+        }
+        let began = Instant::now();
+        let (rows, at) = self
+            .db
+            .read_for::<_, Error>(Purpose::Feed, async |tx| {
+                Ok((tx.nodes().await?, tx.clock().await?.unwrap_or(self.clock.now())))
+            })
+            .await?;
+        Ok(last.insert(LookedAtNodes { began, seen: Instant::now(), rows: rows.into(), at }).clone())
     }
 
     /// Waits until change `seq` is in force on every node. Without `others`, this node's tables are all there is.
@@ -83,6 +126,10 @@ impl Node {
         }];
         if !self.decides {
             nodes.clear();
+        }
+        let unknown = *self.unknown_leases_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(until) = unknown.filter(|until| Instant::now() < *until) {
+            tokio::time::sleep_until(until).await;
         }
         if let Some(others) = others {
             let _waiting = Waiting { pending: &self.pending, seq };
@@ -104,19 +151,15 @@ impl Node {
             let said = self.said.notified();
             tokio::pin!(said);
             said.as_mut().enable();
-            let read = self.db.read_for::<_, Error>(Purpose::Feed, async |tx| {
-                Ok((tx.nodes().await?, tx.clock().await?.unwrap_or(others.at)))
-            });
-            match read.await {
-                Ok((rows, at)) => {
-                    let now = Instant::now();
+            match self.look_at_nodes(Instant::now()).await {
+                Ok(LookedAtNodes { seen: now, rows, at, .. }) => {
                     let is_meant = |row: &NodeRow| {
                         row.id != self.own.id
                             && others.at < row.lease_until
                             && row.released_at.is_none_or(|released| others.at <= released)
                     };
                     let known = found.get_or_insert_with(BTreeMap::new);
-                    for row in rows.into_iter().filter(is_meant) {
+                    for row in rows.iter().cloned().filter(is_meant) {
                         // A longer lease counts until the node has applied the change.
                         let before =
                             known.get(&row.id).filter(|(before, _)| before.lease_until == row.lease_until);

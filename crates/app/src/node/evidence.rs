@@ -128,8 +128,9 @@ impl Node {
 
     /// Records the gaps of nodes that have stopped without storing what they saw.
     pub(crate) async fn note_stopped_recorders(&self) -> Result<(), Error> {
-        let now = self.clock.now();
-        let found = self.read(async |tx| Ok(tx.recorders().await?)).await?;
+        let (found, now) = self
+            .read(async |tx| Ok((tx.recorders().await?, tx.clock().await?.unwrap_or(self.clock.now()))))
+            .await?;
         if !found.iter().any(|it| is_another(it, &self.own.id) && has_stopped(it, now)) {
             return Ok(());
         }
@@ -143,7 +144,14 @@ impl Node {
         if !self.db.has_own_clock() {
             return Ok(());
         }
+        // Those who ask at the same time share one question.
+        let called = Instant::now();
+        let mut last = self.heard.lock().await;
+        if last.is_some_and(|last| last >= called) {
+            return Ok(());
+        }
         let (asked_at, begun) = (self.clock.now(), Instant::now());
+        *last = Some(begun);
         let mut is_asked = false;
         loop {
             let found = self.db.read_for::<_, Error>(Purpose::Feed, async |tx| Ok(tx.recorders().await?));
@@ -221,6 +229,7 @@ impl Node {
         }
         let number = self.flushes.fetch_add(1, Ordering::SeqCst) + 1;
         // What was counted before this moment is in what is taken out now.
+        let is_asked = self.must_note_recorded.swap(false, Ordering::SeqCst);
         let until = self.clock.now();
         let still = self.beat(false);
         let mut taken = Taken::take(self, &mut recorded);
@@ -242,7 +251,7 @@ impl Node {
             }
         }
         drop(taken);
-        self.note_recorded(&mut recorded, until, still).await?;
+        self.note_recorded(&mut recorded, until, still, is_asked).await?;
         recorded.stored_by = number;
         Ok(())
     }
@@ -322,10 +331,10 @@ impl Node {
         recorded: &mut Recorded,
         until: Timestamp,
         still: Option<(Timestamp, Timestamp)>,
+        is_asked: bool,
     ) -> Result<(), Error> {
         let Some(before) = recorded.until else { return Ok(()) };
         let refused = recorded.refused;
-        let is_asked = self.must_note_recorded.swap(false, Ordering::SeqCst);
         let is_due = is_asked || recorded.in_doubt || refused.is_some() || still.is_some();
         if !is_due && until.since(before) < NOTED_EVERY {
             return Ok(());
@@ -345,7 +354,11 @@ impl Node {
             for gap in set_aside.iter().chain(&gap) {
                 tx.insert_evidence_gap(gap).await?;
             }
-            Ok(tx.evidence_recorded(&self.own.id, until, true).await?)
+            // Without a lease there is nothing to record, and others need not ask.
+            if self.lease.holds() {
+                tx.evidence_recorded(&self.own.id, until, true).await?;
+            }
+            Ok(())
         })
         .await?;
         (recorded.until, recorded.is_due, recorded.in_doubt) = (Some(until), false, false);
@@ -459,10 +472,15 @@ fn has_stopped(recorder: &Recorder, now: Timestamp) -> bool {
 /// which nothing was served.
 async fn close_recorders(tx: &mut Tx, own: &NodeId, service: Service, now: Timestamp) -> Result<(), Error> {
     let others: Vec<Recorder> = tx.recorders().await?.into_iter().filter(|it| is_another(it, own)).collect();
+    // Leases end by the clock of the database, which can be behind the time of what is stored.
+    let lease_now = tx.clock().await?.unwrap_or(now);
     let is_served =
-        service == Service::GoesOn || others.iter().any(|it| it.is_recording && !has_stopped(it, now));
-    for it in others.iter().filter(|it| !it.is_recording || has_stopped(it, now)) {
-        let ended_at = it.lease_until.filter(|_| is_served).map_or(now, |until| until.min(now));
+        service == Service::GoesOn || others.iter().any(|it| it.is_recording && !has_stopped(it, lease_now));
+    for it in others.iter().filter(|it| !it.is_recording || has_stopped(it, lease_now)) {
+        // What it saw is missing at least for a moment, whatever the clock of the database says.
+        let least = it.recorded_until.after(Duration::from_micros(1));
+        let of_lease = it.lease_until.filter(|_| is_served);
+        let ended_at = of_lease.map_or(now, |until| until.min(now).max(least));
         let gap = |kind| EvidenceGap { began_at: it.recorded_until, ended_at, kind };
         let gap = match it.is_recording {
             true => Some(gap(GapKind::Killed)),

@@ -304,7 +304,7 @@ impl Node {
                     return Ok(Followed::Whole);
                 }
                 if self.feed.is_ahead_of(stored) {
-                    return Ok(Followed::Apart);
+                    return Ok(Followed::Another);
                 }
                 // The log may have been trimmed beyond it; then it does not continue it, either.
                 if tx.change_made_at(applied).await?.is_some_and(|found| Some(found) != made_at) {
@@ -345,6 +345,7 @@ impl Node {
             Followed::Apart => self.load_tables(History::Continued).await,
             Followed::Another => {
                 drop(one_at_a_time);
+                // The journal may have ends that the database lacks.
                 Box::pin(self.settle_history()).await?;
                 let _one_at_a_time = self.feed.applying.lock().await;
                 self.load_tables(History::Forked).await

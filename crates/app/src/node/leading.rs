@@ -4,6 +4,7 @@
 use crate::{error::Error, node::state::Node};
 use crossfade_store::{ServeLock, Tx};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tokio::time::timeout;
 
 tokio::task_local! {
     /// Set while a task does what only the node that leads does.
@@ -15,13 +16,25 @@ pub(crate) struct Leading {
     leads: AtomicBool,
     /// Whether others could lead. A process that takes no lease is alone.
     has_others: AtomicBool,
+    /// Whether another node had a lease when this one last looked.
+    is_beside_others: AtomicBool,
     /// How often it has begun to lead.
     begun: AtomicU64,
 }
 
 impl Leading {
     pub(crate) fn new() -> Self {
-        Self { leads: AtomicBool::new(true), has_others: AtomicBool::new(false), begun: AtomicU64::new(0) }
+        Self {
+            leads: AtomicBool::new(true),
+            has_others: AtomicBool::new(false),
+            is_beside_others: AtomicBool::new(false),
+            begun: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether another node had a lease when this one last asked for its own.
+    pub(crate) fn is_beside_others(&self) -> bool {
+        self.is_beside_others.load(Ordering::SeqCst)
     }
 }
 
@@ -39,10 +52,12 @@ impl Node {
     /// Finds out whether this node leads. Takes over if no other node does.
     pub(crate) async fn lead(&self, lock: &mut ServeLock) {
         self.leading.has_others.store(lock.can_be_lost(), Ordering::SeqCst);
-        let leads = lock.lead(&self.own.id).await.unwrap_or_else(|error| {
+        let found = timeout(self.own.renewed_every(), lock.lead(&self.own.id)).await;
+        let (leads, is_beside_others) = found.unwrap_or(Ok((false, true))).unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot find out which node leads");
-            false
+            (false, true)
         });
+        self.leading.is_beside_others.store(is_beside_others, Ordering::SeqCst);
         if leads && !self.leading.leads.swap(leads, Ordering::SeqCst) {
             self.leading.begun.fetch_add(1, Ordering::SeqCst);
             tracing::info!("this node leads");

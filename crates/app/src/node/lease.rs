@@ -109,6 +109,10 @@ impl Node {
         if self.own.is_released.load(Ordering::SeqCst) || !is_due {
             return;
         }
+        if !self.lease.holds() && lock.can_be_lost() {
+            // Another node may have led since.
+            self.follows();
+        }
         let failed = self.ask_until_granted(lock, looked).await.err().map(|error| error.to_string());
         if failed.is_none() {
             self.lead(lock).await;
@@ -241,6 +245,7 @@ impl Node {
                     if self.hold.why_lost().is_some() || !self.follow_log().await {
                         continue;
                     }
+                    self.note_ends_of_others().await;
                     let within = self.own.renewed_every();
                     match timeout(within, wakes.acknowledge(&self.own.id, self.feed.applied())).await {
                         Ok(Ok(())) => {}

@@ -221,6 +221,10 @@ impl Node {
         // The database may be another one, or have lost it.
         self.own.forget_lease();
         let at = LeaseAsked::now();
+        // A session that lives on would keep this process out, if it has kept out others.
+        if let Some(before) = lock.take() {
+            before.release().await;
+        }
         let again = match timeout(TRY_WITHIN, self.db.lock_for_serving()).await {
             Ok(Ok(again)) => again,
             Ok(Err(error)) => {
@@ -235,13 +239,12 @@ impl Node {
                 return;
             }
         };
-        let is_same_server =
-            again.server.is_some() && lock.as_ref().is_some_and(|before| before.server == again.server);
+        let before = self.server.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_same_server = again.server.is_some() && before.map(|before| before.id) == again.server.clone();
         if !is_same_server {
             self.hold.must_load.store(true, Ordering::SeqCst);
-        }
-        if !is_same_server {
             self.chain_end.forget();
+            self.await_leases_of_before();
         }
         tracing::warn!(
             server = again.server.as_ref().map(ToString::to_string),

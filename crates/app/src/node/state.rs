@@ -9,7 +9,7 @@ use crate::{
         chain_end::KnownEnd,
         changes::Changes,
         clock_watch::ClockWatch,
-        enforcement::Pending,
+        enforcement::{LookedAtNodes, Pending},
         evidence::{Recorded, Unflushed},
         feed::Feed,
         in_flight::InFlight,
@@ -40,7 +40,10 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::{Notify, Semaphore};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::Instant,
+};
 
 /// Maximum number of non-urgent changes, such as recording a refusal, that wait for the lock at the same time.
 const PARALLEL_BACKGROUND: usize = 2;
@@ -85,6 +88,12 @@ pub(crate) struct Node {
     /// Notified when another node has applied a change, has given up its lease, or lives.
     pub(crate) said: Notify,
     pub(crate) pending: Pending,
+    /// The last look at other nodes, which those who wait for them share.
+    pub(crate) look: tokio::sync::Mutex<Option<LookedAtNodes>>,
+    /// Until when leases can last that the database does not know any more.
+    pub(crate) unknown_leases_until: Mutex<Option<Instant>>,
+    /// When other nodes were last asked for their evidence.
+    pub(crate) heard: tokio::sync::Mutex<Option<Instant>>,
     /// PostgreSQL server on which this process last took the lock.
     pub(crate) server: Mutex<Option<ServerRun>>,
     pub(crate) journal: Option<Journal>,
@@ -166,6 +175,9 @@ impl Node {
             decides: options.decides,
             said: Notify::new(),
             pending: Pending::default(),
+            look: tokio::sync::Mutex::default(),
+            unknown_leases_until: Mutex::default(),
+            heard: tokio::sync::Mutex::default(),
             server,
             journal,
             beside,

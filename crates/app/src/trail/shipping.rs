@@ -216,7 +216,7 @@ impl App {
         if self.clock.elapsed() < course.retry_at {
             return;
         }
-        loop {
+        while self.node.leads() {
             match self.send_some(sink, course).await {
                 Ok(Sent::OtherHistory) => {
                     tracing::warn!(

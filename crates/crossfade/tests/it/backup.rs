@@ -470,7 +470,7 @@ async fn rows_that_contradict_each_other_leave_nothing_behind(world: World) {
         let checked = Restore::check(&saved.path(), world.master_key_file()).unwrap();
         let refused = checked.run(&place.location, &clock).await.err().unwrap();
         assert!(refused.to_string().contains("refused a row"), "{refused}");
-        let is_never_empty = |table: &str| ["head", "oldest_program"].contains(&table);
+        let is_never_empty = |table: &str| ["head", "leader", "oldest_program"].contains(&table);
         assert!(
             place.fingerprint().await.iter().all(|(table, rows)| rows.is_empty() != is_never_empty(table))
         );

@@ -51,7 +51,8 @@ const RELEASE: &str =
 /// Makes a node the leader if the one before has no lease any more.
 const TAKE_OVER: &str = "UPDATE leader SET node_id = $1 WHERE one = 1 AND node_id <> $1 AND NOT EXISTS (
         SELECT 1 FROM nodes WHERE id = leader.node_id AND released_at IS NULL AND lease_until > CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT))";
-const LEADS: &str = "SELECT node_id = $1 FROM leader WHERE one = 1";
+const LEADS: &str = "SELECT node_id = $1, EXISTS (SELECT 1 FROM nodes WHERE id <> $1 AND released_at IS NULL AND lease_until > CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT))
+    FROM leader WHERE one = 1";
 
 /// What a node asks a lease with.
 #[derive(Clone, Debug)]
@@ -117,11 +118,12 @@ impl ServeLock {
         Ok(if is_granted { Granted::Lease(LeaseGrant { until, at }) } else { Granted::Behind })
     }
 
-    /// Whether this node leads. It takes over if the node that did has no lease any more. A process on SQLite is alone.
-    pub async fn lead(&mut self, id: &NodeId) -> Result<bool, StoreError> {
-        let Held::Session { session, .. } = &mut self.held else { return Ok(true) };
+    /// Whether this node leads, and whether another one has a lease. It takes over if the node that led has no lease any
+    /// more. A process on SQLite is alone.
+    pub async fn lead(&mut self, id: &NodeId) -> Result<(bool, bool), StoreError> {
+        let Held::Session { session, .. } = &mut self.held else { return Ok((true, false)) };
         sqlx::query(TAKE_OVER).bind(id.as_str()).execute(session.as_mut()).await?;
-        Ok(sqlx::query_scalar(LEADS).bind(id.as_str()).fetch_one(session.as_mut()).await?)
+        Ok(sqlx::query_as(LEADS).bind(id.as_str()).fetch_one(session.as_mut()).await?)
     }
 
     /// Gives up the lease of a node that decides nothing any more.
@@ -199,7 +201,7 @@ impl Db {
     pub async fn ask_recorders(&self, at: Timestamp) -> Result<(), StoreError> {
         let Engine::Postgres(pools) = &self.engine else { return Ok(()) };
         let own = self.node.get().map_or("", NodeId::as_str);
-        let mut lent = pools.lend(Purpose::Feed).await?;
+        let mut lent = pools.lend(Purpose::Read).await?;
         sqlx::query(ASK).bind(own).bind(at.as_micros()).execute(&mut lent.link()?.session).await?;
         Ok(())
     }

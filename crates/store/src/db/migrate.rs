@@ -19,6 +19,8 @@ impl Db {
         if let Some(schema) = schema
             && shuts_out_programs_of(schema)
             && self.is_served().await?
+            // A server of this version may have migrated it and taken the lock meanwhile.
+            && !self.is_migrated().await?
         {
             return Err(StoreError::Open(SERVED_BY_EARLIER.to_owned()));
         }

@@ -215,7 +215,12 @@ impl ServeLock {
         if let Held::Session { session, is_alone } = &mut self.held
             && *is_alone
         {
-            sqlx::query("SELECT pg_advisory_unlock($1)").bind(ADVISORY_KEY).execute(session.as_mut()).await?;
+            // As often as it was taken: an answer may have been lost.
+            while sqlx::query_scalar("SELECT pg_advisory_unlock($1)")
+                .bind(ADVISORY_KEY)
+                .fetch_one(session.as_mut())
+                .await?
+            {}
             *is_alone = false;
         }
         Ok(())
