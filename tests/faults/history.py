@@ -8,6 +8,10 @@ import time
 import requests
 
 
+# Whoever presents an ended secret again and again is told to wait. A right secret never is.
+REFUSED = (401, 429)
+
+
 @dataclasses.dataclass
 class Secret:
     """A secret: when a rotation that made it was answered, and when the one that ended it was asked for and answered."""
@@ -37,9 +41,9 @@ def violations(history):
         if one.status == 200 and one.begun > one.secret.ended_at:
             found.append(f"accepted {one.begun - one.secret.ended_at:.3f} s after the reply that it ended ({where})")
         is_valid = one.secret.works_since < one.begun and one.answered < one.secret.end_asked_at
-        if one.status == 401 and is_valid:
+        if one.status in REFUSED and is_valid:
             found.append(f"refused {one.begun - one.secret.works_since:.3f} s after the reply that it works ({where})")
-        if one.status not in (200, 401, 503):
+        if one.status not in (200, 503, *REFUSED):
             found.append(f"answered {one.status} ({where})")
     return found
 

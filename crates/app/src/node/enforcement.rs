@@ -159,7 +159,7 @@ impl Node {
                             && row.released_at.is_none_or(|released| others.at <= released)
                     };
                     let known = found.get_or_insert_with(BTreeMap::new);
-                    for row in rows.iter().cloned().filter(is_meant) {
+                    for row in rows.iter().filter(|row| is_meant(row)).cloned() {
                         // A longer lease counts until the node has applied the change.
                         let before =
                             known.get(&row.id).filter(|(before, _)| before.lease_until == row.lease_until);
