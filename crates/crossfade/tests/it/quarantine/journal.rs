@@ -17,6 +17,7 @@ on_both_engines! {
     nothing_ends_between_a_release_and_the_journal,
     what_ends_nothing_needs_no_journal,
     a_read_that_fails_after_the_commit_leaves_the_outcome_unknown,
+    a_database_that_goes_back_under_a_server_revives_nothing,
 }
 
 on_sqlite! {
@@ -234,6 +235,26 @@ async fn a_read_that_fails_after_the_commit_leaves_the_outcome_unknown(world: Wo
     mend_ends(&world).await;
     world.restart().await;
     assert_eq!(world.app.quarantine(), None);
+}
+
+/// What a snapshot that is put back leaves under a server that goes on, on the same database server.
+async fn a_database_that_goes_back_under_a_server_revives_nothing(world: World) {
+    let (_directory, path) = journal();
+    let world = restarted(world, &path).await;
+    let lived = Lived::before(&world).await;
+    let own = lived.billing.registration("production");
+    token(&world, &lived.billing, &own.secret).await.is_token();
+    world.raw("CREATE TABLE before AS SELECT change_seq, end_seq, end_hash FROM head").await;
+    let body = json!({"enabled": false, "confirm_client_name": lived.billing.name});
+    lived.owner(&world).patch(&lived.billing.path("production", ""), body).await.ok();
+    world
+        .raw("UPDATE registrations SET disabled_at = NULL; DELETE FROM ends WHERE seq > (SELECT end_seq FROM before); DELETE FROM change_log WHERE seq > (SELECT change_seq FROM before); UPDATE head SET change_seq = (SELECT change_seq FROM before), end_seq = (SELECT end_seq FROM before), end_hash = (SELECT end_hash FROM before); DROP TABLE before")
+        .await;
+    assert_eq!(text_of(&world, "/readyz").await.0, 200);
+    assert_eq!(world.app.quarantine(), None, "the journal has all that is missing");
+    token(&world, &lived.billing, &own.secret).await.is_invalid_client();
+    let events = lived.owner(&world).get("/audit-events?action=journal.applied").await.ok();
+    assert_eq!(events["items"].as_array().unwrap().len(), 1, "{events}");
 }
 
 async fn a_copy_from_before_the_journal_needs_a_release(world: World) {
