@@ -79,12 +79,12 @@ def cut(recorder, nodes, links, _):
 def slow_then_cut(recorder, nodes, links, cluster):
     """The answer to a node's request for a lease comes late, though in time, and then nothing passes."""
     link = links[2]
-    link.back = 0.7
+    link.back = 0.9
     granted, now = lease_of_c(cluster), None
     while now in (None, granted):
         now = lease_of_c(cluster)
     link.there = None
-    time.sleep(0.9)
+    time.sleep(1.1)
     link.back = None
     took = rotate_for(recorder, nodes[0], 1)
     # What the node answers until its lease would have ended by a wrong count.
