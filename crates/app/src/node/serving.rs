@@ -211,6 +211,11 @@ impl Node {
                 (Err(_), _) => self.hold.lost("the database does not respond"),
             }
         }
+        // A locked file is not taken again: if its lock is in doubt, another process has another file.
+        if lock.as_ref().is_some_and(|lock| !lock.can_be_lost()) {
+            tracing::error!(reason = self.hold.why_lost(), "the lock on the database file is in doubt");
+            return Err(FileReplaced);
+        }
         self.take_lock_again(&mut lock).await;
         Ok(())
     }

@@ -5,7 +5,11 @@ use crate::world::{Answer, Client, World};
 use axum::body::Body;
 use http::Request;
 use serde_json::json;
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
+use tokio::time::{sleep, timeout};
 
 on_both_engines! {
     a_change_after_lost_changes_is_refused_then_enforced,
@@ -131,9 +135,17 @@ async fn a_server_that_another_has_followed_changes_nothing(world: World) {
     let owner = world.owner().await;
     world.raw("UPDATE head SET term = term + 1").await;
     let changes = head(&world).await;
-    is_for_later(owner.post(&client.path("production", "/secrets/rotate"), client.rotation(24)).await);
-    assert_eq!(head(&world).await, changes);
     token(&world, &client).await.is_token();
+    let rotate = client.path("production", "/secrets/rotate");
+    let app = world.app.clone();
+    let (stopped, refused) = tokio::join!(timeout(Duration::from_secs(10), app.keep_serving()), async {
+        sleep(Duration::from_millis(100)).await;
+        owner.post(&rotate, client.rotation(24)).await
+    });
+    is_for_later(refused);
+    assert!(stopped.is_ok(), "it stops: another process decides on this file");
+    assert_eq!(head(&world).await, changes);
+    assert!(!world.app.may_decide());
     world.ends_unable_to_run_jobs();
 }
 
