@@ -75,10 +75,12 @@ pub(super) fn owners(facts: &Facts<'_>, to: &str) -> Said {
 }
 
 pub(super) fn messages_switched(facts: &Facts<'_>) -> Said {
+    let (before, now) = (facts.list("off_before"), facts.list("off"));
+    let done = how_switched(before, now);
     let next = "Check that the owners still hear of what they must know.";
-    Said::new("Messages switched on or off", "Messages about a client were switched on or off", next)
-        .fact("Switched off", switched_off(facts.list("off")))
-        .fact("Switched off before", switched_off(facts.list("off_before")))
+    Said::new(&format!("Messages {done}"), &format!("Messages about a client were {done}"), next)
+        .fact("Switched off", switched_off(now))
+        .fact("Switched off before", switched_off(before))
         .button("View the client")
 }
 
@@ -118,6 +120,16 @@ pub(super) fn handed_over(facts: &Facts<'_>, to: &str) -> Option<Said> {
             .fact("Why", why)
             .button("View the client"),
     )
+}
+
+/// Returns what was done to messages whose switches were `before` and are `now`.
+pub(super) fn how_switched(before: &[Value], now: &[Value]) -> &'static str {
+    let lacks = |all: &[Value], some: &[Value]| some.iter().any(|word| !all.contains(word));
+    match (lacks(before, now), lacks(now, before)) {
+        (true, false) => "switched off",
+        (false, true) => "switched on",
+        _ => "changed",
+    }
 }
 
 /// Returns the switches of a list as a text, in the words of the Console.

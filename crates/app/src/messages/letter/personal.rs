@@ -1,6 +1,10 @@
 //! What a message to a person about their own account says: what happened, who did it, and what to do if that is not right.
 
-use super::{Facts, clients::switched_off, count, quoted};
+use super::{
+    Facts,
+    clients::{how_switched, switched_off},
+    count, quoted,
+};
 use crossfade_core::{TimeZone, audit::Action, roles::Role};
 use crossfade_outbound::Letter;
 use crossfade_store::Notification;
@@ -86,12 +90,16 @@ pub(super) fn letter(message: &Notification, base: &str, zone: &TimeZone) -> Opt
         )
         .button("Open the Console", "/console"),
         Action::UserUpdated => address(&facts)?,
-        Action::OwnMessagesUpdated => Said::new(
-            "Your messages were switched on or off",
-            "If this was not you, change your password now, and end all sessions and API tokens on your account page.",
-        )
-        .fact("Switched off", switched_off(facts.part("after").list("off")))
-        .fact("Switched off before", switched_off(facts.part("before").list("off"))),
+        Action::OwnMessagesUpdated => {
+            let (before, after) = (facts.part("before"), facts.part("after"));
+            let (before, now) = (before.list("off"), after.list("off"));
+            Said::new(
+                &format!("Your messages were {}", how_switched(before, now)),
+                "If this was not you, change your password now, and end all sessions and API tokens on your account page.",
+            )
+            .fact("Switched off", switched_off(now))
+            .fact("Switched off before", switched_off(before))
+        }
         _ => return None,
     };
     let said = match message.event {
