@@ -161,6 +161,10 @@ impl Node {
             Ok(Granted::Lease(_)) if asked.elapsed() > within => Err(late(within).into()),
             Ok(Granted::Lease(grant)) => {
                 self.clock.calibrate(grant.at, time);
+                if !self.lease.holds() {
+                    // Another node may have taken this one for stopped, and no longer waits for what it has seen.
+                    self.asked_to_record.notify_one();
+                }
                 self.lease.extend(asked, self.own.options.lease);
                 timeout(within, lock.share()).await.map_err(|_| late(within))??;
                 *self.own.granted.lock().unwrap_or_else(PoisonError::into_inner) = Some((grant.until, began));
@@ -283,6 +287,7 @@ impl Node {
             lease_until: self.own.lease_until(),
             applied: self.feed.applied(),
             uncertainty_ms: millis(self.clock.uncertainty().unwrap_or_default()),
+            leads: true,
         }
     }
 }
