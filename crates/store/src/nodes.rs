@@ -22,6 +22,8 @@ pub struct NodeRow {
     pub uncertainty: i64,
     /// When it gave up its lease; `None` if it did not.
     pub released_at: Option<Timestamp>,
+    /// Whether it leads.
+    pub leads: bool,
 }
 
 impl NodeRow {
@@ -32,7 +34,9 @@ impl NodeRow {
 }
 
 statements! {
-    NODES = "SELECT id, name, version, started_at, lease_until, applied, uncertainty, released_at FROM nodes ORDER BY started_at, id";
+    NODES = "SELECT n.id, n.name, n.version, n.started_at, n.lease_until, n.applied, n.uncertainty, n.released_at,
+                    CAST(CASE WHEN l.one IS NULL THEN 0 ELSE 1 END AS BIGINT) AS leads
+             FROM nodes n LEFT JOIN leader l ON l.node_id = n.id ORDER BY n.started_at, n.id";
     LEADER = "SELECT node_id FROM leader WHERE one = 1";
     FORGET = "DELETE FROM nodes WHERE lease_until < $1";
 }
@@ -47,6 +51,7 @@ fn node(row: &Row) -> Result<NodeRow, StoreError> {
         applied: row.int("applied")?,
         uncertainty: row.int("uncertainty")?,
         released_at: row.opt_time("released_at")?,
+        leads: row.flag("leads")?,
     })
 }
 

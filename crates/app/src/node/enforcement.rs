@@ -216,6 +216,7 @@ mod tests {
             applied,
             uncertainty: 0,
             released_at: released_at.map(at),
+            leads: false,
         }
     }
 

@@ -34,5 +34,6 @@ fn shown(row: NodeRow) -> api::Node {
         lease_until: Some(row.lease_until),
         applied: row.applied,
         uncertainty_ms: millis(uncertainty),
+        leads: row.leads,
     }
 }

@@ -21,6 +21,8 @@ pub struct Node {
     pub applied: i64,
     /// How far its time can be from that of the database, in milliseconds; 0 on SQLite.
     pub uncertainty_ms: f64,
+    /// Whether it runs the jobs and sends the messages. One node does, and another takes over when its lease has ended.
+    pub leads: bool,
 }
 
 /// Since when a change is in force on every node, and how that is known.

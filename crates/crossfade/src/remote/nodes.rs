@@ -25,6 +25,7 @@ pub(crate) async fn node(Command::List(remote): Command) -> Result<(), Failure> 
             lease,
             it.applied.to_string(),
             uncertainty,
+            if it.leads { "yes" } else { "no" }.to_owned(),
         ]
     };
     output::table(
@@ -36,6 +37,7 @@ pub(crate) async fn node(Command::List(remote): Command) -> Result<(), Failure> 
             fixed("lease until"),
             fixed("applied"),
             fixed("uncertainty"),
+            fixed("leads"),
         ],
         nodes.into_iter().map(row).collect(),
     )

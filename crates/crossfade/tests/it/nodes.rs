@@ -97,6 +97,7 @@ async fn nodes_are_listed_for_platform_roles(world: World) {
     assert!(node["id"].as_str().unwrap().starts_with("node_"), "{node}");
     assert_eq!(node["applied"], json!(head(&world).await));
     assert!(node["uncertainty_ms"].as_f64().unwrap() < 100.0, "{node}");
+    assert_eq!(node["leads"], json!(true), "{node}");
 }
 
 async fn rule_23_on_sqlite_the_only_node_needs_no_lease(world: World) {

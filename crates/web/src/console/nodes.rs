@@ -57,6 +57,7 @@ mod tests {
             lease_until,
             applied: 4711,
             uncertainty_ms: 0.42,
+            leads: true,
         };
         let layout = Layout::sample(Section::Nodes, "Nodes");
         NodesPage { layout, now: samples::now(), nodes: vec![node], own: id.to_string() }.render().unwrap()
@@ -66,9 +67,9 @@ mod tests {
     fn the_page_says_which_node_can_decide() {
         let html = sample(Some(samples::now().after(Duration::from_secs(9))));
         assert!(html.contains("east-1") && html.contains("4711") && html.contains("0.4 ms"), "{html}");
-        assert!(html.contains("This page") && html.contains("Can decide"), "{html}");
+        assert!(html.contains("This page") && html.contains("Can decide") && html.contains("Leads"), "{html}");
         assert!(sample(Some(samples::now())).contains("Lease ended"), "at its end");
         let alone = sample(None);
-        assert!(alone.contains("only this process") && !alone.contains("Lease"), "{alone}");
+        assert!(alone.contains("only this process") && !alone.contains("Lease") && !alone.contains("Leads"), "{alone}");
     }
 }
