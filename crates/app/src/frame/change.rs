@@ -95,7 +95,9 @@ impl App {
                             return Ok(reply);
                         }
                         let mut reply = work(&mut act, &principal, loaded?).await?;
-                        if let Some(key) = request.idempotency {
+                        if let Some(key) = request.idempotency
+                            && reply.is_change()
+                        {
                             self.remember(&mut act, &principal, key, &mut reply).await?;
                         }
                         Ok(reply)

@@ -78,6 +78,11 @@ impl IdempotencyKey {
 
 /// A response that can be remembered: JSON, with its secret values kept separately.
 pub(crate) trait Repeatable: Serialize + DeserializeOwned {
+    /// Whether it tells of a change. If not, a repeated request is decided again.
+    fn is_change(&self) -> bool {
+        true
+    }
+
     /// Returns the secrets whose values it contains or could contain.
     fn secrets(&self) -> Vec<SecretId> {
         Vec::new()

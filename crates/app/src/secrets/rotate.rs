@@ -29,6 +29,10 @@ use std::time::Duration;
 const MAX_LEAST_AGE: u64 = 315_360_000;
 
 impl Repeatable for RotateSecretAnswer {
+    fn is_change(&self) -> bool {
+        matches!(self, Self::Rotated(_))
+    }
+
     fn secrets(&self) -> Vec<SecretId> {
         match self {
             Self::Rotated(reply) => vec![reply.secret.id.clone()],
