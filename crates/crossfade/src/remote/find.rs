@@ -85,6 +85,10 @@ impl Api {
     /// Returns why this caller finds no client and no property at all.
     async fn why_nothing_is_readable(&self) -> Option<Failure> {
         let me: Me = self.get("/me").await.ok()?;
+        if me.client_id.is_some() {
+            // It can read one registration, and does not see the roles of its account.
+            return None;
+        }
         let permission = Permission::ClientRead;
         let is_limited = me.scope.is_some_and(|scope| scope.iter().all(|word| word != permission.as_str()));
         let may_read = me.user.grants.iter().any(|grant| grant.role.permissions().contains(&permission));
