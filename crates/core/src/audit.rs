@@ -15,7 +15,7 @@ pub use facts::{
 };
 
 use crate::{
-    ClientId, DeliveryId, DrillId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId,
+    ClientId, DeliveryId, DrillId, NodeId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId,
     Timestamp, TransitionHours, UserId, WebhookId,
     account::UserKind,
     change_over::Verdict,
@@ -437,6 +437,15 @@ events! {
         since: Timestamp,
         /// Until when; `null` if the outage lasts.
         until: Option<Timestamp>,
+    }
+    /// A node has had no lease for a minute, and did not give it up. Recorded once for each time, by another node.
+    NodeWithoutLease = "node.without_lease" {
+        /// The process.
+        node_id: NodeId,
+        /// Its name.
+        name: String,
+        /// When its lease ended.
+        lease_ended_at: Timestamp,
     }
     /// Weekly digests were queued.
     DigestsQueued = "digest.weekly" {

@@ -2,11 +2,13 @@
 //! of the event and the time.
 
 mod kind;
+mod missed;
 mod presented;
 mod switch;
 mod weekly;
 
 pub use kind::{Class, Kind, OffFor};
+pub use missed::missed;
 pub use presented::{
     COUNTED_FOR, MANY_TRIES, QUIET_AFTER, TOLD_FOR, Tries, day, is_told, presented_at_cause, presented_cause,
 };

@@ -1,5 +1,5 @@
-//! Tells of what needs someone now and is no change of anybody: ended secrets that are still presented in numbers, and
-//! evidence that cannot be written.
+//! Tells of what needs someone now and is no change of anybody: ended secrets that are still presented in numbers,
+//! evidence that cannot be written, and nodes that have no lease.
 
 use crate::{
     app::App,
@@ -13,7 +13,7 @@ use crate::{
 use crossfade_core::{
     SecretId, Timestamp,
     audit::{Actor, Event},
-    messages::{COUNTED_FOR, Class, is_told, presented_at_cause, presented_cause},
+    messages::{COUNTED_FOR, Class, is_told, missed, presented_at_cause, presented_cause},
 };
 use crossfade_store::{Notification, RefusedCallerRow};
 use std::cmp::Reverse;
@@ -96,34 +96,68 @@ impl App {
         self.change_as(Actor::machine("serve"), async |act| {
             let event = Event::EvidenceUnwritten { since, until };
             act.audit(&event, About::default()).await?;
-            if !act.mails {
-                return Ok(());
-            }
-            let managers = act.tx.manager_addresses().await?;
-            let recipients = act.wanted_by(&event, managers).await?;
-            if recipients.is_empty() {
-                return Ok(());
-            }
-            let notification = Notification {
-                id: message_id(self.random.as_ref()),
-                created_at: act.now,
-                number: None,
-                event: event.action(),
-                client_id: None,
-                client_name: None,
-                environment: None,
-                recipients,
-                actor_name: None,
-                actor_kind: None,
-                source: None,
-                reason: None,
-                details: event.details(),
-            };
-            let cause = format!("evidence {since}");
-            act.queue_mail(self.random.as_ref(), &notification, (Class::of(&event), &cause, None)).await
+            self.tell_managers(act, &event, &format!("evidence {since}")).await
         })
         .await?;
         self.node.evidence_outage().told(until);
         Ok(())
+    }
+    /// Tells the managers of the platform of nodes that have no lease. The node that leads does.
+    pub(crate) async fn tell_missed_nodes(&self) -> Result<(), Error> {
+        if !self.db.has_own_clock() {
+            return Ok(());
+        }
+        let (nodes, now) = self
+            .read(async |tx| Ok((tx.nodes().await?, tx.clock().await?.unwrap_or(self.clock.now()))))
+            .await?;
+        let nodes: Vec<_> = nodes.into_iter().filter(|it| it.released_at.is_none()).collect();
+        for node in missed(nodes, |it| (&it.name, it.lease_until), now) {
+            let cause = format!("node {} {}", node.id, node.lease_until);
+            if self.read(async |tx| Ok(tx.is_told(&cause).await?)).await? {
+                continue;
+            }
+            self.change_as(Actor::machine("serve"), async |act| {
+                if !act.tx.tell_once(&cause, act.now).await? {
+                    return Ok(());
+                }
+                let event = Event::NodeWithoutLease {
+                    node_id: node.id.clone(),
+                    name: node.name.clone(),
+                    lease_ended_at: node.lease_until,
+                };
+                act.audit(&event, About::default()).await?;
+                self.tell_managers(act, &event, &cause).await
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Queues a mail about an event to the managers of the platform who want it.
+    async fn tell_managers(&self, act: &mut Act<'_>, event: &Event, cause: &str) -> Result<(), Error> {
+        if !act.mails {
+            return Ok(());
+        }
+        let managers = act.tx.manager_addresses().await?;
+        let recipients = act.wanted_by(event, managers).await?;
+        if recipients.is_empty() {
+            return Ok(());
+        }
+        let notification = Notification {
+            id: message_id(self.random.as_ref()),
+            created_at: act.now,
+            number: None,
+            event: event.action(),
+            client_id: None,
+            client_name: None,
+            environment: None,
+            recipients,
+            actor_name: None,
+            actor_kind: None,
+            source: None,
+            reason: None,
+            details: event.details(),
+        };
+        act.queue_mail(self.random.as_ref(), &notification, (Class::of(event), cause, None)).await
     }
 }

@@ -208,6 +208,7 @@ impl App {
             Box::pin(self.note_expiries()).await,
             // After the jobs whose own messages resolve incidents.
             Box::pin(self.resolve_incidents()).await,
+            Box::pin(self.tell_missed_nodes()).await,
             Box::pin(self.sum_failures()).await,
             Box::pin(self.sum_token_revocations()).await,
             Box::pin(self.queue_digests()).await,

@@ -9,6 +9,7 @@ use crossfade_core::{
     DeliveryId, Random, WebhookId,
     audit::Event,
     messages::{Channel, Class},
+    owners::HandOverCause,
 };
 use crossfade_store::{Client, NewDelivery, Notification, Webhook};
 use serde_json::{Value, json};
@@ -69,8 +70,10 @@ impl Act<'_> {
         // A single client has a message with all that there is to say about it.
         if let [HandedClient { client, before, event }] = handed {
             let mut told = client.clone();
-            // The address that leaves hears of it, also that of a deleted account: it may be the address of a group.
-            told.owners.extend(before.iter().filter(|owner| !client.owners.contains(owner)).cloned());
+            if !is_told_otherwise(event) {
+                // The address that leaves hears of it, also that of a deleted account: it may be the address of a group.
+                told.owners.extend(before.iter().filter(|owner| !client.owners.contains(owner)).cloned());
+            }
             return self.notify(random, event, &told, None, None).await;
         }
         let mut messages = Vec::new();
@@ -113,8 +116,9 @@ impl Act<'_> {
                 people.entry(owner).or_default().note(part, client);
             }
         }
-        people.retain(|owner, _| WebhookId::parse(owner).is_err());
         let Some(first) = handed.first() else { return Vec::new() };
+        let is_gone = |told: &Told<'_>| told.of[0].count > 0 && is_told_otherwise(&first.event);
+        people.retain(|owner, told| WebhookId::parse(owner).is_err() && !is_gone(told));
         let facts = first.event.details();
         let message = |(recipient, told): (&str, Told<'_>)| {
             let [left, taken, kept] = told.of.map(|counted| counted.shown());
@@ -162,4 +166,9 @@ impl Act<'_> {
         }
         Ok(messages)
     }
+}
+
+/// Whether the address that leaves has a message of its own: that the account has another one.
+fn is_told_otherwise(event: &Event) -> bool {
+    matches!(event, Event::ClientHandedOver { cause: HandOverCause::AddressChanged, .. })
 }

@@ -114,9 +114,7 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
     });
     let name = named.unwrap_or("a client");
     let said = match message.event {
-        Action::SecretRotated if message.actor_kind.as_deref() == Some("client") => {
-            secrets::rotated_itself(&facts, zone)?
-        }
+        Action::SecretRotated if is_by_client(message) => secrets::rotated_itself(&facts, zone)?,
         Action::SecretRotated => secrets::rotated(&facts, message.created_at, zone)?,
         Action::SecretRevoked => secrets::revoked(&facts, message.created_at, zone),
         Action::SecretExtended => secrets::extended(&facts, zone)?,
@@ -151,7 +149,9 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
     let mut facts = vec![(if is_about_webhook { "Webhook" } else { "Client" }, name.to_owned())];
     facts.extend(message.environment.iter().map(|environment| ("Environment", environment.to_string())));
     facts.extend(said.facts);
-    facts.extend(message.actor_name.iter().map(|actor| ("Done by", actor.clone())));
+    if message.event != Action::EndedSecretPresented {
+        facts.extend(message.actor_name.iter().map(|actor| ("Done by", actor.clone())));
+    }
     facts.extend(message.source.iter().map(|source| ("IP address", source.clone())));
     facts.extend(message.reason.iter().map(|reason| ("Reason", reason.clone())));
     facts.push(("Time", zone.at(message.created_at)));
@@ -178,11 +178,13 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
                     .to_owned()
             }
             _ if is_manager(message, to) => {
-                format!(
-                    "You receive this message because you manage {short}, and no owner has marked the transition as seen. {SWITCH_OFF}"
-                )
+                let why = match message.recipients.is_empty() {
+                    true => "it has no owner who is notified",
+                    false => "no owner has marked the transition as seen",
+                };
+                format!("You receive this message because you manage {short}, and {why}. {SWITCH_OFF}")
             }
-            true if can_be_switched_off(message.event) => {
+            true if can_be_switched_off(message) => {
                 format!("You receive this message because you are an owner of {short}. {SWITCH_OFF}")
             }
             true => format!("You receive this message because you are an owner of {short}."),
@@ -239,8 +241,17 @@ pub(super) fn url(message: &Notification, base: &str) -> String {
 }
 
 /// Whether a message about a client can be switched off.
-fn can_be_switched_off(event: Action) -> bool {
-    !matches!(event, Action::ClientUpdated | Action::ClientMessagesUpdated | Action::ClientHandedOver)
+fn can_be_switched_off(message: &Notification) -> bool {
+    match message.event {
+        Action::ClientUpdated | Action::ClientMessagesUpdated | Action::ClientHandedOver => false,
+        Action::SecretRotated => !is_by_client(message),
+        _ => true,
+    }
+}
+
+/// Whether the client itself did what the message is about.
+fn is_by_client(message: &Notification) -> bool {
+    message.actor_kind.as_deref() == Some("client")
 }
 
 /// Whether a recipient is told of a warning as a manager, and not as an owner.

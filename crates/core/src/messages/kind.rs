@@ -95,7 +95,7 @@ kinds! {
     DeadlineImminent = "transition.deadline_imminent", Wake, PersonOrClient;
     /// An old secret expires within 24 hours and is still needed.
     DeadlineNear = "transition.deadline_near", Today, PersonOrClient;
-    /// A secret was rotated. A rotation by the client itself is always told.
+    /// A secret was rotated, but not by the client itself, which is always told.
     SecretRotated = "secret.rotated", Today, PersonOrClient;
     /// An old secret was revoked.
     SecretRevoked = "secret.revoked", Today, PersonOrClient;
@@ -111,7 +111,7 @@ kinds! {
     DrillStopped = "drill.stopped", Today, PersonOrClient;
     /// A drill has ended.
     DrillFinished = "drill.finished", Today, PersonOrClient;
-    /// A registration was enabled or disabled.
+    /// A registration was enabled or disabled, or its self-rotation was turned on or off.
     RegistrationSwitched = "registration.updated", Today, PersonOrClient;
     /// The owners of a client were changed.
     OwnersChanged = "client.owners", Today, Nobody;
@@ -125,6 +125,8 @@ kinds! {
     EndedSecretPresented = "secret.still_presented", Wake, PersonOrClient;
     /// Evidence of use could not be written for 5 minutes.
     EvidenceUnwritten = "evidence.unwritten", Wake, Person;
+    /// A node has had no lease for a minute, so that it refuses all tokens.
+    NodeWithoutLease = "node.without_lease", Wake, Person;
     /// Secrets of your clients that are overdue or due for rotation, and what is new about them.
     WeeklyDigest = "digest.weekly", Digest, Person;
 }
@@ -155,6 +157,7 @@ impl Kind {
             Event::LeakReported { .. } => Self::LeakReported,
             Event::EndedSecretPresented { .. } => Self::EndedSecretPresented,
             Event::EvidenceUnwritten { .. } => Self::EvidenceUnwritten,
+            Event::NodeWithoutLease { .. } => Self::NodeWithoutLease,
             Event::DigestsQueued { .. } => Self::WeeklyDigest,
             _ => return None,
         })

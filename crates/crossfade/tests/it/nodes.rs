@@ -1,7 +1,8 @@
 //! Nodes: who may decide until when, and that a change is answered only when it is in force on all of them (rule 23).
 
 use crate::engines::{on_both_engines, on_postgres, on_sqlite};
-use crate::world::{Answer, Client, Principal, World};
+use crate::mail_server::MailServer;
+use crate::world::{Answer, Client, OWNER, Principal, World};
 use axum::body::Body;
 use crossfade_core::base62;
 use crossfade_web::{Routers, Transport};
@@ -36,6 +37,7 @@ on_postgres! {
     rule_23_another_process_is_answered_when_the_node_has_applied_its_change,
     a_lease_is_given_up_at_the_end_and_forgotten_after_a_day,
     the_log_keeps_what_the_slowest_node_has_not_applied,
+    a_node_without_a_lease_is_told_once_unless_it_was_started_again,
 }
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -324,4 +326,43 @@ async fn the_log_keeps_what_the_slowest_node_has_not_applied(world: World) {
     world.raw("UPDATE nodes SET released_at = 1").await;
     world.run_jobs().await;
     assert!(world.number("SELECT COALESCE(MIN(seq), 1000000) FROM change_log").await > first);
+}
+
+async fn a_node_without_a_lease_is_told_once_unless_it_was_started_again(mut world: World) {
+    let server = MailServer::start().await;
+    world.restart_with_mailer(Some(server.mailer())).await;
+    let owner = world.owner().await;
+    world.user("eve@example.com", "viewer").await;
+    let told = async |world: &World| -> Vec<(String, String)> {
+        world.run_jobs().await;
+        while Box::pin(world.app.send_due_messages()).await.unwrap() {}
+        server.take().iter().map(|it| (it.to.clone(), it.header("Subject"))).collect()
+    };
+    told(&world).await;
+    another_node(&world, -50_000, 0).await;
+    assert_eq!(told(&world).await, [], "it may come back");
+    let earlier = format!("UPDATE nodes SET lease_until = {NOW} - 61000000 WHERE name = 'west'");
+    world.raw(&earlier).await;
+    world.raw("UPDATE nodes SET released_at = lease_until WHERE name = 'west'").await;
+    assert_eq!(told(&world).await, [], "it stopped in order");
+    world.raw("UPDATE nodes SET released_at = NULL WHERE name = 'west'").await;
+    let expected = [(OWNER.to_owned(), "A node has no lease: west".to_owned())];
+    assert_eq!(told(&world).await, expected, "the managers of the platform");
+    assert_eq!(told(&world).await, [], "once");
+    let event = owner.get("/audit-events?action=node.without_lease").await.ok();
+    assert_eq!(event["items"][0]["details"]["name"], "west", "{event}");
+    // It came back, and is gone again: another time.
+    world.raw(&earlier).await;
+    assert_eq!(told(&world).await, expected);
+    // It was started again: another process of the same name can decide.
+    world.raw(&earlier).await;
+    let again = format!(
+        "INSERT INTO nodes (id, name, version, started_at, lease_until, applied, uncertainty)
+        VALUES ('node_{}', 'west', '0.1.0', {NOW}, {NOW} + 60000000, {}, 0)",
+        base62::encode_fixed(&[8; 16], 22),
+        head(&world).await + 1000
+    );
+    world.raw(&again).await;
+    assert_eq!(told(&world).await, []);
+    no_other_node(&world).await;
 }

@@ -92,21 +92,20 @@ pub(super) fn handed_over(facts: &Facts<'_>, to: &str) -> Option<Said> {
     };
     let was_owner = facts.list("owners_before").iter().any(|owner| owner.as_str() == Some(to));
     let said = match (was_owner, has_owner(facts, to)) {
+        (false, true) if facts.text("cause")? == "address_changed" => Said::new(
+            "Messages come to this address",
+            "Messages about a client come to this address",
+            "You are notified of rotations, deadlines and drills at this address from now on.",
+        ),
         (false, true) => Said::new(
             "You take over a client",
             "You are now an owner of a client",
             "You are notified of rotations, deadlines and drills of this client from now on.",
         ),
-        (true, false) if facts.text("cause")? == "account_deleted" => Said::new(
+        (true, false) => Said::new(
             "You are no longer an owner",
             "You are no longer an owner of a client",
             "You are not notified about this client any more. If this is wrong, tell a person who manages accounts now.",
-        )
-        .urgent(true),
-        (true, false) => Said::new(
-            "Messages go to another address",
-            "Messages about a client go to another address",
-            "If you did not ask for another address, tell a person who manages accounts now.",
         )
         .urgent(true),
         _ => Said::new(
@@ -138,7 +137,7 @@ pub(super) fn switched_off(words: &[Value]) -> String {
         let word = word.as_str()?;
         let title = match Switch::parse(word) {
             Some(Switch::Class(Class::Wake)) => "All urgent messages",
-            Some(Switch::Class(Class::Today)) => "All messages of the day",
+            Some(Switch::Class(Class::Today)) => "All messages for today",
             Some(Switch::Class(Class::Digest)) => "The weekly digest",
             Some(Switch::Kind(kind)) => kind.title().trim_end_matches('.'),
             // A word of another version.

@@ -6,13 +6,14 @@ use crossfade_outbound::{Group, Letter, Line};
 use crossfade_store::Notification;
 use serde_json::Value;
 
-/// Returns the digest of one recipient, or the message about evidence to a manager of the platform; `None` if it is about
-/// something else, or the stored facts cannot be read.
+/// Returns the digest of one recipient, or a message to a manager of the platform; `None` if it is about something else, or
+/// the stored facts cannot be read.
 pub(super) fn letter(message: &Notification, base: &str, zone: &TimeZone) -> Option<Letter> {
     let facts = Facts(&message.details);
     match message.event {
         Action::DigestsQueued => digest(message, &facts, base, zone),
         Action::EvidenceUnwritten => evidence(message, &facts, base, zone),
+        Action::NodeWithoutLease => node(message, &facts, base, zone),
         _ => None,
     }
 }
@@ -164,6 +165,29 @@ fn evidence(message: &Notification, facts: &Facts<'_>, base: &str, zone: &TimeZo
         next: next.to_owned(),
         button: "Open the Console",
         url: format!("{base}/console"),
+        because: format!("You receive this message because you manage this instance. {SWITCH_OFF}"),
+        times: zone.sentence(),
+        has_link: false,
+    })
+}
+
+fn node(message: &Notification, facts: &Facts<'_>, base: &str, zone: &TimeZone) -> Option<Letter> {
+    let name = facts.text("name")?;
+    let heading = format!("A node has no lease: {}", isolated(&short_name(name)));
+    Some(Letter {
+        subject: heading.clone(),
+        heading,
+        is_urgent: true,
+        facts: vec![
+            ("Node", name.to_owned()),
+            ("ID", facts.text("node_id")?.to_owned()),
+            ("Lease ended", zone.at(facts.time("lease_ended_at")?)),
+            ("Time", zone.at(message.created_at)),
+        ],
+        groups: Vec::new(),
+        next: "It refuses all tokens, or has stopped. Find out why it does not reach the database, or start it again.".to_owned(),
+        button: "View the nodes",
+        url: format!("{base}/console/nodes"),
         because: format!("You receive this message because you manage this instance. {SWITCH_OFF}"),
         times: zone.sentence(),
         has_link: false,

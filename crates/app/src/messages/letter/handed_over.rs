@@ -21,12 +21,12 @@ pub(super) fn letter(message: &Notification, base: &str, zone: &TimeZone) -> Opt
         (1, [client]) => Some(isolated(&short_name(client["name"].as_str()?))),
         _ => Some(count(all, "client")),
     };
-    let (subject, next) = if left > 0 && is_deleted {
+    let (subject, next) = if left > 0 {
         let next = "You are not notified about these clients any more. If this is wrong, tell a person who manages accounts now.";
         (format!("You are no longer an owner: {}", clients("left", left)?), next)
-    } else if left > 0 {
-        let next = "If you did not ask for another address, tell a person who manages accounts now.";
-        (format!("Messages go to another address: {}", clients("left", left)?), next)
+    } else if !is_deleted && taken > 0 {
+        let next = "You are notified of rotations, deadlines and drills at this address from now on.";
+        (format!("Messages come to this address: {}", clients("taken", taken)?), next)
     } else if taken == 1 {
         let next = "You are notified of rotations, deadlines and drills of this client from now on.";
         (format!("You take over a client: {}", clients("taken", taken)?), next)

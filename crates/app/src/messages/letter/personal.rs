@@ -223,7 +223,7 @@ fn grant(said: Said, facts: &Facts<'_>) -> Option<Said> {
 }
 
 fn address(facts: &Facts<'_>) -> Option<Said> {
-    let next = "This address receives no more messages about the account. If this is wrong, tell an Owner or an Operations \
+    let next = "This address receives no more messages about the account and its clients. If this is wrong, tell an Owner or an Operations \
         Manager now: you can no longer sign in with this address.";
     let after = facts.part("after");
     Some(

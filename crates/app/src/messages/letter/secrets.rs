@@ -183,8 +183,15 @@ pub(super) fn near(facts: &Facts<'_>, zone: &TimeZone) -> Option<Said> {
     let deadline = zone.at(facts.time("expires_at")?);
     let or_never =
         |time: Option<Timestamp>| time.map_or_else(|| "none recorded".to_owned(), |time| zone.at(time));
-    let next =
-        format!("Change the remaining callers to the new secret before {deadline}, or extend the deadline.");
+    let next = match facts.number("callers_left")? {
+        0 => format!(
+            "The evidence does not show that the old secret can end. Check that every caller has the new secret before {deadline}, or \
+             extend the deadline."
+        ),
+        _ => format!(
+            "Change the remaining callers to the new secret before {deadline}, or extend the deadline."
+        ),
+    };
     let said = Said::new(
         &format!("old secret expires {deadline} and is still needed"),
         "The old secret expires soon and is still needed",
