@@ -40,7 +40,11 @@ pub(crate) async fn show(args: ShowMail) -> Result<(), Failure> {
         ));
     }
     let oldest = found.oldest_queued_at.map(|at| format!(", the oldest since {}", time(Some(at))));
-    lines.push(format!("Messages that wait: {}{}.", found.queued, oldest.unwrap_or_default()));
+    lines.push(format!(
+        "Messages that wait, by mail and to webhooks: {}{}.",
+        found.queued,
+        oldest.unwrap_or_default()
+    ));
     if let Some(error) = &found.last_error {
         lines.push(format!("Last failure of a message that waits: {error}."));
     }

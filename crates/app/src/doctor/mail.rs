@@ -72,8 +72,7 @@ pub(super) async fn mail(
     if lost > 0 {
         let lost = count(lost.unsigned_abs(), "message");
         let sentence = format!("{lost} of the last 7 days could not be delivered.");
-        let mend =
-            "Search the log for the warning of a refused message, and correct the owners of its client.";
+        let mend = "Search the log for \"a message was refused\", which names the client and what the mail server said, and correct its owners.";
         return Ok(Check::warn(NAME, sentence, mend));
     }
     Ok(Check::ok(NAME, format!("{} takes mail, and no message is late.", mailer.server())))

@@ -588,7 +588,15 @@ impl App {
             }
             Err(Failure::Deferred(said)) => Outcome::Again(pause, said),
             Err(Failure::Refused(said)) => {
-                tracing::warn!(delivery = delivery.id, error = said, "a message was refused and is not sent");
+                let (event, client) =
+                    (message.event.as_str(), message.client_id.as_ref().map(ToString::to_string));
+                tracing::warn!(
+                    delivery = delivery.id,
+                    event,
+                    client,
+                    error = said,
+                    "a message was refused and is not sent"
+                );
                 Outcome::Abandoned(AbandonedAs::Refused, Some(said))
             }
         }

@@ -80,7 +80,7 @@ pub(crate) enum Command {
     /// Show and release a quarantine on the server machine.
     #[command(subcommand)]
     Quarantine(Quarantine),
-    /// Show and release held mail on the server machine.
+    /// Show and test mail, and release what is held, on the server machine.
     #[command(subcommand)]
     Mail(Mail),
     /// List and rotate the master keys on the server machine.

@@ -144,15 +144,19 @@ fn shown(reply: &IdentifiedSecrets) -> Result<(), Failure> {
         1 => format!("1 {what}"),
         number => format!("{number} {what}s"),
     };
-    output::note(&format!(
-        "Found {}. {} that you can read.",
-        counted(reply.found.len(), "client secret"),
-        match identified.len() {
-            0 => "None belongs to a registration".to_owned(),
-            1 => "1 belongs to a registration".to_owned(),
-            number => format!("{number} belong to registrations"),
-        }
-    ));
+    if reply.found.is_empty() {
+        output::note("The text contains no client secret.");
+    } else {
+        output::note(&format!(
+            "Found {}. {} that you can read.",
+            counted(reply.found.len(), "client secret"),
+            match identified.len() {
+                0 => "None belongs to a registration".to_owned(),
+                1 => "1 belongs to a registration".to_owned(),
+                number => format!("{number} belong to registrations"),
+            }
+        ));
+    }
     if reply.older_secrets_not_searched {
         output::warning(
             "The instance has secrets of an earlier version that cannot be recognised until they are used again.",

@@ -96,8 +96,8 @@ pub(crate) async fn secret(command: Command) -> Result<(), Failure> {
             }
             if !seen.seen_by_owner {
                 output::note(
-                    "No owner of the client has marked the transition. Its managers are still warned at 4 hours before \
-                    the deadline.",
+                    "No owner of the client has marked the transition. Its managers are still warned at 4 hours and \
+                    at 1 hour before the deadline.",
                 );
             }
             let row = |it: &Seen| vec![it.name.clone(), time(Some(it.seen_at))];

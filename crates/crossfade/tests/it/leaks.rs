@@ -431,7 +431,7 @@ fn the_command_reads_a_pipe_and_names_what_it_finds() {
 
     let (status, out, err) = run(&site.token, &[], b"nothing here");
     assert_eq!((status, &*out), (0, ""));
-    assert!(err.contains("Found 0 client secrets. None belongs to a registration"), "{err}");
+    assert!(err.contains("The text contains no client secret."), "{err}");
     let (status, out, err) = run("crossfade_api_wrong", &[], b"nothing here");
     assert!(status == 4 && out.is_empty(), "{err}");
 }

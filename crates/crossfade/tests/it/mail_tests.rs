@@ -297,7 +297,9 @@ async fn the_command_tests_mail_and_says_what_the_mail_server_answers() {
     refuses(Running::start(&without), 2, "Mail is not set up. Nothing was sent.");
     let (status, out, err) = run(&["mail", "show"], &[]).end();
     assert_eq!((status, &*err), (0, ""), "{out}");
-    for line in ["(not encrypted).", "Sender: a@example.com", "Messages that wait: 0."] {
+    for line in
+        ["(not encrypted).", "Sender: a@example.com", "Messages that wait, by mail and to webhooks: 0."]
+    {
         assert!(out.contains(line), "{out}");
     }
 }

@@ -67,9 +67,15 @@ mod tests {
     fn the_page_says_which_node_can_decide() {
         let html = sample(Some(samples::now().after(Duration::from_secs(9))));
         assert!(html.contains("east-1") && html.contains("4711") && html.contains("0.4 ms"), "{html}");
-        assert!(html.contains("This page") && html.contains("Can decide") && html.contains("Leads"), "{html}");
+        assert!(
+            html.contains("This page") && html.contains("Can decide") && html.contains("Leads"),
+            "{html}"
+        );
         assert!(sample(Some(samples::now())).contains("Lease ended"), "at its end");
         let alone = sample(None);
-        assert!(alone.contains("only this process") && !alone.contains("Lease") && !alone.contains("Leads"), "{alone}");
+        assert!(
+            alone.contains("only this process") && !alone.contains("Lease") && !alone.contains("Leads"),
+            "{alone}"
+        );
     }
 }

@@ -242,7 +242,7 @@ fn done(word: &str, s: &Secrets) -> Option<String> {
         }
         ("seen", _) if !s.seen_by_owner => {
             "Recorded that you know of this transition. You are not an owner of the \
-            client, so its managers are still warned at 4 h before the deadline."
+            client, so its managers are still warned at 4 h and 1 h before the deadline."
                 .to_owned()
         }
         ("seen", _) => {
