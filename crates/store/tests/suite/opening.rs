@@ -130,13 +130,15 @@ async fn servers_of_different_databases_do_not_hinder_each_other(one: TestDb) {
 
 async fn a_version_that_shuts_out_the_server_that_runs_migrates_nothing(t: TestDb) {
     // As an earlier version has left it.
-    t.place.raw("DELETE FROM _sqlx_migrations WHERE version = 49; DROP TABLE leader").await;
-    let server = t.db.lock_for_serving().await.unwrap();
-    let refused = Db::open(&t.place.location).await.err().unwrap().to_string();
+    let place = t.place.another_empty().await;
+    place.migrate_to(48).await;
+    let earlier = Db::connect(&place.location).await.unwrap();
+    let server = earlier.lock_for_serving().await.unwrap();
+    let refused = Db::open(&place.location).await.err().unwrap().to_string();
     assert!(refused.contains("a server of an earlier version"), "{refused}");
-    let stored = t.place.number("SELECT MAX(version) FROM _sqlx_migrations").await;
+    let stored = place.number("SELECT MAX(version) FROM _sqlx_migrations").await;
     assert_eq!(stored, 48);
     server.release().await;
-    let migrated = Db::open(&t.place.location).await.unwrap();
+    let migrated = Db::open(&place.location).await.unwrap();
     assert_eq!(migrated.stored_schema().await.unwrap(), Some(Db::program_schema()));
 }
