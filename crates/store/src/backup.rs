@@ -69,6 +69,7 @@ pub const LEFT_OUT: &[&str] = &[
     "oldest_program",
     "quarantine",
     "sessions",
+    "sign_in_failures",
     "unreadable_proxies",
 ];
 

@@ -5,8 +5,8 @@ use crate::{
     access, audit, backup, carry_over, chain, change_log, checks, clients, counts, db, deliveries, devices,
     drills, ends, environments, evidence, failures, guard, history, idempotency, incidents, keys, leaks,
     limits, lines, makers, message_links, messages, nodes, properties, proxies, recorders, refused,
-    rotations, secrets, seen, sending_place, sessions, switches, token_revocations, told, verifiers,
-    webhooks, weekly,
+    rotations, secrets, seen, sending_place, sessions, sign_in_failures, switches, token_revocations, told,
+    verifiers, webhooks, weekly,
 };
 
 use std::borrow::Cow;
@@ -70,6 +70,7 @@ impl Statement {
             webhooks::STATEMENTS,
             seen::STATEMENTS,
             sessions::STATEMENTS,
+            sign_in_failures::STATEMENTS,
             switches::STATEMENTS,
             sending_place::STATEMENTS,
             told::STATEMENTS,

@@ -39,6 +39,7 @@ mod secrets;
 mod seen;
 mod sending_place;
 mod sessions;
+mod sign_in_failures;
 mod switches;
 mod token_revocations;
 mod told;

@@ -88,6 +88,7 @@ impl App {
             tx.delete_webhooks_of_deleted_clients().await?;
             tx.tidy_message_links(now).await?;
             tx.forget_told(now.before(TOLD_LIVES)).await?;
+            tx.forget_sign_in_failures(now).await?;
             for subject in [DIGEST, DIGEST_MOVED] {
                 tx.forget_told_about(subject, now.before(DIGESTS_LIVE)).await?;
             }

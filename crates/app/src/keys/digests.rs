@@ -14,6 +14,7 @@ pub(crate) struct Digests {
     marks: hmac::Key,
     messages: hmac::Key,
     networks: hmac::Key,
+    failures: hmac::Key,
 }
 
 impl Digests {
@@ -29,6 +30,7 @@ impl Digests {
             marks: key(b"crossfade: marks of instances"),
             messages: key(b"crossfade: messages of the Console"),
             networks: key(b"crossfade: networks of sign-ins"),
+            failures: key(b"crossfade: failed sign-ins"),
         }
     }
 
@@ -40,14 +42,18 @@ impl Digests {
 
     /// Returns the code that proves that this instance wrote a message: 32 hexadecimal digits.
     pub(crate) fn message(&self, text: &str) -> String {
-        let digest = hmac::sign(&self.messages, text.as_bytes());
-        digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        short(&self.messages, text)
     }
 
     /// Returns the digest of a network that an account signs in from: 32 hexadecimal digits.
     pub(crate) fn network(&self, text: &str) -> String {
-        let digest = hmac::sign(&self.networks, text.as_bytes());
-        digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        short(&self.networks, text)
+    }
+
+    /// Returns the digest of what failed sign-ins are counted for: 32 hexadecimal digits. What was typed as an email address may
+    /// be a password.
+    pub(crate) fn failures(&self, text: &str) -> String {
+        short(&self.failures, text)
     }
 
     /// Whether `code` is that of a message, compared in constant time.
@@ -81,6 +87,11 @@ impl Digests {
         };
         hmac::sign(key, fingerprint).as_ref().to_vec()
     }
+}
+
+/// Returns half of a keyed digest, as 32 hexadecimal digits.
+fn short(key: &hmac::Key, text: &str) -> String {
+    hmac::sign(key, text.as_bytes()).as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Returns the SHA-256 of a value. It alone finds nothing.

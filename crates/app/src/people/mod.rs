@@ -1,10 +1,11 @@
 //! Accounts of people and programs, and every way into them.
 //! `users`, `grants` and `giving` say who an account is and what it can do, `abilities` what a page offers it. `owners`
 //! has one-time links and the commands for Owners, `hand_over` the clients of an account that goes. `sign_in`,
-//! `password`, `devices` and `sessions` lead into the Console, `tokens` into the API.
+//! `password`, `devices`, `failures` and `sessions` lead into the Console, `tokens` into the API.
 
 pub(crate) mod abilities;
 pub(crate) mod devices;
+mod failures;
 pub(crate) mod giving;
 pub(crate) mod grants;
 pub(crate) mod hand_over;

@@ -8,6 +8,7 @@ use crate::{
         entry::{About, Author},
         principal::{Intent, Principal, by_session_digest, signed_out},
     },
+    node::throttle::Subject,
     people::{
         session_limits::{ABSOLUTE_LIMIT, IDLE_LIMIT},
         sign_in::NewSession,
@@ -321,17 +322,29 @@ impl App {
             }
         };
         let place = self.node.hashing.known(session.principal.key())?;
-        let user = self.db.read::<_, Error>(async |tx| {
+        let subjects = [Subject::of_session(&session.id)];
+        let read = self.db.read::<_, Error>(async |tx| {
             let principal = session.principal.refreshed(tx, now).await?;
-            Ok(tx.user(&principal.user).await?.ok_or_else(Problem::not_found)?)
+            let user = tx.user(&principal.user).await?.ok_or_else(Problem::not_found)?;
+            Ok((user, self.stored_failures(tx, &subjects).await?))
         });
-        let user = user.await?;
+        let (user, stored) = read.await?;
+        let stored = stored.into_iter().flatten().next();
+        if let Err(held) = self.node.throttle.learn_session(&session.id, stored, now) {
+            self.audit_held_up(&held, visitor, Some(session.principal.via())).await?;
+            return Ok(Checked::Wait(held.until));
+        }
         if !self.verify_password(place, password, user.password_hash.as_deref()).await? {
+            self.store_failure(&subjects).await?;
             let via = Some(session.principal.via());
             self.audit_refused_sign_in(Some(&user), "password", admitted.unseen + 1, visitor, via).await?;
             return Ok(Checked::Wrong);
         }
         self.node.throttle.session_succeeded(&session.id);
+        if stored.is_some() {
+            let [subject] = &subjects;
+            self.node.write(async |tx, _| self.forgive_stored(tx, subject).await).await?;
+        }
         Ok(Checked::Right(user.password_hash.unwrap_or_default()))
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     frame::entry::{About, Author},
     node::{
         lanes::{Place, busy},
-        throttle::{Admitted, Held},
+        throttle::{Admitted, Held, Subject},
     },
     people::{
         devices::KnownBrowser,
@@ -93,6 +93,7 @@ impl App {
                 };
                 if is_stranger {
                     self.node.throttle.fail(visitor.address(), &email, self.clock.now());
+                    self.store_failure(&Subject::of_sign_in(visitor.address(), &email)).await?;
                 }
                 if let (Some(browser), Some(user)) = (browser, &user) {
                     self.count_wrong_password(browser, user, visitor).await?;
@@ -114,6 +115,9 @@ impl App {
                         let id = SessionId::generate(self.random.as_ref());
                         let mut act = self.act(tx, now, author_in(&id, &again, visitor));
                         let begun = self.begin_session(&mut act, id, &again, visitor).await?;
+                        if is_stranger {
+                            self.forgive_stored(act.tx, &Subject::of_account(&email)).await?;
+                        }
                         self.tell_of_sign_in(&mut act, &again, visitor, is_stranger).await?;
                         Ok(Some(begun))
                     }
@@ -133,8 +137,15 @@ impl App {
     ) -> Result<Result<Attempt, Held>, Error> {
         // Counted by what was typed, so that a missing account is treated like an existing one.
         let admitted = self.node.throttle.enter(visitor.address(), email, self.clock.now());
-        let Admitted { unseen, wait } = match admitted {
-            Ok(admitted) => admitted,
+        let unseen = match admitted {
+            Ok(Admitted { unseen, .. }) => unseen,
+            Err(held) => return Ok(Err(held)),
+        };
+        let subjects = Subject::of_sign_in(visitor.address(), email);
+        let look = async |tx: &mut Tx| self.stored_failures(tx, &subjects).await;
+        let stored = self.look_up_visitor(visitor, look).await?;
+        let wait = match self.node.throttle.learn((visitor.address(), email), &stored, self.clock.now()) {
+            Ok(wait) => wait,
             Err(held) => return Ok(Err(held)),
         };
         if !wait.is_zero() {

@@ -313,6 +313,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (47, "recorders", include_str!("../../migrations/0047_recorders.sql")),
     (48, "made_at", include_str!("../../migrations/0048_made_at.sql")),
     (49, "leader", include_str!("../../migrations/0049_leader.sql")),
+    (52, "sign_in_failures", include_str!("../../migrations/0052_sign_in_failures.sql")),
 ];
 
 /// Returns the migrations. Both engines share them, except for the name of the type for bytes.

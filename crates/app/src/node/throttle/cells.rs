@@ -4,10 +4,24 @@ use crossfade_core::Timestamp;
 use std::{collections::HashMap, hash::Hash, time::Duration};
 
 /// Number of failures allowed in a burst, and the time after which one of them is forgiven.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limit {
     pub(super) burst: u32,
     pub(super) forgiven_after: Duration,
+}
+
+impl Limit {
+    /// Returns the time at which one more failure is allowed, if all are forgiven at `forgiven`; `None` if it is allowed now.
+    pub(super) fn free_at(self, forgiven: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        let free = forgiven.before(self.forgiven_after * self.burst.saturating_sub(1));
+        (now < free).then_some(free)
+    }
+
+    /// Returns the time at which all failures are forgiven after one more, up to `burst`.
+    pub(super) fn after_failure(self, forgiven: Option<Timestamp>, now: Timestamp) -> Timestamp {
+        let most = now.after(self.forgiven_after * self.burst);
+        forgiven.map_or(now, |at| at.max(now)).after(self.forgiven_after).min(most)
+    }
 }
 
 /// The recent failures of one key.
@@ -31,9 +45,7 @@ impl<K: Hash + Eq> Cells<K> {
 
     /// Returns the time at which one more failure is allowed; `None` if it is allowed now.
     pub(super) fn free_at(&self, key: &K, limit: Limit, now: Timestamp) -> Option<Timestamp> {
-        let forgiven = self.cells.get(key)?.forgiven;
-        let free = forgiven.before(limit.forgiven_after * limit.burst.saturating_sub(1));
-        (now < free).then_some(free)
+        limit.free_at(self.cells.get(key)?.forgiven, now)
     }
 
     /// Returns the number of failures that are not forgiven yet.
@@ -52,13 +64,18 @@ impl<K: Hash + Eq> Cells<K> {
     /// Counts a failure, up to `burst`. Returns the number of attempts refused without a check before.
     pub(super) fn fail(&mut self, key: K, limit: Limit, now: Timestamp) -> u64 {
         let cell = self.cells.entry(key).or_insert(Cell { forgiven: now, unseen: 0 });
-        let most = now.after(limit.forgiven_after * limit.burst);
-        cell.forgiven = cell.forgiven.max(now).after(limit.forgiven_after).min(most);
+        cell.forgiven = limit.after_failure(Some(cell.forgiven), now);
         let unseen = std::mem::take(&mut cell.unseen);
         if self.cells.len() > self.most {
             self.forget(now);
         }
         unseen
+    }
+
+    /// Counts failures that other nodes know of: all are forgiven at `forgiven` at the earliest.
+    pub(super) fn learn(&mut self, key: K, forgiven: Timestamp) {
+        let cell = self.cells.entry(key).or_insert(Cell { forgiven, unseen: 0 });
+        cell.forgiven = cell.forgiven.max(forgiven);
     }
 
     /// Removes one failure.

@@ -44,7 +44,8 @@ const MOST_REMEMBERED: usize = 20_000;
 const ONE_BY_ONE: u32 = 60;
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Recent failures. They are kept in memory, so a restart clears them.
+/// Recent failures that this process knows of. Those that count for a network, an account or a session are stored, too, so that
+/// every node counts them.
 pub(crate) struct Throttle {
     failed: Mutex<Failed>,
     told: Mutex<Told>,
@@ -57,6 +58,14 @@ struct Failed {
     accounts: Cells<String>,
     /// By account and wide network.
     at_accounts: Cells<(String, String)>,
+}
+
+impl Failed {
+    /// Returns how long a sign-in of an account waits.
+    fn wait(&self, account: &str, now: Timestamp) -> Duration {
+        let earlier = self.accounts.failures(&account.to_owned(), ACCOUNT, now);
+        Duration::from_secs(earlier.saturating_sub(FREE_FAILURES.into()).min(MAX_WAIT_SECONDS.into()))
+    }
 }
 
 /// Number of failures recorded recently, from all sources.
@@ -83,6 +92,41 @@ pub(crate) struct Held {
     pub(crate) until: Timestamp,
     /// Whether the attempt before was still checked, so that the trail records the throttling of a source once.
     pub(crate) is_first: bool,
+}
+
+/// What failures are stored for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Subject {
+    /// Names it. What was typed as an email address is in it, so it is stored as a keyed digest only.
+    pub(crate) name: String,
+    limit: Limit,
+}
+
+impl Subject {
+    fn network((width, address): (usize, IpAddr), limit: Limit) -> Self {
+        Self { name: format!("network {width} {address}"), limit }
+    }
+
+    /// Returns what a failed sign-in from an address counts for: its networks, and last the account.
+    pub(crate) fn of_sign_in(address: IpAddr, account: &str) -> Vec<Self> {
+        let networks = sources(address).map(|(key, limit)| Self::network(key, limit));
+        networks.into_iter().chain([Self::of_account(account)]).collect()
+    }
+
+    /// Returns what failures at an account count for, from wherever they come.
+    pub(crate) fn of_account(account: &str) -> Self {
+        Self { name: format!("account {account}"), limit: ACCOUNT }
+    }
+
+    /// Returns what a wrong password of a signed-in person counts for.
+    pub(crate) fn of_session(session: &SessionId) -> Self {
+        Self { name: format!("session {session}"), limit: SESSION }
+    }
+
+    /// Returns when all failures are forgiven after one more.
+    pub(crate) fn after_failure(&self, forgiven: Option<Timestamp>, now: Timestamp) -> Timestamp {
+        self.limit.after_failure(forgiven, now)
+    }
 }
 
 impl Default for Throttle {
@@ -113,9 +157,60 @@ impl Throttle {
             return Err(Held { until, is_first: failed.sources.refuse(&narrow.0) });
         }
         let unseen = sources.iter().map(|(key, limit)| failed.sources.fail(*key, *limit, now)).sum();
-        let earlier = failed.accounts.failures(&account.to_owned(), ACCOUNT, now);
-        let seconds = earlier.saturating_sub(FREE_FAILURES.into()).min(MAX_WAIT_SECONDS.into());
-        Ok(Admitted { unseen, wait: Duration::from_secs(seconds) })
+        Ok(Admitted { unseen, wait: failed.wait(account, now) })
+    }
+
+    /// Counts what is stored about an attempt that has been admitted: for each subject of [`Subject::of_sign_in`], when its
+    /// failures are forgiven. Returns how long the attempt waits, or refuses it after all.
+    pub(crate) fn learn(
+        &self,
+        (address, account): (IpAddr, &str),
+        stored: &[Option<Timestamp>],
+        now: Timestamp,
+    ) -> Result<Duration, Held> {
+        let mut failed = self.failed();
+        let sources = sources(address);
+        let of_sources = || sources.iter().zip(stored).filter_map(|(it, stored)| Some((it, (*stored)?)));
+        let free = of_sources().filter_map(|((_, limit), stored)| limit.free_at(stored, now)).max();
+        if let Some(until) = free {
+            for (key, limit) in &sources {
+                failed.sources.take_back(key, *limit);
+            }
+            for ((key, _), stored) in of_sources() {
+                failed.sources.learn(*key, stored);
+            }
+            return Err(Held { until, is_first: failed.sources.refuse(&sources[0].0) });
+        }
+        for ((key, limit), stored) in of_sources() {
+            // This attempt is undecided, and counts on top.
+            failed.sources.learn(*key, limit.after_failure(Some(stored), now));
+        }
+        if let Some(Some(stored)) = stored.get(sources.len()) {
+            failed.accounts.learn(account.to_owned(), *stored);
+        }
+        Ok(failed.wait(account, now))
+    }
+
+    /// Counts what is stored about a confirmation that has been admitted, or refuses it after all.
+    pub(crate) fn learn_session(
+        &self,
+        session: &SessionId,
+        stored: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), Held> {
+        let Some(stored) = stored else { return Ok(()) };
+        let mut failed = self.failed();
+        match SESSION.free_at(stored, now) {
+            None => {
+                failed.sessions.learn(session.clone(), SESSION.after_failure(Some(stored), now));
+                Ok(())
+            }
+            Some(until) => {
+                failed.sessions.take_back(session, SESSION);
+                failed.sessions.learn(session.clone(), stored);
+                Err(Held { until, is_first: failed.sessions.refuse(session) })
+            }
+        }
     }
 
     /// Returns the recent failures of a wide network, including its undecided sign-ins.

@@ -169,3 +169,57 @@ fn a_fresh_network_finds_a_place_beside_forty_networks_that_keep_failing() {
     throttle.succeeded(networks[0], "ada");
     assert_eq!(throttle.failures_at("ada", "30.0.7.0", now), 0, "the owner has signed in from there");
 }
+
+#[test]
+fn what_other_nodes_have_counted_holds_up_as_well() {
+    let throttle = Throttle::default();
+    let (address, now) = (ip("192.0.2.1"), start());
+    let subjects = Subject::of_sign_in(address, "ada");
+    let names: Vec<_> = subjects.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["network 0 192.0.2.1", "network 1 192.0.2.1", "network 2 192.0.2.0", "account ada"]);
+    // As two nodes store them, one after the other.
+    let mut stored = vec![None; subjects.len()];
+    let mut admitted = 0;
+    for _ in 0..60 {
+        let other = Throttle::default();
+        other.enter(address, "ada", now).unwrap();
+        if other.learn((address, "ada"), &stored, now).is_err() {
+            continue;
+        }
+        admitted += 1;
+        for (subject, stored) in subjects.iter().zip(&mut stored) {
+            *stored = Some(subject.after_failure(*stored, now));
+        }
+    }
+    assert_eq!(admitted, 50, "as at one node");
+    throttle.enter(address, "ada", now).unwrap();
+    let until = now.after(Duration::from_secs(6));
+    assert_eq!(throttle.learn((address, "ada"), &stored, now), Err(Held { until, is_first: true }));
+    assert_eq!(
+        throttle.enter(address, "ada", now),
+        Err(Held { until, is_first: false }),
+        "known from now on"
+    );
+    // The account only waits, from wherever.
+    let elsewhere = (ip("198.51.100.1"), "ada");
+    throttle.enter(elsewhere.0, elsewhere.1, now).unwrap();
+    let of_account = [None, None, None, stored[3]];
+    assert_eq!(throttle.learn(elsewhere, &of_account, now), Ok(Duration::from_secs(10)));
+}
+
+#[test]
+fn wrong_passwords_of_a_session_count_at_every_node() {
+    let id = SessionId::parse("ses_0000000000000000000001").unwrap();
+    let (subject, now) = (Subject::of_session(&id), start());
+    let mut stored = None;
+    let admitted = (0..20).filter(|_| {
+        let node = Throttle::default();
+        node.enter_session(&id, now).unwrap();
+        let admitted = node.learn_session(&id, stored, now).is_ok();
+        if admitted {
+            stored = Some(subject.after_failure(stored, now));
+        }
+        admitted
+    });
+    assert_eq!(admitted.count(), 10);
+}

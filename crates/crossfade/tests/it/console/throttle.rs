@@ -9,6 +9,7 @@ use std::time::Duration;
 
 on_both_engines! {
     a_network_with_too_many_failures_is_held_up_alone,
+    what_one_process_counted_counts_at_the_next,
     ten_failures_from_the_own_address_only_make_the_owner_wait,
     failures_from_many_networks_make_a_sign_in_wait_ten_seconds,
     a_known_browser_is_held_up_by_nobody,
@@ -103,6 +104,29 @@ async fn a_network_with_too_many_failures_is_held_up_alone(world: World) {
     // The trail says that somebody is held up, and how often they tried without a look.
     assert_eq!(refusals(&world, "throttled").await, [1, 1]);
     assert_eq!(refusals(&world, "password").await, [5], "four were tried without a look before");
+}
+
+/// A process that has just started knows what the others have stored, and nothing else.
+async fn what_one_process_counted_counts_at_the_next(mut world: World) {
+    world.owner().await;
+    hold_up(&world.browser().from([203, 0, 113, 66])).await;
+    fail(&world.browser().from([198, 51, 100, 1]), 6).await;
+    world.restart().await;
+    let held = world.browser().from([203, 0, 113, 66]);
+    assert_eq!(held.sign_in(OWNER, PASSWORD).await.status.as_u16(), 429);
+    assert_eq!(held.sign_in(OWNER, PASSWORD).await.status.as_u16(), 429, "from memory");
+    let owner = world.browser().from([198, 51, 100, 2]);
+    let right = owner.sign_in_after(PASSWORD, Duration::from_secs(1)).await;
+    assert_eq!(right.status.as_u16(), 303, "six failures at the account make it wait");
+    world.restart().await;
+    let again = world.browser().from([198, 51, 100, 3]).sign_in(OWNER, PASSWORD).await;
+    assert_eq!(again.status.as_u16(), 303, "they are forgiven everywhere");
+    let readable = "SELECT COUNT(*) FROM sign_in_failures WHERE subject LIKE '%@%' OR subject LIKE '%.%'";
+    assert_eq!(world.number(readable).await, 0, "neither addresses nor what was typed");
+    assert!(world.number("SELECT COUNT(*) FROM sign_in_failures").await > 50);
+    world.advance(FORGIVEN);
+    world.run_jobs().await;
+    assert_eq!(world.number("SELECT COUNT(*) FROM sign_in_failures").await, 0);
 }
 
 async fn ten_failures_from_the_own_address_only_make_the_owner_wait(world: World) {
