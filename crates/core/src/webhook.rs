@@ -109,6 +109,11 @@ impl WebhookFormat {
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|format| format.as_str() == text)
     }
+
+    /// Whether it can say everything that happens to a client. PagerDuty gets incidents, and a rotation is none.
+    pub fn says_everything(self) -> bool {
+        self != Self::Pagerduty
+    }
 }
 
 /// Why a webhook is disabled.
@@ -190,7 +195,7 @@ impl Choice<'_> {
         let in_environment =
             self.environments.is_empty() || environment.is_some_and(|it| self.environments.contains(it));
         let is_chosen = self.events.is_empty() || self.events.contains(&event);
-        if self.format != WebhookFormat::Pagerduty {
+        if self.format.says_everything() {
             return in_environment && is_chosen;
         }
         // PagerDuty is for what opens or closes an incident, and what opens one is chosen with all that closes it.

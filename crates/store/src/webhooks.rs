@@ -78,6 +78,8 @@ pub struct WebhookName {
     pub property_id: Option<PropertyId>,
     /// Client that it gets messages about.
     pub client_id: Option<ClientId>,
+    /// Whether it is enabled, and its format says everything that happens to a client.
+    pub hears: bool,
 }
 
 /// A webhook with deliveries that are due.
@@ -99,7 +101,7 @@ statements! {
     INSERT = "INSERT INTO webhooks (id, name, url, property_id, client_id, environments, events, format, signing_secret, routing_key, created_at, created_by, version)
               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1)";
     GET = concat!("SELECT ", columns!(), " FROM webhooks WHERE id = $1");
-    NAMED = "SELECT w.id, w.name, w.property_id, w.client_id FROM webhooks w JOIN (VALUES {rows:1}) AS v ON w.id = v.column1";
+    NAMED = "SELECT w.id, w.name, w.property_id, w.client_id, w.format, w.disabled_at FROM webhooks w JOIN (VALUES {rows:1}) AS v ON w.id = v.column1";
     LIST = concat!("SELECT ", columns!(), " FROM webhooks
             WHERE CAST($1 AS BIGINT) IS NULL OR created_at > $1 OR (created_at = $1 AND id > $2)
             ORDER BY created_at, id LIMIT $3");
@@ -211,7 +213,9 @@ impl Tx {
         let keys: Vec<_> = ids.iter().map(|id| vec![id.as_str().into()]).collect();
         let named = |row: &Row| {
             let id = row.parsed("id", |text| WebhookId::parse(text).ok())?;
+            let format = row.parsed("format", WebhookFormat::parse)?;
             let named = WebhookName {
+                hears: format.says_everything() && row.opt_time("disabled_at")?.is_none(),
                 name: Name::from_stored(row.text("name")?),
                 property_id: row.opt_parsed("property_id", |text| PropertyId::parse(text).ok())?,
                 client_id: row.opt_parsed("client_id", |text| ClientId::parse(text).ok())?,

@@ -425,7 +425,7 @@ async fn add_rest(tx: &mut Tx, digests: &mut Digests, now: Timestamp) -> Result<
         }
     }
     add_webhooks(tx, digests).await?;
-    let number = tx.clients_without_owners().await?;
+    let number = tx.ownerless_clients().await?;
     if number == 0 {
         return Ok(());
     }
