@@ -46,6 +46,13 @@ pub const RESOLVES: &str = "resolves";
 /// who can manage it. For their mail alone, and in no payload.
 pub const WEBHOOK_NAMES: &str = "webhook_names";
 
+/// Member of the facts of a message with the URL that it is sent to once, instead of the present one of its webhook. In no
+/// payload.
+pub const EARLIER_URL: &str = "earlier_url";
+
+/// Member of the facts of a message to a person with the names of all clients that it is about. In no payload.
+pub const CLIENT_NAMES: &str = "client_names";
+
 /// Beginning of the subject of the incident that a leaked secret opens. The secret alone is the subject of its deadline.
 const LEAK: &str = "leak:";
 
@@ -204,6 +211,25 @@ impl Choice<'_> {
             && opened_by(event, details).iter().any(|it| self.events.contains(it));
         in_environment && (is_chosen || closes_chosen)
     }
+}
+
+/// Whether a message still leaves to a webhook with this choice, whenever it was queued: whoever manages the chosen environments
+/// manages the webhook and its URL. A test is about none, and what resolves an incident at PagerDuty is sent wherever it was
+/// opened.
+pub fn may_leave(
+    choice: Choice<'_>,
+    event: Action,
+    environment: Option<&Slug>,
+    details: &Value,
+) -> bool {
+    let resolves = || {
+        !choice.format.says_everything()
+            && Incident::of(event, details).is_some_and(|incident| incident.severity.is_none())
+    };
+    choice.environments.is_empty()
+        || environment.is_some_and(|it| choice.environments.contains(it))
+        || event == Action::WebhookTested
+        || resolves()
 }
 
 /// Returns the kinds of events whose incidents an event can resolve.

@@ -130,6 +130,13 @@ statements! {
     NAMED_BY = "SELECT id FROM clients WHERE owners LIKE $1 AND deleted_at IS NULL LIMIT 1";
     ABANDON_OF = "UPDATE deliveries SET abandoned_at = $3, abandoned_as = $4, leased_by = NULL, leased_until = NULL
              WHERE channel = $1 AND recipient = $2 AND sent_at IS NULL AND abandoned_at IS NULL";
+    // A list contains a word if its JSON contains it in quotes. An owner of the client has chosen all kinds.
+    ABANDON_UNCHOSEN = "UPDATE deliveries SET abandoned_at = $3, abandoned_as = $4, leased_by = NULL, leased_until = NULL
+             WHERE channel = $1 AND recipient = $2 AND sent_at IS NULL AND abandoned_at IS NULL
+               AND EXISTS (SELECT 1 FROM notifications n WHERE n.id = deliveries.notification_id AND n.event <> $7
+                 AND ((CAST($5 AS TEXT) <> '[]' AND (n.environment IS NULL OR $5 NOT LIKE '%\"' || n.environment || '\"%'))
+                   OR (CAST($6 AS TEXT) <> '[]' AND $6 NOT LIKE '%\"' || n.event || '\"%'
+                     AND NOT EXISTS (SELECT 1 FROM clients c WHERE c.id = n.client_id AND c.owners LIKE '%\"' || $2 || '\"%'))))";
     DUE = "SELECT w.id, COALESCE(w.property_id, c.property_id) AS property_id FROM webhooks w LEFT JOIN clients c ON c.id = w.client_id
              JOIN (SELECT recipient, MIN(next_attempt_at) AS due_at FROM deliveries WHERE channel = $1 AND sent_at IS NULL AND abandoned_at IS NULL
                    AND next_attempt_at <= $2 AND (leased_until IS NULL OR leased_until <= $2) GROUP BY recipient) d ON d.recipient = w.id
@@ -350,6 +357,28 @@ impl Tx {
     pub async fn abandon_deliveries_of(&mut self, id: &WebhookId, now: Timestamp) -> Result<u64, StoreError> {
         let reason = AbandonedAs::Disabled.as_str();
         self.execute(ABANDON_OF, vec![CHANNEL.into(), id.as_str().into(), now.into(), reason.into()]).await
+    }
+
+    /// Abandons the waiting deliveries of a webhook that its choice does not include any more. Returns their number. Those to
+    /// PagerDuty stay: what opens an incident that is not chosen is left out when it is tried, and what resolves one is sent.
+    pub async fn abandon_unchosen_deliveries(
+        &mut self,
+        webhook: &Webhook,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        if !webhook.format.says_everything() {
+            return Ok(0);
+        }
+        let args = vec![
+            CHANNEL.into(),
+            webhook.id.as_str().into(),
+            now.into(),
+            AbandonedAs::NotChosen.as_str().into(),
+            stored(webhook.environments.iter().map(Slug::as_str)),
+            stored(webhook.events.iter().map(|event| event.as_str())),
+            Action::WebhookTested.as_str().into(),
+        ];
+        self.execute(ABANDON_UNCHOSEN, args).await
     }
 
     /// Returns the version of a webhook that is enabled; `None` if there is none.
