@@ -165,6 +165,7 @@ pub const KINDS: &[Action] = &[
     Action::RegistrationUpdated,
     Action::ClientUpdated,
     Action::ClientHandedOver,
+    Action::ClientOwnerUpdated,
     Action::ClientMessagesUpdated,
     Action::ClientDeleted,
     Action::LeakReported,
