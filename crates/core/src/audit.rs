@@ -692,6 +692,8 @@ events! {
         applied: u64,
         /// Number of ends whose subject is not in the database.
         missing: u64,
+        /// Messages that waited in the database, and are not sent: they may have been sent since.
+        abandoned: u64,
     }
     /// The keys of the instance were sealed under another master key.
     MasterKeyRotated = "master_key.rotated" {
