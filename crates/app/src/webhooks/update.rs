@@ -80,19 +80,20 @@ impl App {
                 let what = "is required with the URL of another host";
                 return Err(Problem::invalid("routing_key", what).into());
             }
-            let change = match (body.enabled, webhook.disabled) {
-                (Some(false), None) => Some(OwnerChange::Disabled),
-                _ => (is_moved || key.is_some()).then_some(OwnerChange::Moved),
-            };
-            let owned = match change {
-                Some(_) => act.tx.clients_owned_by(webhook.id.as_str()).await?,
-                None => Vec::new(),
+            // Both in one request are two messages, so that none hides the other.
+            let is_disabled = body.enabled == Some(false) && webhook.disabled.is_none();
+            let moved = (is_moved || key.is_some()).then_some(OwnerChange::Moved);
+            let changes: Vec<_> =
+                moved.into_iter().chain(is_disabled.then_some(OwnerChange::Disabled)).collect();
+            let owned = match changes.is_empty() {
+                true => Vec::new(),
+                false => act.tx.clients_owned_by(webhook.id.as_str()).await?,
             };
             // More messages leave, they go elsewhere, or an owner gets none any more: the name must be typed (rule 24).
             if is_moved || is_wider || key.is_some() || !owned.is_empty() {
                 subject.confirm(body.confirm_name.as_deref())?;
             }
-            if change == Some(OwnerChange::Disabled) {
+            if is_disabled {
                 unless_unheard(act.tx, &webhook, &owned).await?;
             }
             if is_moved || key.is_some() {
@@ -130,9 +131,10 @@ impl App {
                 abandoned_deliveries,
             };
             act.audit(&event, about(&webhook)).await?;
-            if let Some(change) = change.filter(|_| !owned.is_empty()) {
-                let news = OwnerNews::read(act.tx, &webhook, change, owned).await?;
+            for change in changes.into_iter().filter(|_| !owned.is_empty()) {
+                let news = OwnerNews::read(act.tx, &webhook, change, owned.clone()).await?;
                 self.unless_many_messages(principal, news.people())?;
+                // A disabled webhook is sent nothing.
                 let earlier = (is_moved && webhook.disabled.is_none()).then_some(earlier_url.as_str());
                 act.tell_of_owner(self.random.as_ref(), &news, earlier).await?;
             }

@@ -209,6 +209,12 @@ async fn an_owner_is_moved_with_the_name_and_its_earlier_receiver_is_told_once(m
     let letters = letters(&world, &mail).await;
     assert_eq!(subjects(&letters), pairs(&[("team@example.com", "Owner moved: Billing")]));
     assert!(!letters[0].text.contains("127.0.0.1"), "the URL is for those who manage it");
+    // A move is told beside the other change of the same request, too.
+    let both = json!({"url": old.url(), "enabled": false, "confirm_name": "Billing"});
+    owner.patch(&path(&webhook), both).await.ok();
+    let expected =
+        [("team@example.com", "Owner disabled: Billing"), ("team@example.com", "Owner moved: Billing")];
+    assert_eq!(sent(&world, &mail).await, pairs(&expected));
     // In people's form, it names no URL either.
     let chat = json!({"url": old.url(), "format": "slack"});
     let chat = hook(&world, &client, chat).await;
