@@ -92,9 +92,12 @@ pub(super) fn owner_updated(facts: &Facts<'_>) -> Option<Said> {
              or enable the webhook."
         }
     };
-    let said = match is_moved {
-        true => Said::new("Owner moved", "A webhook that is an owner was moved", next),
-        false => Said::new("Owner disabled", "A webhook that is an owner was disabled", next),
+    let said = match (is_moved, is_heard) {
+        (true, _) => Said::new("Owner moved", "A webhook that is an owner was moved", next),
+        (false, true) => Said::new("Owner disabled", "A webhook that is an owner was disabled", next),
+        (false, false) => {
+            Said::new("No owner is notified", "The last owner that was notified was disabled", next)
+        }
     };
     let said = said.urgent(!is_heard).fact("Webhook", facts.text("webhook_id")?);
     let said = match facts.text("change")? {

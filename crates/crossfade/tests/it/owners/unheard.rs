@@ -111,7 +111,10 @@ async fn who_inherits_from_the_last_owner_that_hears_is_a_manager(world: World) 
         let name = email.split('@').next().unwrap();
         owner.delete(&format!("/users/{user}"), json!({"confirm_user_name": name})).await.ok();
         let expected = if *webhook == deaf { json!([OWNER, deaf]) } else { json!([hears]) };
-        assert_eq!((&plan["clients"][0]["owners"], &owners_of(&world, &client).await), (&expected, &expected));
+        assert_eq!(
+            (&plan["clients"][0]["owners"], &owners_of(&world, &client).await),
+            (&expected, &expected)
+        );
         assert_eq!(plan["ownerless_count"], 0);
     }
 }
@@ -177,7 +180,11 @@ async fn an_owner_is_disabled_with_the_name_and_the_other_owners_are_told(mut wo
     owner.patch(&path(&webhook), switched(false)).await.ok();
     let letters = letters(&world, &mail).await;
     assert_eq!(subjects(&letters), pairs(&[("team@example.com", "Owner disabled: Billing")]));
-    assert!(text_of(&letters[0]).contains(&webhook) && !letters[0].text.contains("Hook"), "{}", letters[0].text);
+    assert!(
+        text_of(&letters[0]).contains(&webhook) && !letters[0].text.contains("Hook"),
+        "{}",
+        letters[0].text
+    );
     let posts = posted(&world, &second).await;
     let told = &posts[0].json()["data"];
     assert_eq!(posts.iter().map(Delivery::kind).collect::<Vec<_>>(), ["client.owner_updated"]);
@@ -240,9 +247,9 @@ async fn managers_are_told_when_the_last_owner_that_hears_is_gone(mut world: Wor
     posted(&world, &receiver).await;
     assert_eq!(owner.get(&path(&webhook)).await.ok()["enabled"], false);
     let letters = letters(&world, &mail).await;
-    let expected = pairs(&[(OWNER, "Owner disabled: Billing"), (OWNER, "Webhook disabled: Hook")]);
+    let expected = pairs(&[(OWNER, "No owner is notified: Billing"), (OWNER, "Webhook disabled: Hook")]);
     assert_eq!(subjects(&letters), expected);
-    let told = letters.iter().find(|it| it.header("Subject").starts_with("Owner")).unwrap();
+    let told = letters.iter().find(|it| it.header("Subject").starts_with("No owner")).unwrap();
     let text = text_of(told);
     assert!(text.contains("No owner is notified") && text.contains("because you manage"), "{text}");
     let found = events(&world, "client.owner_updated").await;
