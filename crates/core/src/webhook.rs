@@ -217,12 +217,7 @@ impl Choice<'_> {
 /// Whether a message still leaves to a webhook with this choice, whenever it was queued: whoever manages the chosen environments
 /// manages the webhook and its URL. A test is about none, and what resolves an incident at PagerDuty is sent wherever it was
 /// opened.
-pub fn may_leave(
-    choice: Choice<'_>,
-    event: Action,
-    environment: Option<&Slug>,
-    details: &Value,
-) -> bool {
+pub fn may_leave(choice: Choice<'_>, event: Action, environment: Option<&Slug>, details: &Value) -> bool {
     let resolves = || {
         !choice.format.says_everything()
             && Incident::of(event, details).is_some_and(|incident| incident.severity.is_none())

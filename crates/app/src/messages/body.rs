@@ -5,8 +5,8 @@ use super::letter::{letter, url};
 use crossfade_core::{
     TimeZone,
     webhook::{
-        CLIENT_NAMES, EARLIER_URL, Incident, PAYLOAD_VERSION, WEBHOOK_NAMES, WebhookClient, WebhookData, WebhookFormat, WebhookPayload,
-        payload_type,
+        CLIENT_NAMES, EARLIER_URL, Incident, PAYLOAD_VERSION, WEBHOOK_NAMES, WebhookClient, WebhookData,
+        WebhookFormat, WebhookPayload, payload_type,
     },
 };
 use crossfade_outbound::Letter;

@@ -179,7 +179,9 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
                     .to_owned()
             }
             _ if message.event == Action::ClientOwnerUpdated && !is_recorded_owner(message, to) => {
-                format!("You receive this message because you manage {short}, and no owner of it is notified any more.")
+                format!(
+                    "You receive this message because you manage {short}, and no owner of it is notified any more."
+                )
             }
             _ if is_manager(message, to) => {
                 format!(
@@ -215,7 +217,8 @@ fn short_name(name: &str) -> String {
 
 /// Returns the page that a letter leads to.
 pub(super) fn url(message: &Notification, base: &str) -> String {
-    if let Some(webhook) = message.details["webhook_id"].as_str().filter(|_| message.event != Action::ClientOwnerUpdated)
+    if let Some(webhook) =
+        message.details["webhook_id"].as_str().filter(|_| message.event != Action::ClientOwnerUpdated)
     {
         return format!("{base}/console/webhooks/{webhook}");
     }

@@ -111,7 +111,8 @@ impl App {
         may_redirect(principal, &owned)?;
         unless_too_many(owned.len())?;
         confirm_user(user, confirmed)?;
-        let changed = |client: &Client| owners::after(&client.owners, address, Some(new), [], &HashSet::new());
+        let changed =
+            |client: &Client| owners::after(&client.owners, address, Some(new), [], &HashSet::new());
         let cause = HandOverCause::AddressChanged;
         change_owners(act, self.random.as_ref(), user, owned, (cause, changed)).await.map(drop)
     }

@@ -149,9 +149,9 @@ impl Kind {
             Event::DrillStopped { .. } => Self::DrillStopped,
             Event::DrillFinished { .. } => Self::DrillFinished,
             Event::RegistrationUpdated { .. } => Self::RegistrationSwitched,
-            Event::ClientUpdated { .. } | Event::ClientHandedOver { .. } | Event::ClientOwnerUpdated { .. } => {
-                Self::OwnersChanged
-            }
+            Event::ClientUpdated { .. }
+            | Event::ClientHandedOver { .. }
+            | Event::ClientOwnerUpdated { .. } => Self::OwnersChanged,
             Event::ClientMessagesUpdated { .. } | Event::OwnMessagesUpdated { .. } => Self::MessagesSwitched,
             Event::ClientDeleted { .. } => Self::ClientDeleted,
             Event::LeakReported { .. } => Self::LeakReported,

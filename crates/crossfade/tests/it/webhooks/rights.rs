@@ -62,8 +62,7 @@ async fn a_manager_of_one_environment_gets_nothing_of_another(mut world: World) 
 }
 
 async fn what_waits_for_another_environment_does_not_leave_once_a_webhook_is_limited(mut world: World) {
-    let (client, first, hers) =
-        (posting(&mut world).await, Receiver::start().await, Receiver::start().await);
+    let (client, first, hers) = (posting(&mut world).await, Receiver::start().await, Receiver::start().await);
     let (owner, grace) =
         (world.owner().await, manager_in(&world, "grace@example.com", &client.id, &["staging"]).await);
     let of_client = json!({"client_id": client.id, "confirm_name": "Billing"});
@@ -87,7 +86,9 @@ async fn what_waits_for_another_environment_does_not_leave_once_a_webhook_is_lim
     grace.patch(&path(&webhook, ""), moved.clone()).await.ok();
     let environments = async || {
         let sent = sent(&world, &hers).await;
-        sent.iter().map(|it| it.json()["data"]["environment"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        sent.iter()
+            .map(|it| it.json()["data"]["environment"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
     world.advance(HOUR);
     assert_eq!(environments().await, ["staging"]);

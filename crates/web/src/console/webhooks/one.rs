@@ -48,7 +48,8 @@ struct OnePage {
 }
 
 /// When a change must be confirmed.
-const REQUIRED: &str = "Required to change the URL, to select more, or to disable a webhook that is an owner of a client.";
+const REQUIRED: &str =
+    "Required to change the URL, to select more, or to disable a webhook that is an owner of a client.";
 
 /// A delivery as it is shown.
 struct Line {
