@@ -22,7 +22,7 @@ use crate::{
     drill::StoppedAs,
     ended::Cause,
     environment::{EnvironmentKind, SigningAlg},
-    owners::{HandOverCause, Heirs},
+    owners::{HandOverCause, Heirs, OwnerChange},
     rotation::SecretState,
     webhook::DisabledAs,
 };
@@ -285,6 +285,15 @@ events! {
         owners_before: Vec<String>,
         /// Owners after the change.
         owners: Vec<String>,
+    }
+    /// A webhook that is an owner of a client was moved or disabled.
+    ClientOwnerUpdated = "client.owner_updated" {
+        /// The webhook.
+        webhook_id: WebhookId,
+        /// What happened to it.
+        change: OwnerChange,
+        /// Whether any owner of the client is notified of everything now.
+        is_heard: bool,
     }
     /// Messages about a client were switched on or off, for all its owners.
     ClientMessagesUpdated = "client.messages_updated" {
@@ -692,6 +701,8 @@ events! {
         applied: u64,
         /// Number of ends whose subject is not in the database.
         missing: u64,
+        /// Messages that waited in the database, and are not sent: they may have been sent since.
+        abandoned: u64,
     }
     /// The keys of the instance were sealed under another master key.
     MasterKeyRotated = "master_key.rotated" {

@@ -59,22 +59,28 @@ pub enum AbandonedAs {
     Unreadable,
     /// Its webhook was disabled.
     Disabled,
+    /// Its webhook gets no such messages any more.
+    NotChosen,
     /// The account of its recipient was deleted.
     Deleted,
+    /// It was queued in a copy of the database that is older than the journal, and may have been sent since.
+    Restored,
     /// It was queued where the database was before, which sends its own messages.
     Moved,
 }
 
 impl AbandonedAs {
     /// All reasons.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Late,
         Self::Refused,
         Self::GaveUp,
         Self::Quarantine,
         Self::Unreadable,
         Self::Disabled,
+        Self::NotChosen,
         Self::Deleted,
+        Self::Restored,
         Self::Moved,
     ];
 
@@ -87,7 +93,9 @@ impl AbandonedAs {
             Self::Quarantine => "quarantine",
             Self::Unreadable => "unreadable",
             Self::Disabled => "disabled",
+            Self::NotChosen => "not_chosen",
             Self::Deleted => "deleted",
+            Self::Restored => "restored",
             Self::Moved => "moved",
         }
     }

@@ -7,6 +7,7 @@ use crate::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 /// Maximum number of owners of a client.
 pub const MAX_OWNERS: usize = 50;
@@ -65,6 +66,18 @@ pub fn are_same(one: &[String], other: &[String]) -> bool {
     one.len() == other.len() && one.iter().all(|owner| other.contains(owner))
 }
 
+/// Whether an owner is notified of everything that happens to a client: an email address, or one of `hearing`, the webhooks
+/// that are enabled and whose format says everything. Where mail is not set up, no owner of any client is notified at an
+/// address, and an address counts all the same: the Overview and the doctor report it for the whole instance.
+pub fn hears(owner: &str, hearing: &HashSet<WebhookId>) -> bool {
+    WebhookId::parse(owner).map_or(true, |webhook| hearing.contains(&webhook))
+}
+
+/// Whether any of these owners is notified of everything that happens to their client.
+pub fn is_heard(owners: &[String], hearing: &HashSet<WebhookId>) -> bool {
+    owners.iter().any(|owner| hears(owner, hearing))
+}
+
 fn each_once(list: Vec<String>) -> Vec<String> {
     let mut unique = Vec::new();
     for owner in list {
@@ -104,6 +117,20 @@ pub fn managers_of<'a>(
     if near.is_empty() { of(false) } else { near }
 }
 
+/// What happened to a webhook that is an owner of a client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OwnerChange {
+    /// Its messages go to another URL, or to another service of PagerDuty.
+    Moved,
+    /// A person or program disabled it.
+    Disabled,
+    /// It was disabled, because the receiver answered 410 Gone.
+    Gone,
+    /// It was disabled, because all attempts of 5 days failed.
+    Failing,
+}
+
 /// Why an owner is no longer reached at an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -122,33 +149,39 @@ pub enum Heirs {
     Chosen,
     /// The other owners of the client.
     OtherOwners,
-    /// The managers of the client.
+    /// The managers of the client, beside any owners that are webhooks and are not notified.
     Managers,
     /// Nobody: the client has no owner.
     Nobody,
 }
 
-/// Returns the owners of a client after `gone` has left: `chosen` in its place, or else the other owners, or, if there
-/// are none, `managers`.
+/// Returns the owners of a client after `gone` has left: `chosen` in its place, or else the other owners, or, if none of them
+/// is notified, `managers` before them. `hearing` are the webhooks that are notified of everything.
 pub fn after<'a>(
     owners: &[String],
     gone: &str,
     chosen: Option<&str>,
     managers: impl IntoIterator<Item = &'a str>,
+    hearing: &HashSet<WebhookId>,
 ) -> (Vec<String>, Heirs) {
     if let Some(chosen) = chosen {
         let in_place = |owner: &String| if owner == gone { chosen.to_owned() } else { owner.clone() };
         return (each_once(owners.iter().map(in_place).collect()), Heirs::Chosen);
     }
     let others: Vec<String> = owners.iter().filter(|owner| *owner != gone).cloned().collect();
-    if !others.is_empty() {
+    if is_heard(&others, hearing) {
         return (others, Heirs::OtherOwners);
     }
     let managers = managers.into_iter().filter(|manager| *manager != gone).map(str::to_owned);
-    let mut managers = each_once(managers.collect());
-    managers.truncate(MAX_OWNERS);
-    let heirs = if managers.is_empty() { Heirs::Nobody } else { Heirs::Managers };
-    (managers, heirs)
+    let managers: Vec<String> = managers.collect();
+    let heirs = match (managers.is_empty(), others.is_empty()) {
+        (false, _) => Heirs::Managers,
+        (true, false) => Heirs::OtherOwners,
+        (true, true) => Heirs::Nobody,
+    };
+    let mut owners = each_once(managers.into_iter().chain(others).collect());
+    owners.truncate(MAX_OWNERS);
+    (owners, heirs)
 }
 
 #[cfg(test)]
@@ -222,7 +255,8 @@ mod tests {
     #[test]
     fn the_chosen_owner_takes_the_place_and_appears_once() {
         let owners = texts(&["ada@example.com", "bob@example.com"]);
-        let after = |chosen| super::after(&owners, "ada@example.com", Some(chosen), ["m@example.com"]);
+        let none = HashSet::new();
+        let after = |chosen| super::after(&owners, "ada@example.com", Some(chosen), ["m@example.com"], &none);
         assert_eq!(after("new@example.com").0, ["new@example.com", "bob@example.com"]);
         assert_eq!(after("bob@example.com"), (texts(&["bob@example.com"]), Heirs::Chosen));
     }
@@ -231,12 +265,26 @@ mod tests {
     fn other_owners_stay_managers_inherit_and_nobody_is_said() {
         let ada = "ada@example.com";
         let after = |owners: &[&str], managers: &[&'static str]| {
-            super::after(&texts(owners), ada, None, managers.iter().copied())
+            super::after(&texts(owners), ada, None, managers.iter().copied(), &HashSet::new())
         };
         let both = after(&[ada, "bob@example.com"], &["m@example.com"]);
         assert_eq!(both, (texts(&["bob@example.com"]), Heirs::OtherOwners));
         let managers = after(&[ada], &["m@example.com", ada, "m@example.com"]);
         assert_eq!(managers, (texts(&["m@example.com"]), Heirs::Managers), "never the one who has gone");
         assert_eq!(after(&[ada], &[ada]), (Vec::new(), Heirs::Nobody));
+    }
+    #[test]
+    fn a_webhook_that_hears_nothing_is_no_heir_and_stays() {
+        let (ada, hook) = ("ada@example.com", "wh_0123456789abcdefghijkl");
+        let hearing = HashSet::from([WebhookId::parse(hook).unwrap()]);
+        let after = |hearing: &HashSet<WebhookId>, managers: &[&'static str]| {
+            super::after(&texts(&[ada, hook]), ada, None, managers.iter().copied(), hearing)
+        };
+        assert_eq!(after(&hearing, &["m@example.com"]), (texts(&[hook]), Heirs::OtherOwners));
+        let deaf = HashSet::new();
+        assert_eq!(after(&deaf, &["m@example.com"]), (texts(&["m@example.com", hook]), Heirs::Managers));
+        assert_eq!(after(&deaf, &[]), (texts(&[hook]), Heirs::OtherOwners));
+        assert!(is_heard(&texts(&[hook]), &hearing) && !is_heard(&texts(&[hook]), &deaf));
+        assert!(is_heard(&texts(&[ada, hook]), &deaf) && !is_heard(&[], &hearing));
     }
 }

@@ -46,6 +46,13 @@ pub const RESOLVES: &str = "resolves";
 /// who can manage it. For their mail alone, and in no payload.
 pub const WEBHOOK_NAMES: &str = "webhook_names";
 
+/// Member of the facts of a message with the URL that it is sent to once, instead of the present one of its webhook. In no
+/// payload.
+pub const EARLIER_URL: &str = "earlier_url";
+
+/// Member of the facts of a message to a person with the names of all clients that it is about. In no payload.
+pub const CLIENT_NAMES: &str = "client_names";
+
 /// Beginning of the subject of the incident that a leaked secret opens. The secret alone is the subject of its deadline.
 const LEAK: &str = "leak:";
 
@@ -109,6 +116,11 @@ impl WebhookFormat {
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|format| format.as_str() == text)
     }
+
+    /// Whether it can say everything that happens to a client. PagerDuty gets incidents, and a rotation is none.
+    pub fn says_everything(self) -> bool {
+        self != Self::Pagerduty
+    }
 }
 
 /// Why a webhook is disabled.
@@ -153,6 +165,7 @@ pub const KINDS: &[Action] = &[
     Action::RegistrationUpdated,
     Action::ClientUpdated,
     Action::ClientHandedOver,
+    Action::ClientOwnerUpdated,
     Action::ClientMessagesUpdated,
     Action::ClientDeleted,
     Action::LeakReported,
@@ -190,7 +203,7 @@ impl Choice<'_> {
         let in_environment =
             self.environments.is_empty() || environment.is_some_and(|it| self.environments.contains(it));
         let is_chosen = self.events.is_empty() || self.events.contains(&event);
-        if self.format != WebhookFormat::Pagerduty {
+        if self.format.says_everything() {
             return in_environment && is_chosen;
         }
         // PagerDuty is for what opens or closes an incident, and what opens one is chosen with all that closes it.
@@ -199,6 +212,20 @@ impl Choice<'_> {
             && opened_by(event, details).iter().any(|it| self.events.contains(it));
         in_environment && (is_chosen || closes_chosen)
     }
+}
+
+/// Whether a message still leaves to a webhook with this choice, whenever it was queued: whoever manages the chosen environments
+/// manages the webhook and its URL. A test is about none, and what resolves an incident at PagerDuty is sent wherever it was
+/// opened.
+pub fn may_leave(choice: Choice<'_>, event: Action, environment: Option<&Slug>, details: &Value) -> bool {
+    let resolves = || {
+        !choice.format.says_everything()
+            && Incident::of(event, details).is_some_and(|incident| incident.severity.is_none())
+    };
+    choice.environments.is_empty()
+        || environment.is_some_and(|it| choice.environments.contains(it))
+        || event == Action::WebhookTested
+        || resolves()
 }
 
 /// Returns the kinds of events whose incidents an event can resolve.

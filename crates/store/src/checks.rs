@@ -42,7 +42,6 @@ statements! {
     WITHOUT_KEY = "SELECT CAST(COUNT(*) AS BIGINT) AS number FROM secrets
                    WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
                      AND NOT EXISTS (SELECT 1 FROM data_keys k WHERE k.id = digest_key AND k.purpose = $1)";
-    WITHOUT_OWNERS = "SELECT CAST(COUNT(*) AS BIGINT) AS number FROM clients WHERE deleted_at IS NULL AND owners = '[]'";
     OVERDUE = "SELECT CAST(COUNT(*) AS BIGINT) AS number FROM secrets s
                JOIN registrations r ON r.id = s.registration_id
                JOIN clients c ON c.id = r.client_id
@@ -85,11 +84,6 @@ impl Tx {
     /// this purpose.
     pub async fn secrets_without_key(&mut self, purpose: &str, now: Timestamp) -> Result<i64, StoreError> {
         self.one(WITHOUT_KEY, vec![purpose.into(), now.into()]).await?.int("number")
-    }
-
-    /// Returns the number of clients without owners.
-    pub async fn clients_without_owners(&mut self) -> Result<i64, StoreError> {
-        self.one(WITHOUT_OWNERS, vec![]).await?.int("number")
     }
 
     /// Returns the number of current secrets that are older at `now` than their environment allows.

@@ -96,11 +96,27 @@ pub struct ClientFilter {
     pub environment: Option<Slug>,
     /// Only clients with a secret older than its environment's maximum age at this time.
     pub overdue_at: Option<Timestamp>,
-    /// Only clients without an owner.
+    /// Only clients without an owner that hears of them.
     pub ownerless: bool,
     /// In an order by secrets: each client once, at the first of its secrets.
     pub once: bool,
 }
+
+/// Condition for a client `c` that has owners, none of which hears of it (`owners::hears` in the core): they are webhooks that
+/// are disabled, or whose format does not say everything.
+macro_rules! unheard_owners {
+    () => {
+        "c.owners <> '[]' AND c.owners NOT LIKE '%@%' AND NOT EXISTS (SELECT 1 FROM webhooks w
+            WHERE w.disabled_at IS NULL AND w.format <> 'pagerduty' AND c.owners LIKE '%\"' || w.id || '\"%')"
+    };
+}
+/// Condition for a client `c` without an owner that hears of it.
+macro_rules! unheard {
+    () => {
+        concat!("(c.owners = '[]' OR ", crate::clients::unheard_owners!(), ")")
+    };
+}
+pub(crate) use {unheard, unheard_owners};
 
 statements! {
     INSERT = "INSERT INTO clients (id, property_id, name, name_key, description, owners, created_at, version)
@@ -110,7 +126,7 @@ statements! {
     UPDATE = "UPDATE clients SET name = $2, name_key = $3, description = $4, owners = $5, version = version + 1 WHERE id = $1";
     SET_OWNERS = "UPDATE clients SET owners = v.column2, version = version + 1 FROM (VALUES {rows:2}) AS v WHERE clients.id = v.column1";
     DELETE = "UPDATE clients SET deleted_at = $2, version = version + 1 WHERE id = $1";
-    LIST = "SELECT c.id, c.property_id, c.name, c.description, c.owners, c.created_at, c.version FROM clients c
+    LIST = concat!("SELECT c.id, c.property_id, c.name, c.description, c.owners, c.created_at, c.version FROM clients c
             WHERE c.deleted_at IS NULL
               AND (CAST($1 AS BIGINT) IS NULL OR c.created_at > $1 OR (c.created_at = $1 AND c.id > $2))
               AND (CAST($4 AS TEXT) IS NULL OR c.name_key LIKE $4 ESCAPE '!'
@@ -122,12 +138,19 @@ statements! {
                     JOIN (VALUES {rows:2}) AS v ON v.column1 = r.environment
                     JOIN secrets s ON s.registration_id = r.id AND s.expires_at IS NULL AND s.revoked_at IS NULL
                     WHERE r.client_id = c.id AND s.created_at <= $8 AND s.created_at <= CAST(v.column2 AS BIGINT)))
-              AND (CAST($9 AS BIGINT) = 0 OR c.owners = '[]')
-            ORDER BY c.created_at, c.id LIMIT $3";
+              AND (CAST($9 AS BIGINT) = 0 OR ", unheard!(), ")
+            ORDER BY c.created_at, c.id LIMIT $3");
     // A pattern finds more than one owner, so that the rows are compared again.
     OWNED = "SELECT id, property_id, name, description, owners, created_at, version FROM clients WHERE deleted_at IS NULL AND owners LIKE $1 ESCAPE '!' ORDER BY created_at, id";
-    // As `owners_json` writes it. The index clients_ownerless has these rows.
-    OWNERLESS = "SELECT CAST(COUNT(*) AS BIGINT) AS clients FROM clients WHERE deleted_at IS NULL AND owners = '[]'";
+    // As `owners_json` writes it. The index clients_ownerless has the rows without any owner, and the others are only read
+    // where there is a webhook that does not hear.
+    OWNERLESS = concat!("SELECT CAST((SELECT COUNT(*) FROM clients c WHERE c.deleted_at IS NULL AND c.owners = '[]')
+              + (SELECT COUNT(*) FROM clients c WHERE c.deleted_at IS NULL
+                   AND EXISTS (SELECT 1 FROM webhooks s WHERE s.disabled_at IS NOT NULL OR s.format = 'pagerduty')
+                   AND ", unheard_owners!(), ") AS BIGINT) AS clients");
+    UNHEARD_ROTATIONS = concat!("SELECT CAST(COUNT(*) AS BIGINT) AS registrations FROM registrations r JOIN clients c ON c.id = r.client_id
+              WHERE r.self_rotation = 1 AND c.deleted_at IS NULL AND (", unheard!(), " OR (CAST($1 AS BIGINT) = 0
+                AND NOT EXISTS (SELECT 1 FROM webhooks w WHERE w.disabled_at IS NULL AND w.format <> 'pagerduty' AND c.owners LIKE '%\"' || w.id || '\"%')))");
     INSERT_REGISTRATION = "INSERT INTO registrations (id, client_id, environment, oauth_client_id, auth_basic, auth_post, scopes,
                                audience, access_token_ttl_seconds, may_introspect, created_at, allowed_networks, version)
                            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1)";
@@ -287,9 +310,15 @@ impl Tx {
         Ok(clients)
     }
 
-    /// Returns the number of clients without an owner.
+    /// Returns the number of clients without an owner that hears of them.
     pub async fn ownerless_clients(&mut self) -> Result<i64, StoreError> {
         self.one(OWNERLESS, vec![]).await?.int("clients")
+    }
+
+    /// Returns the number of registrations whose client can rotate its own secret, and has no owner that hears of it. Without
+    /// mail, an address hears of nothing.
+    pub async fn unheard_self_rotations(&mut self, mails: bool) -> Result<i64, StoreError> {
+        self.one(UNHEARD_ROTATIONS, vec![mails.into()]).await?.int("registrations")
     }
 
     /// Updates name, description and owners.

@@ -3,7 +3,7 @@
 use crate::{
     ClientFilter, StoreError, Tx,
     catalogue::{Statement, statements},
-    clients::pattern,
+    clients::{pattern, unheard},
     db::{Row, Value},
     environments::OverdueBounds,
 };
@@ -118,7 +118,7 @@ macro_rules! lines {
                        JOIN secrets t ON t.expires_at IS NULL AND t.revoked_at IS NULL
                                      AND t.created_at <= $9 AND t.created_at <= CAST(g.column2 AS BIGINT)
                        JOIN registrations f ON f.id = t.registration_id AND f.environment = g.column1))
-                 AND (CAST($10 AS BIGINT) = 0 OR c.owners = '[]')
+                 AND (CAST($10 AS BIGINT) = 0 OR ", unheard!(), ")
                ORDER BY ", $order, " LIMIT $3)
              SELECT c.id, c.name, c.property_id, c.created_at, c.placed_at, c.placed_by, ", columns!(), "
              FROM page c JOIN properties q ON q.id = c.property_id

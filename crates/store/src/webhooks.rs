@@ -78,6 +78,8 @@ pub struct WebhookName {
     pub property_id: Option<PropertyId>,
     /// Client that it gets messages about.
     pub client_id: Option<ClientId>,
+    /// Whether it is enabled, and its format says everything that happens to a client.
+    pub hears: bool,
 }
 
 /// A webhook with deliveries that are due.
@@ -99,7 +101,7 @@ statements! {
     INSERT = "INSERT INTO webhooks (id, name, url, property_id, client_id, environments, events, format, signing_secret, routing_key, created_at, created_by, version)
               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1)";
     GET = concat!("SELECT ", columns!(), " FROM webhooks WHERE id = $1");
-    NAMED = "SELECT w.id, w.name, w.property_id, w.client_id FROM webhooks w JOIN (VALUES {rows:1}) AS v ON w.id = v.column1";
+    NAMED = "SELECT w.id, w.name, w.property_id, w.client_id, w.format, w.disabled_at FROM webhooks w JOIN (VALUES {rows:1}) AS v ON w.id = v.column1";
     LIST = concat!("SELECT ", columns!(), " FROM webhooks
             WHERE CAST($1 AS BIGINT) IS NULL OR created_at > $1 OR (created_at = $1 AND id > $2)
             ORDER BY created_at, id LIMIT $3");
@@ -128,6 +130,13 @@ statements! {
     NAMED_BY = "SELECT id FROM clients WHERE owners LIKE $1 AND deleted_at IS NULL LIMIT 1";
     ABANDON_OF = "UPDATE deliveries SET abandoned_at = $3, abandoned_as = $4, leased_by = NULL, leased_until = NULL
              WHERE channel = $1 AND recipient = $2 AND sent_at IS NULL AND abandoned_at IS NULL";
+    // A list contains a word if its JSON contains it in quotes. An owner of the client has chosen all kinds.
+    ABANDON_UNCHOSEN = "UPDATE deliveries SET abandoned_at = $3, abandoned_as = $4, leased_by = NULL, leased_until = NULL
+             WHERE channel = $1 AND recipient = $2 AND sent_at IS NULL AND abandoned_at IS NULL
+               AND EXISTS (SELECT 1 FROM notifications n WHERE n.id = deliveries.notification_id AND n.event <> $7
+                 AND ((CAST($5 AS TEXT) <> '[]' AND (n.environment IS NULL OR $5 NOT LIKE '%\"' || n.environment || '\"%'))
+                   OR (CAST($6 AS TEXT) <> '[]' AND $6 NOT LIKE '%\"' || n.event || '\"%'
+                     AND NOT EXISTS (SELECT 1 FROM clients c WHERE c.id = n.client_id AND c.owners LIKE '%\"' || $2 || '\"%'))))";
     DUE = "SELECT w.id, COALESCE(w.property_id, c.property_id) AS property_id FROM webhooks w LEFT JOIN clients c ON c.id = w.client_id
              JOIN (SELECT recipient, MIN(next_attempt_at) AS due_at FROM deliveries WHERE channel = $1 AND sent_at IS NULL AND abandoned_at IS NULL
                    AND next_attempt_at <= $2 AND (leased_until IS NULL OR leased_until <= $2) GROUP BY recipient) d ON d.recipient = w.id
@@ -211,7 +220,9 @@ impl Tx {
         let keys: Vec<_> = ids.iter().map(|id| vec![id.as_str().into()]).collect();
         let named = |row: &Row| {
             let id = row.parsed("id", |text| WebhookId::parse(text).ok())?;
+            let format = row.parsed("format", WebhookFormat::parse)?;
             let named = WebhookName {
+                hears: format.says_everything() && row.opt_time("disabled_at")?.is_none(),
                 name: Name::from_stored(row.text("name")?),
                 property_id: row.opt_parsed("property_id", |text| PropertyId::parse(text).ok())?,
                 client_id: row.opt_parsed("client_id", |text| ClientId::parse(text).ok())?,
@@ -346,6 +357,28 @@ impl Tx {
     pub async fn abandon_deliveries_of(&mut self, id: &WebhookId, now: Timestamp) -> Result<u64, StoreError> {
         let reason = AbandonedAs::Disabled.as_str();
         self.execute(ABANDON_OF, vec![CHANNEL.into(), id.as_str().into(), now.into(), reason.into()]).await
+    }
+
+    /// Abandons the waiting deliveries of a webhook that its choice does not include any more. Returns their number. Those to
+    /// PagerDuty stay: what opens an incident that is not chosen is left out when it is tried, and what resolves one is sent.
+    pub async fn abandon_unchosen_deliveries(
+        &mut self,
+        webhook: &Webhook,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        if !webhook.format.says_everything() {
+            return Ok(0);
+        }
+        let args = vec![
+            CHANNEL.into(),
+            webhook.id.as_str().into(),
+            now.into(),
+            AbandonedAs::NotChosen.as_str().into(),
+            stored(webhook.environments.iter().map(Slug::as_str)),
+            stored(webhook.events.iter().map(|event| event.as_str())),
+            Action::WebhookTested.as_str().into(),
+        ];
+        self.execute(ABANDON_UNCHOSEN, args).await
     }
 
     /// Returns the version of a webhook that is enabled; `None` if there is none.

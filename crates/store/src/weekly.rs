@@ -1,6 +1,6 @@
 //! What a weekly digest says, and who manages the platform.
 
-use crate::{StoreError, Tx, catalogue::statements, db::Row};
+use crate::{StoreError, Tx, catalogue::statements, clients::unheard, db::Row};
 use crossfade_core::{ClientId, RegistrationId, SecretId, Timestamp, environment::Slug};
 
 /// A registration with something to say about its current secret.
@@ -59,7 +59,7 @@ statements! {
                 FROM audit_events e JOIN clients c ON c.id = e.client_id
                 WHERE e.action = 'secret.revealed' AND e.outcome = 'done' AND e.at > $1 AND e.environment IS NOT NULL AND c.deleted_at IS NULL AND c.owners <> '[]'
                 GROUP BY c.id, c.name, c.owners, e.environment ORDER BY times DESC, c.id, e.environment LIMIT $2";
-    OWNERLESS = "SELECT id, name FROM clients WHERE deleted_at IS NULL AND owners = '[]' ORDER BY name_key, id LIMIT $1";
+    OWNERLESS = concat!("SELECT c.id, c.name FROM clients c WHERE c.deleted_at IS NULL AND ", unheard!(), " ORDER BY c.name_key, c.id LIMIT $1");
     MANAGERS = "SELECT DISTINCT u.email FROM users u JOIN grants g ON g.user_id = u.id
                 WHERE u.deleted_at IS NULL AND u.email IS NOT NULL AND g.role IN ('owner', 'operations_manager') AND g.property_id IS NULL AND g.client_id IS NULL
                 ORDER BY u.email";
@@ -112,7 +112,7 @@ impl Tx {
         rows.iter().map(|row| Ok((place(row)?, row.int("times")?))).collect()
     }
 
-    /// Returns clients without owners, by name.
+    /// Returns clients without an owner that hears of them, by name.
     pub async fn named_ownerless_clients(
         &mut self,
         limit: i64,

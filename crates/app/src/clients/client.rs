@@ -18,7 +18,7 @@ use crate::{
         versioned::Versioned,
     },
     registrations::registration::shown_registration,
-    webhooks::owners::check_webhook_owners,
+    webhooks::owners::{check_webhook_owners, hearing_among},
 };
 use crossfade_core::{
     ClientId, Code, Operation, Problem, PropertyId, SecretId,
@@ -28,7 +28,7 @@ use crossfade_core::{
     environment::{MAX_ENVIRONMENTS, Slug},
     messages::QUIET_AFTER,
     operations::Access,
-    owners,
+    owners::{self, is_heard},
     roles::{Object, Permission, Scope},
     text::{self, Name, REASON_CHARACTERS, Reason},
     webhook::presented_subject,
@@ -121,19 +121,24 @@ pub(crate) fn shown_with(
     }
 }
 
-/// Returns the version of a client for this principal. It covers the registrations that the principal can see; each of their
-/// Refuses to remove the last owner of a client that can rotate its own secret: nobody would hear of that.
-async fn unless_self_rotating(tx: &mut Tx, client: &Client) -> Result<(), Error> {
+/// Refuses to remove the last owner of a client that hears of its self-rotations, if the client can rotate its own secret:
+/// nobody would hear of that. Other changes of a client that no owner hears of go on.
+async fn unless_self_rotating(tx: &mut Tx, client: &Client, after: &[String]) -> Result<(), Error> {
+    let hearing = hearing_among(tx, client.owners.iter().chain(after)).await?;
+    if is_heard(after, &hearing) || !is_heard(&client.owners, &hearing) {
+        return Ok(());
+    }
     let registrations = tx.registrations(&client.id).await?;
     let Some(on) = registrations.into_iter().find(|it| it.self_rotation) else { return Ok(()) };
     let text = format!(
         "This client can rotate its own secret in {}, and each self-rotation is reported to the owners. Nothing was changed. \
-        Keep an owner, or turn self-rotation off first.",
+        Keep an email address or an enabled webhook in another format than PagerDuty's, or turn self-rotation off first.",
         on.environment
     );
     Err(Problem::new(Code::InUse, text).with_field("owners").into())
 }
 
+/// Returns the version of a client for this principal. It covers the registrations that the principal can see; each of their
 /// versions starts at 1 and increases.
 pub(crate) async fn version(tx: &mut Tx, principal: &Principal, client: &Client) -> Result<i64, Error> {
     Ok(version_for(principal, client, &tx.registrations(&client.id).await?))
@@ -328,9 +333,7 @@ impl App {
                     let told: Vec<_> = after.iter().cloned().chain(left).collect();
                     self.unless_many_messages(principal, addresses(&told))?;
                 }
-                if after.is_empty() && !client.owners.is_empty() {
-                    unless_self_rotating(act.tx, &client).await?;
-                }
+                unless_self_rotating(act.tx, &client, &after).await?;
                 client.owners = after;
                 check_webhook_owners(act.tx, &client).await?;
             }

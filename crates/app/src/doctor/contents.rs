@@ -104,13 +104,27 @@ pub(super) async fn check(db: &Db, instance: &Instance<'_>, is_served: bool, che
     look(db, checks, "client_owners", async |tx| {
         Ok(none(
             "client_owners",
-            tx.clients_without_owners().await?,
-            "Every client has an owner.",
+            tx.ownerless_clients().await?,
+            "Every client has an owner that is notified.",
             |number| {
                 let clients = count(number.unsigned_abs(), "client");
-                format!("{clients} without owners. Nobody is notified about them.")
+                format!("{clients} without an owner that is notified.")
             },
             "Add owners with crossfade client update CLIENT --owner you@example.com.",
+            Check::warn,
+        ))
+    })
+    .await;
+    look(db, checks, "self_rotation", async |tx| {
+        Ok(none(
+            "self_rotation",
+            tx.unheard_self_rotations(instance.mailer.is_some()).await?,
+            "Every client that can rotate its own secret has an owner that is notified.",
+            |number| {
+                let registrations = count(number.unsigned_abs(), "registration");
+                format!("{registrations} with self-rotation, of which no owner is notified: a thief of the secret can rotate it unnoticed.")
+            },
+            "Set up mail, or add an enabled webhook as an owner, or turn self-rotation off with crossfade registration update.",
             Check::warn,
         ))
     })

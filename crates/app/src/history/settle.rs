@@ -19,6 +19,7 @@ use crossfade_core::{
     base62,
     ended::{Cause, End, EndHash},
     environment::Slug,
+    messages::AbandonedAs,
 };
 use crossfade_store::{Applied, ChangeKind, Client, History, Purpose, QuarantineRow, StoreError, Tx};
 use std::{
@@ -263,11 +264,14 @@ impl Node {
             for environment in environments.collect::<BTreeSet<_>>() {
                 self.replace_lost_signing_key(tx, now, environment).await?;
             }
+            // The journal went on after this copy, and so did the messages that wait in it.
+            let abandoned = tx.abandon_deliveries(now, AbandonedAs::Restored).await?;
             let event = Event::JournalApplied {
                 first_seq: history.end_seq + 1,
                 last_seq: contents.last,
                 applied,
                 missing: missing + conflicting,
+                abandoned,
             };
             audit(tx, now, &event).await?;
             let is_complete = plan != Plan::ApplySome && conflicting == 0;

@@ -10,7 +10,7 @@ use crate::{
     webhooks::disabling::{client_of, managers_of},
 };
 use crossfade_core::{
-    ClientId, SecretId, TimeZone, Timestamp,
+    ClientId, SecretId, TimeZone, Timestamp, WebhookId,
     audit::{Actor, Event},
     environment::Slug,
     messages::{Class, DueDigest, due_digest},
@@ -282,7 +282,7 @@ impl App {
                 let due = due_at(secret.created_at, secret.max_age_days);
                 let first =
                     secret.first_used_at.filter(|first| secret.is_rotated && *first > now.before(WEEK));
-                for owner in &secret.place.owners {
+                for owner in people(&secret.place.owners) {
                     let digest = digests.entry(owner.clone()).or_default();
                     match due.filter(|due| *due <= now.after(DUE_WITHIN)) {
                         Some(at) if is_overdue(due, now) => {
@@ -419,13 +419,13 @@ async fn zones_of(tx: &mut Tx, recipients: &[&str]) -> Result<HashMap<String, St
 /// who manage the platform.
 async fn add_rest(tx: &mut Tx, digests: &mut Digests, now: Timestamp) -> Result<(), Error> {
     for (place, times) in tx.weekly_reveals(now.before(WEEK), MAX_REVEALED).await? {
-        for owner in &place.owners {
+        for owner in people(&place.owners) {
             let digest = digests.entry(owner.clone()).or_default();
             digest.revealed.add(-times, line_at(&place, "times", times));
         }
     }
     add_webhooks(tx, digests).await?;
-    let number = tx.clients_without_owners().await?;
+    let number = tx.ownerless_clients().await?;
     if number == 0 {
         return Ok(());
     }
@@ -438,6 +438,11 @@ async fn add_rest(tx: &mut Tx, digests: &mut Digests, now: Timestamp) -> Result<
         list.count = list.count.max(usize::try_from(number).unwrap_or(usize::MAX));
     }
     Ok(())
+}
+
+/// Returns the owners who get a digest: those with an address. A digest is no message that webhooks get.
+fn people(owners: &[String]) -> impl Iterator<Item = &String> {
+    owners.iter().filter(|owner| WebhookId::parse(owner).is_err())
 }
 
 /// Adds webhooks whose receiver fails, and those that were disabled because of it.

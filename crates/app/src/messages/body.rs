@@ -5,8 +5,8 @@ use super::letter::{letter, url};
 use crossfade_core::{
     TimeZone,
     webhook::{
-        Incident, PAYLOAD_VERSION, WEBHOOK_NAMES, WebhookClient, WebhookData, WebhookFormat, WebhookPayload,
-        payload_type,
+        CLIENT_NAMES, EARLIER_URL, Incident, PAYLOAD_VERSION, WEBHOOK_NAMES, WebhookClient, WebhookData,
+        WebhookFormat, WebhookPayload, payload_type,
     },
 };
 use crossfade_outbound::Letter;
@@ -48,7 +48,9 @@ fn payload(message: &Notification, base: &str) -> WebhookPayload {
     });
     let mut details = message.details.clone();
     if let Some(details) = details.as_object_mut() {
-        details.remove(WEBHOOK_NAMES);
+        for of_mail in [WEBHOOK_NAMES, CLIENT_NAMES, EARLIER_URL] {
+            details.remove(of_mail);
+        }
     }
     WebhookPayload {
         kind: payload_type(message.event).to_owned(),

@@ -128,6 +128,7 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
         Action::ClientUpdated => clients::owners(&facts, to),
         Action::ClientMessagesUpdated => clients::messages_switched(&facts),
         Action::ClientHandedOver => clients::handed_over(&facts, to)?,
+        Action::ClientOwnerUpdated => clients::owner_updated(&facts)?,
         Action::LeakReported => secrets::leak(&facts)?,
         Action::EndedSecretPresented => secrets::presented(&facts, zone)?,
         Action::ClientDeleted => Said::new(
@@ -177,6 +178,11 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
                 "You receive this message because you manage the webhook or are an owner of its client."
                     .to_owned()
             }
+            _ if message.event == Action::ClientOwnerUpdated && !is_recorded_owner(message, to) => {
+                format!(
+                    "You receive this message because you manage {short}, and no owner of it is notified any more."
+                )
+            }
             _ if is_manager(message, to) => {
                 let why = match message.recipients.is_empty() {
                     true => "it has no owner who is notified",
@@ -213,7 +219,9 @@ fn short_name(name: &str) -> String {
 
 /// Returns the page that a letter leads to.
 pub(super) fn url(message: &Notification, base: &str) -> String {
-    if let Some(webhook) = message.details["webhook_id"].as_str() {
+    if let Some(webhook) =
+        message.details["webhook_id"].as_str().filter(|_| message.event != Action::ClientOwnerUpdated)
+    {
         return format!("{base}/console/webhooks/{webhook}");
     }
     match (&message.client_id, &message.environment) {
@@ -243,7 +251,10 @@ pub(super) fn url(message: &Notification, base: &str) -> String {
 /// Whether a message about a client can be switched off.
 fn can_be_switched_off(message: &Notification) -> bool {
     match message.event {
-        Action::ClientUpdated | Action::ClientMessagesUpdated | Action::ClientHandedOver => false,
+        Action::ClientUpdated
+        | Action::ClientMessagesUpdated
+        | Action::ClientHandedOver
+        | Action::ClientOwnerUpdated => false,
         Action::SecretRotated => !is_by_client(message),
         _ => true,
     }
@@ -256,7 +267,12 @@ fn is_by_client(message: &Notification) -> bool {
 
 /// Whether a recipient is told of a warning as a manager, and not as an owner.
 fn is_manager(message: &Notification, to: &str) -> bool {
-    message.event == Action::DeadlineNear && !message.recipients.iter().any(|owner| owner == to)
+    message.event == Action::DeadlineNear && !is_recorded_owner(message, to)
+}
+
+/// Whether a recipient was an owner when the message was queued. A webhook is none by this, and has no line that says why.
+fn is_recorded_owner(message: &Notification, to: &str) -> bool {
+    message.recipients.iter().any(|owner| owner == to)
 }
 
 /// Whether a recipient is an owner after the event.

@@ -99,6 +99,8 @@ impl Act<'_> {
     ) -> Result<(), Error> {
         self.tx.insert_notification(notification).await?;
         for recipient in &notification.recipients {
+            // A webhook is no address, and a mail to it would be refused and reported as a failure of the mail server.
+            debug_assert!(recipient.contains('@'), "{recipient} is not an email address");
             let delivery = NewDelivery {
                 id: message_id(random),
                 notification: &notification.id,

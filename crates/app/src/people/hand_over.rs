@@ -6,9 +6,10 @@ use crate::{
     frame::{act::Act, idempotency::Repeatable, principal::Principal, targets::forbidden_on},
     messages::handed_over::HandedClient,
     people::users::{Account, UserPath},
+    webhooks::owners::hearing_among,
 };
 use crossfade_core::{
-    Code, Operation, Problem, Random, UserId,
+    Code, Operation, Problem, Random, UserId, WebhookId,
     api::{HandedOver, HandedOverClient},
     audit::Event,
     owners::{self, HandOverCause, Heirs, MAX_HANDED_OVER, Manager, managers_of},
@@ -16,6 +17,7 @@ use crossfade_core::{
     text::{self, Name},
 };
 use crossfade_store::{Client, Tx, User};
+use std::collections::HashSet;
 
 /// Maximum number of clients that a response names.
 const MOST_NAMED: usize = 200;
@@ -74,9 +76,9 @@ impl App {
         may_redirect(principal, &owned)?;
         unless_too_many(owned.len())?;
         confirm_user(gone, confirmed)?;
-        let handed = replace_owner(act, self.random.as_ref(), gone, owned, chosen).await?;
+        let (handed, hearing) = replace_owner(act, self.random.as_ref(), gone, owned, chosen).await?;
         let after = handed.into_iter().map(|(it, heirs)| (it.client, heirs));
-        Ok(shown(principal, after))
+        Ok(shown(principal, after, &hearing))
     }
 
     /// Returns the clients that an account owns, and who would own them if it was deleted now without a choice.
@@ -109,7 +111,8 @@ impl App {
         may_redirect(principal, &owned)?;
         unless_too_many(owned.len())?;
         confirm_user(user, confirmed)?;
-        let changed = |client: &Client| owners::after(&client.owners, address, Some(new), []);
+        let changed =
+            |client: &Client| owners::after(&client.owners, address, Some(new), [], &HashSet::new());
         let cause = HandOverCause::AddressChanged;
         change_owners(act, self.random.as_ref(), user, owned, (cause, changed)).await.map(drop)
     }
@@ -125,20 +128,25 @@ async fn planned(tx: &mut Tx, principal: &Principal, user: &User) -> Result<Hand
     // The grants of a deleted account end first.
     let mut managers = tx.managers(None).await?;
     managers.retain(|manager| manager.user != user.id);
+    let hearing = hearing_among(tx, owned.iter().flat_map(|client| &client.owners)).await?;
     let after = |mut client: Client| {
-        let (owners, heirs) = owners_after(&client, address, None, &managers);
+        let (owners, heirs) = owners_after(&client, address, None, (&managers, &hearing));
         client.owners = owners;
         (client, heirs)
     };
-    Ok(shown(principal, owned.into_iter().map(after)))
+    Ok(shown(principal, owned.into_iter().map(after), &hearing))
 }
 
 /// Returns clients with their owners after a hand-over as the API shows them to this principal.
-fn shown(principal: &Principal, after: impl Iterator<Item = (Client, Heirs)>) -> HandedOver {
+fn shown(
+    principal: &Principal,
+    after: impl Iterator<Item = (Client, Heirs)>,
+    hearing: &HashSet<WebhookId>,
+) -> HandedOver {
     let mut shown = HandedOver::default();
     for (client, heirs) in after {
         shown.handed_over_count += 1;
-        shown.ownerless_count += u64::from(client.owners.is_empty());
+        shown.ownerless_count += u64::from(!owners::is_heard(&client.owners, hearing));
         let readable = principal.may(Permission::ClientRead, Object::Client(&client.property_id, &client.id));
         if readable && shown.clients.len() < MOST_NAMED {
             let name = client.name.to_string();
@@ -149,15 +157,16 @@ fn shown(principal: &Principal, after: impl Iterator<Item = (Client, Heirs)>) ->
 }
 
 /// Returns the owners of a client after the one at `address` has gone: `chosen` in its place, or else the other owners,
-/// or the managers of the client.
+/// or the managers of the client. `hearing` are the webhooks that hear of everything.
 fn owners_after(
     client: &Client,
     address: &str,
     chosen: Option<&str>,
-    managers: &[Manager],
+    (managers, hearing): (&[Manager], &HashSet<WebhookId>),
 ) -> (Vec<String>, Heirs) {
     let of_client = managers_of(managers, &client.property_id, &client.id);
-    owners::after(&client.owners, address, chosen, of_client.into_iter().map(|it| it.email.as_str()))
+    let of_client = of_client.into_iter().map(|it| it.email.as_str());
+    owners::after(&client.owners, address, chosen, of_client, hearing)
 }
 
 /// Hands over the clients of an account that has ended otherwise than by a person's request: as if it had been deleted
@@ -176,23 +185,25 @@ pub(crate) async fn hand_over_ended(
 }
 
 /// Replaces the owner of these clients, whose account was deleted: by `chosen`, or else by the other owners of each client,
-/// or by its managers.
+/// or by its managers. Returns the webhooks that hear of everything, too.
 async fn replace_owner(
     act: &mut Act<'_>,
     random: &dyn Random,
     gone: &User,
     owned: Vec<Client>,
     chosen: Option<&str>,
-) -> Result<Vec<(HandedClient, Heirs)>, Error> {
-    let Some(address) = &gone.email else { return Ok(Vec::new()) };
+) -> Result<(Vec<(HandedClient, Heirs)>, HashSet<WebhookId>), Error> {
+    let Some(address) = &gone.email else { return Ok(Default::default()) };
     act.tx.abandon_deliveries_to(address, act.now).await?;
     // A grant of the deleted account has ended, and is not among these.
     let managers = match chosen {
         None => act.tx.managers(None).await?,
         Some(_) => Vec::new(),
     };
-    let changed = |client: &Client| owners_after(client, address, chosen, &managers);
-    change_owners(act, random, gone, owned, (HandOverCause::AccountDeleted, changed)).await
+    let hearing = hearing_among(act.tx, owned.iter().flat_map(|client| &client.owners)).await?;
+    let changed = |client: &Client| owners_after(client, address, chosen, (&managers, &hearing));
+    let handed = change_owners(act, random, gone, owned, (HandOverCause::AccountDeleted, changed)).await?;
+    Ok((handed, hearing))
 }
 
 /// Changes the owners of clients, in a number of statements that does not grow with each of them.

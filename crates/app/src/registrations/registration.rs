@@ -15,6 +15,7 @@ use crate::{
     },
     keys::place::SealPlace,
     registrations::networks,
+    webhooks::owners::hearing_among,
 };
 use crossfade_core::{
     Code, OauthClientId, Operation, Problem, RegistrationId, SecretId, Timestamp,
@@ -23,6 +24,7 @@ use crossfade_core::{
     drill::StoppedAs,
     environment::Slug,
     networks::Networks,
+    owners::is_heard,
     registration::{AuthMethods, Scopes, TokenTtl},
     roles::{Object, Permission},
     rotation::{SecretState, due_at},
@@ -291,9 +293,10 @@ impl App {
                 if !principal.may(Permission::SecretRotate, object) {
                     return Err(forbidden_on(Permission::SecretRotate, object));
                 }
-                if site.client.owners.is_empty() {
-                    let what = "must be false for a client without owners, because each self-rotation is reported to them. Set \
-                        the owners of the client first";
+                let hearing = hearing_among(act.tx, &site.client.owners).await?;
+                if !is_heard(&site.client.owners, &hearing) {
+                    let what = "must be false for a client without an owner that hears of each self-rotation: an email address, or \
+                        an enabled webhook in another format than PagerDuty's. Set the owners of the client first";
                     return Err(Problem::invalid("self_rotation", what).into());
                 }
             }

@@ -3,12 +3,14 @@
 use super::{
     shown::about,
     subject::{MANAGE, SubjectIds},
+    telling::OwnerNews,
 };
 use crate::{app::App, error::Error, frame::act::message_id};
 use crossfade_core::{
     DeliveryId, WebhookId,
     audit::{Actor, Event},
     messages::{Channel, Class},
+    owners::OwnerChange,
     roles::Role,
     webhook::DisabledAs,
 };
@@ -21,7 +23,8 @@ const MAX_TOLD: i64 = 100;
 
 impl App {
     /// Disables a webhook unless it has changed since this version, abandons its waiting deliveries, and mails those who
-    /// manage it and the owners of its client.
+    /// manage it and the owners of its client. If it is an owner, the other owners of each client are told, and its managers
+    /// if no owner is notified any more.
     pub(crate) async fn disable_webhook(
         &self,
         id: &WebhookId,
@@ -46,6 +49,16 @@ impl App {
             };
             act.audit(&event, about(&webhook)).await?;
             tracing::warn!(webhook = %id, reason = reason.as_str(), error = said, "a webhook was disabled");
+            let owned = act.tx.clients_owned_by(id.as_str()).await?;
+            if !owned.is_empty() {
+                let change = match reason {
+                    DisabledAs::Gone => OwnerChange::Gone,
+                    DisabledAs::Failing => OwnerChange::Failing,
+                    DisabledAs::Disabled => OwnerChange::Disabled,
+                };
+                let news = OwnerNews::read(act.tx, &webhook, change, owned).await?;
+                act.tell_of_owner(self.random.as_ref(), &news, None).await?;
+            }
             let client = client_of(act.tx, &webhook).await?;
             let managers = managers_of(act.tx, &webhook, client.as_ref()).await?;
             let mut details = event.details();

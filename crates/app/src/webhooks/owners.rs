@@ -4,7 +4,7 @@ use super::subject::{MANAGE, SubjectIds};
 use crate::{error::Error, frame::principal::Principal};
 use crossfade_core::{Problem, WebhookId};
 use crossfade_store::{Client, Tx, Webhook, WebhookName};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Whether the principal can manage a webhook that is an owner of this client, in every environment.
 pub(crate) fn may_manage(principal: &Principal, webhook: &WebhookName, client: &Client) -> bool {
@@ -48,6 +48,20 @@ fn subject_of<'a>(webhook: &WebhookName, client: &'a Client) -> Option<SubjectId
         (None, Some(_)) => Some(SubjectIds::Property),
         (None, None) => Some(SubjectIds::Platform),
     }
+}
+
+/// Returns those of the webhooks among these owners that hear of everything that happens to a client (`owners::hears`). Takes
+/// one statement at most.
+pub(crate) async fn hearing_among<'a>(
+    tx: &mut Tx,
+    owners: impl IntoIterator<Item = &'a String>,
+) -> Result<HashSet<WebhookId>, Error> {
+    let webhooks: BTreeSet<_> = owners.into_iter().filter_map(|it| WebhookId::parse(it).ok()).collect();
+    if webhooks.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let named = tx.webhook_names(&Vec::from_iter(webhooks)).await?;
+    Ok(named.into_iter().filter_map(|(id, webhook)| webhook.hears.then_some(id)).collect())
 }
 
 /// Requires that each webhook among the owners of a client exists and gets messages about the client in every environment.

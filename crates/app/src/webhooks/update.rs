@@ -4,6 +4,7 @@ use super::{
     fields::{check_routing_key, environments, events, routing_key},
     shown::{about, facts, shown},
     subject::{Loaded, WebhookPath},
+    telling::{OwnerNews, hearing_after},
 };
 use crate::{
     app::App,
@@ -15,12 +16,14 @@ use crate::{
     },
 };
 use crossfade_core::{
-    Code, Operation, Problem,
+    ClientId, Code, Operation, Problem,
     api::{self, UpdateWebhook},
     audit::Event,
+    owners::{OwnerChange, is_heard},
     text::Name,
     webhook::{DisabledAs, WebhookFormat},
 };
+use crossfade_store::{Client, Tx, Webhook};
 use tokio::time::Instant;
 
 impl App {
@@ -36,6 +39,8 @@ impl App {
             act.matches(webhook.version)?;
             let body = input.read()?;
             let before = facts(&self.posting.poster, &webhook);
+            let (before_choice, earlier_url) =
+                ((webhook.environments.clone(), webhook.events.clone()), webhook.url.clone());
             let mut is_wider = false;
             if let Some(name) = &body.name {
                 webhook.name = Name::parse("name", name)?;
@@ -59,6 +64,8 @@ impl App {
                 is_wider |= widens(&webhook.events, &chosen);
                 webhook.events = chosen;
             }
+            // An owner gets what it has not chosen, too.
+            let narrows = webhook.environments != before_choice.0 || webhook.events != before_choice.1;
             let key = body.routing_key.as_deref().map(routing_key).transpose()?;
             if key.is_some() {
                 check_routing_key(webhook.format, true)?;
@@ -73,9 +80,21 @@ impl App {
                 let what = "is required with the URL of another host";
                 return Err(Problem::invalid("routing_key", what).into());
             }
-            // More messages leave, or they go elsewhere: the name must be typed (rule 24).
-            if is_moved || is_wider || key.is_some() {
+            // Both in one request are two messages, so that none hides the other.
+            let is_disabled = body.enabled == Some(false) && webhook.disabled.is_none();
+            let moved = (is_moved || key.is_some()).then_some(OwnerChange::Moved);
+            let changes: Vec<_> =
+                moved.into_iter().chain(is_disabled.then_some(OwnerChange::Disabled)).collect();
+            let owned = match changes.is_empty() {
+                true => Vec::new(),
+                false => act.tx.clients_owned_by(webhook.id.as_str()).await?,
+            };
+            // More messages leave, they go elsewhere, or an owner gets none any more: the name must be typed (rule 24).
+            if is_moved || is_wider || key.is_some() || !owned.is_empty() {
                 subject.confirm(body.confirm_name.as_deref())?;
+            }
+            if is_disabled {
+                unless_unheard(act.tx, &webhook, &owned).await?;
             }
             if is_moved || key.is_some() {
                 // What the earlier receiver answered says nothing of this one.
@@ -86,6 +105,9 @@ impl App {
                 webhook.routing_key = Some(self.seal_of_webhook(&webhook.id, "routing", key.as_bytes())?);
             }
             let mut abandoned_deliveries = 0;
+            if narrows {
+                abandoned_deliveries += act.tx.abandon_unchosen_deliveries(&webhook, act.now).await?;
+            }
             if body.enabled.is_some_and(|enabled| enabled == webhook.disabled.is_some()) {
                 self.unless_many_switches(principal)?;
             }
@@ -93,7 +115,7 @@ impl App {
                 (Some(true), Some(_)) => (webhook.disabled, webhook.failing) = (None, None),
                 (Some(false), None) => {
                     webhook.disabled = Some((act.now, DisabledAs::Disabled));
-                    abandoned_deliveries = act.tx.abandon_deliveries_of(&webhook.id, act.now).await?;
+                    abandoned_deliveries += act.tx.abandon_deliveries_of(&webhook.id, act.now).await?;
                 }
                 _ => {}
             }
@@ -109,6 +131,13 @@ impl App {
                 abandoned_deliveries,
             };
             act.audit(&event, about(&webhook)).await?;
+            for change in changes.into_iter().filter(|_| !owned.is_empty()) {
+                let news = OwnerNews::read(act.tx, &webhook, change, owned.clone()).await?;
+                self.unless_many_messages(principal, news.people())?;
+                // A disabled webhook is sent nothing.
+                let earlier = (is_moved && webhook.disabled.is_none()).then_some(earlier_url.as_str());
+                act.tell_of_owner(self.random.as_ref(), &news, earlier).await?;
+            }
             self.posting.end_pause(&webhook.id);
             webhook.version += 1;
             Ok(shown(&webhook, subject.name_for(principal), act.now))
@@ -124,6 +153,28 @@ impl App {
         let text = "Your account enables and disables webhooks too quickly. Nothing was changed. Try again in 30 seconds.";
         Err(Problem::new(Code::TooManyRequests, text).retry_after(30))
     }
+}
+
+/// Refuses to disable the last owner of a client that hears of its self-rotations, if the client can rotate its own secret:
+/// nobody would hear of that.
+async fn unless_unheard(tx: &mut Tx, webhook: &Webhook, owned: &[Client]) -> Result<(), Error> {
+    let hearing = hearing_after(tx, webhook, OwnerChange::Disabled, owned).await?;
+    let mut with_it = hearing.clone();
+    with_it.extend(webhook.format.says_everything().then(|| webhook.id.clone()));
+    let is_last =
+        |client: &&Client| !is_heard(&client.owners, &hearing) && is_heard(&client.owners, &with_it);
+    let last: Vec<&ClientId> = owned.iter().filter(is_last).map(|client| &client.id).collect();
+    let registrations = tx.registrations_of(&last).await?;
+    let is_on = |client: &&Client| {
+        registrations.get(&client.id).is_some_and(|all| all.iter().any(|it| it.self_rotation))
+    };
+    let Some(client) = owned.iter().find(is_on) else { return Ok(()) };
+    let text = format!(
+        "The webhook is the only owner of the client {} that is notified, and the client can rotate its own secret. Nothing \
+        was changed. Add another owner to the client, or turn its self-rotation off first.",
+        client.name
+    );
+    Err(Problem::new(Code::InUse, text).with_field("enabled").into())
 }
 
 /// Whether a choice includes more than the one before it. An empty one is everything.

@@ -130,7 +130,8 @@ pub struct UpdateWebhook {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_URL), regex(pattern = URL_PATTERN))]
     pub url: Option<String>,
-    /// Environments; empty: all. More environments than before require `confirm_name`.
+    /// Environments; empty: all. More environments than before require `confirm_name`. Waiting deliveries that are not chosen
+    /// any more are abandoned.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_ENVIRONMENTS), inner(regex(pattern = Slug::PATTERN)))]
     pub environments: Option<Vec<String>>,
@@ -143,7 +144,8 @@ pub struct UpdateWebhook {
     #[schemars(length(max = 100), regex(pattern = KEY_PATTERN))]
     pub routing_key: Option<String>,
     /// Whether messages are sent. Waiting deliveries of a disabled webhook are abandoned, and enabling it again sends
-    /// none of them.
+    /// none of them. Disabling a webhook that is an owner of a client requires `confirm_name`, and is refused if a client
+    /// that can rotate its own secret would have no other owner that is notified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
     /// Name of the client or property whose messages are sent, to confirm it; `platform` for a webhook of the platform.
@@ -207,7 +209,8 @@ pub struct WebhookDelivery {
     pub environment: Option<String>,
     /// State.
     pub status: DeliveryStatus,
-    /// Why it is not sent any more: `late`, `refused`, `gave_up`, `disabled`, `quarantine` or `unreadable`.
+    /// Why it is not sent any more: `late`, `refused`, `gave_up`, `disabled`, `not_chosen`, `moved`,
+    /// `restored`, `quarantine` or `unreadable`.
     pub abandoned_as: Option<String>,
     /// Number of attempts.
     pub attempts: i64,

@@ -113,7 +113,7 @@ kinds! {
     DrillFinished = "drill.finished", Today, PersonOrClient;
     /// A registration was enabled or disabled, or its self-rotation was turned on or off.
     RegistrationSwitched = "registration.updated", Today, PersonOrClient;
-    /// The owners of a client were changed.
+    /// The owners of a client were changed, or a webhook among them was moved or disabled.
     OwnersChanged = "client.owners", Today, Nobody;
     /// Messages were switched on or off.
     MessagesSwitched = "messages.switched", Today, Nobody;
@@ -151,7 +151,9 @@ impl Kind {
             Event::DrillStopped { .. } => Self::DrillStopped,
             Event::DrillFinished { .. } => Self::DrillFinished,
             Event::RegistrationUpdated { .. } => Self::RegistrationSwitched,
-            Event::ClientUpdated { .. } | Event::ClientHandedOver { .. } => Self::OwnersChanged,
+            Event::ClientUpdated { .. }
+            | Event::ClientHandedOver { .. }
+            | Event::ClientOwnerUpdated { .. } => Self::OwnersChanged,
             Event::ClientMessagesUpdated { .. } | Event::OwnMessagesUpdated { .. } => Self::MessagesSwitched,
             Event::ClientDeleted { .. } => Self::ClientDeleted,
             Event::LeakReported { .. } => Self::LeakReported,

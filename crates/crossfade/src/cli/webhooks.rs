@@ -132,8 +132,8 @@ pub(crate) struct UpdateWebhook {
     pub(crate) webhook: String,
     #[command(flatten)]
     pub(crate) change: WebhookChange,
-    /// Name of the client or property, to confirm a new URL or routing key, more environments or more events;
-    /// platform for a webhook of the platform. Prompted for on a terminal if omitted.
+    /// Name of the client or property, to confirm a new URL or routing key, more environments or more events, or to
+    /// disable a webhook that is an owner; platform for a webhook of the platform. Prompted for on a terminal if omitted.
     #[arg(long, value_name = "NAME")]
     pub(crate) confirm: Option<String>,
     #[command(flatten)]

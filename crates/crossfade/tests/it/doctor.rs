@@ -96,7 +96,7 @@ async fn each_thing_that_is_broken_in_the_database_is_found(world: World) {
             "UPDATE clients SET owners = '[\"ada@example.com\"]'",
             "client_owners",
             Outcome::Warn,
-            "1 client without owners",
+            "1 client without an owner that is notified",
         ),
         (
             year,

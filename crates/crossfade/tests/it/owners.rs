@@ -14,6 +14,7 @@ use std::time::Duration;
 pub(crate) mod hand_over;
 mod seen;
 mod switches;
+mod unheard;
 
 on_both_engines! {
     an_owner_is_a_user_or_a_group_and_only_who_reads_users_learns_whose_account_it_is,

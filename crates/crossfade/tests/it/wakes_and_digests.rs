@@ -27,6 +27,7 @@ on_both_engines! {
     many_digests_are_queued_in_parts_and_each_once,
     a_digest_is_written_once_a_week_and_only_with_content,
     a_digest_after_a_stop_is_one,
+    a_webhook_among_the_owners_gets_no_digest,
     no_digest_is_written_for_the_week_before_mail_was_set_up,
     no_digest_is_written_again_in_the_week_of_an_upgrade,
     the_event_counts_the_digests_that_were_written,
@@ -318,6 +319,25 @@ async fn digests(world: &World, server: &MailServer) -> Vec<Message> {
     digests.retain(|it| it.header("Subject").contains(" this week: "));
     digests.sort_by_key(|it| it.to.clone());
     digests
+}
+
+async fn a_webhook_among_the_owners_gets_no_digest(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    let owner = world.owner().await;
+    let hook = json!({"name": "Hook", "url": "https://hooks.example.com/a", "confirm_name": "platform"});
+    let hook = owner.post("/webhooks", hook).await.created()["id"].clone();
+    let body = json!({"owners": [hook, "team@example.com"], "confirm_client_name": "Billing"});
+    owner.patch(&format!("/clients/{}", client.id), body).await.ok();
+    owner.patch("/environments/production", json!({"max_age_days": 35})).await.ok();
+    world.run_jobs().await;
+    digests(&world, &server).await;
+    // Also of what was revealed, and of what is due.
+    owner.post(&client.path("production", "/secrets/rotate"), client.rotation(0)).await.created();
+    go_to(&world, "2026-12-28T08:00:00Z");
+    let to: Vec<_> = digests(&world, &server).await.into_iter().map(|it| it.to).collect();
+    assert_eq!(to, ["team@example.com"]);
+    let mails = "SELECT COUNT(*) FROM deliveries WHERE channel = 'mail' AND recipient NOT LIKE '%@%'";
+    assert_eq!(world.number(mails).await, 0);
 }
 
 async fn a_digest_is_written_once_a_week_and_only_with_content(mut world: World) {

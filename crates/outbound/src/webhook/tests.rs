@@ -316,3 +316,19 @@ async fn a_look_up_that_nobody_waits_for_keeps_its_place() {
     release.send(()).unwrap();
     timeout(Duration::from_secs(10), blocking(&permits, || Ok(()))).await.unwrap().unwrap();
 }
+
+#[test]
+fn the_log_does_not_tell_whether_an_inner_name_exists() {
+    let said = [PostFailure::RefusedAddress, PostFailure::Unknown].map(|failure| failure.to_string());
+    assert_eq!(said, ["refused address", "refused address"]);
+}
+
+#[test]
+fn addresses_of_the_machine_itself_are_known() {
+    for own in ["127.0.0.1", "127.0.0.1".parse::<Ipv4Addr>().unwrap().to_ipv6_mapped().to_string().as_str()] {
+        assert!(is_own(own.parse().unwrap()), "{own}");
+    }
+    for other in ["8.8.8.8", "2606:4700:4700::1111", "192.0.2.1"] {
+        assert!(!is_own(other.parse().unwrap()), "{other}");
+    }
+}

@@ -84,7 +84,7 @@ async fn secrets_and_clients_are_counted(t: TestDb) {
         (0, 1),
         "ended ones need no key"
     );
-    assert_eq!(t.read(async |tx| tx.clients_without_owners().await).await, 1);
+    assert_eq!(t.read(async |tx| tx.ownerless_clients().await).await, 1);
     let overdue = async |time| t.read(async |tx| tx.overdue_secrets(time).await).await;
     let limit = at(2).after(DAY * 90);
     assert_eq!((overdue(limit.before(MICRO)).await, overdue(limit).await), (0, 1));

@@ -4,7 +4,7 @@ use super::{Facts, Said, has_owner};
 use crossfade_core::{
     WebhookId,
     messages::{Class, Switch},
-    webhook::WEBHOOK_NAMES,
+    webhook::{CLIENT_NAMES, WEBHOOK_NAMES},
 };
 use serde_json::Value;
 
@@ -72,6 +72,54 @@ pub(super) fn owners(facts: &Facts<'_>, to: &str) -> Said {
         ),
     };
     said.fact("Owners", owner_names(after.list("owners"), facts, to)).button("View the client")
+}
+
+/// A webhook among the owners was moved or disabled. Its name is only for those who manage it, so its ID is said.
+pub(super) fn owner_updated(facts: &Facts<'_>) -> Option<Said> {
+    let is_moved = facts.text("change")? == "moved";
+    let is_heard = facts.flag("is_heard");
+    let next = match (is_moved, is_heard) {
+        (true, _) => {
+            "The messages of this webhook go to another receiver now. If this was not intended, tell a person who manages the \
+             client, and replace the webhook among the owners."
+        }
+        (false, true) => {
+            "The webhook gets no messages any more, and the other owners get them. If this was not intended, enable the webhook, or \
+             replace it among the owners."
+        }
+        (false, false) => {
+            "No owner is notified about this client any more, not even of a rotation by the client itself. Add an owner that is, \
+             or enable the webhook."
+        }
+    };
+    let said = match (is_moved, is_heard) {
+        (true, _) => Said::new("Owner moved", "A webhook that is an owner was moved", next),
+        (false, true) => Said::new("Owner disabled", "A webhook that is an owner was disabled", next),
+        (false, false) => {
+            Said::new("No owner is notified", "The last owner that was notified was disabled", next)
+        }
+    };
+    let said = said.urgent(!is_heard).fact("Webhook", facts.text("webhook_id")?);
+    let said = match facts.text("change")? {
+        "gone" => said.fact("Why", "the receiver answered that it is gone (410)"),
+        "failing" => said.fact("Why", "all attempts of 5 days failed"),
+        _ => said,
+    };
+    let clients: Vec<&str> = facts.list(CLIENT_NAMES).iter().filter_map(Value::as_str).collect();
+    let said = match clients.len() {
+        0 | 1 => said,
+        _ => said.fact("Clients", some_of(&clients)),
+    };
+    Some(said.button("View the client"))
+}
+
+/// Returns the first of these names, and how many more there are.
+fn some_of(names: &[&str]) -> String {
+    let named = names[..names.len().min(MAX_OWNERS)].join(", ");
+    match names.len().saturating_sub(MAX_OWNERS) {
+        0 => named,
+        more => format!("{named} and {more} others"),
+    }
 }
 
 pub(super) fn messages_switched(facts: &Facts<'_>) -> Said {

@@ -12,6 +12,7 @@ fn message(event: Action, details: Value) -> Notification {
     let is_about_client = [
         Action::ClientUpdated,
         Action::ClientHandedOver,
+        Action::ClientOwnerUpdated,
         Action::ClientMessagesUpdated,
         Action::ClientDeleted,
     ]
@@ -59,6 +60,7 @@ fn samples() -> Vec<Notification> {
     let self_rotation = |on: bool| json!({"before": {"enabled": true, "self_rotation": !on}, "after": {"enabled": true, "self_rotation": on}});
     let owners =
         |before: &[&str], after: &[&str]| json!({"before": {"owners": before}, "after": {"owners": after}});
+    let owner_updated = |change: &str, is_heard: bool| json!({"webhook_id": "wh_1", "change": change, "is_heard": is_heard, "client_names": ["Billing API", "Ledger"]});
     let handed_over = |cause: &str, before: &[&str], after: &[&str]| json!({"user_name": "Alan Turing", "cause": cause, "heirs": "chosen", "owners_before": before, "owners": after});
     let (ada, grace) = ("ada@example.com", "grace@example.com");
     vec![
@@ -88,6 +90,9 @@ fn samples() -> Vec<Notification> {
         message(Action::ClientHandedOver, handed_over("account_deleted", &[grace], &[ada])),
         message(Action::ClientHandedOver, handed_over("address_changed", &[grace], &[ada])),
         message(Action::ClientHandedOver, handed_over("account_deleted", &[ada, grace], &[ada])),
+        message(Action::ClientOwnerUpdated, owner_updated("moved", true)),
+        message(Action::ClientOwnerUpdated, owner_updated("disabled", true)),
+        message(Action::ClientOwnerUpdated, owner_updated("gone", false)),
         message(Action::ClientMessagesUpdated, json!({"off_before": [], "off": ["wake"]})),
         message(Action::ClientDeleted, json!({"name": "Billing API"})),
         message(Action::WebhookTested, json!({"webhook_id": "wh_1", "name": "Hook"})),
@@ -613,7 +618,12 @@ fn a_letter_says_where_it_is_switched_off_unless_it_cannot_be() {
     for message in [samples(), own_samples()].concat() {
         let letter = letter(&message, "ada@example.com", BASE, &TimeZone::UTC).unwrap();
         let is_personal = letter.because.contains("It cannot be switched off");
-        let cannot = [Action::ClientUpdated, Action::ClientMessagesUpdated, Action::ClientHandedOver];
+        let cannot = [
+            Action::ClientUpdated,
+            Action::ClientMessagesUpdated,
+            Action::ClientHandedOver,
+            Action::ClientOwnerUpdated,
+        ];
         let cannot = cannot.contains(&message.event)
             || matches!(message.event, Action::WebhookTested | Action::WebhookDisabled)
             || message.actor_kind.as_deref() == Some("client");

@@ -8,7 +8,7 @@ use crossfade_core::{
     drill::{self, StoppedAs},
     messages::{AbandonedAs, QUIET_AFTER, is_in_time},
     rotation::state_at,
-    webhook::{Incident, WebhookFormat, retry_after, still_signs},
+    webhook::{EARLIER_URL, Incident, WebhookFormat, may_leave, retry_after, still_signs},
 };
 use crossfade_outbound::{Answer, Post, SigningSecret};
 use crossfade_store::{Attempt, Delivery, Notification, Secret, Tx, Webhook};
@@ -132,6 +132,10 @@ impl App {
             return unreadable("the secrets of the webhook cannot be opened");
         };
         let webhook = &receiver.webhook;
+        if !may_leave(webhook.choice(), message.event, message.environment.as_ref(), &message.details) {
+            return (Outcome::Abandoned(AbandonedAs::NotChosen, None), None);
+        }
+        let earlier_url = message.details[EARLIER_URL].as_str();
         if webhook.format == WebhookFormat::Pagerduty {
             match self.is_still_so(message).await {
                 Ok(true) => {}
@@ -150,8 +154,9 @@ impl App {
         else {
             return unreadable("the facts of the event cannot be read");
         };
-        let to = match self.posting.poster.destination(&webhook.url) {
+        let to = match self.posting.poster.destination(earlier_url.unwrap_or(&webhook.url)) {
             Ok(to) => to,
+            Err(what) if earlier_url.is_some() => return (gave_up(format!("the URL {what}")), None),
             // A setting that allowed it has changed.
             Err(what) => return (failed(delivery, None, format!("the URL {what}")), None),
         };
@@ -168,6 +173,12 @@ impl App {
             duration_ms: i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX),
         };
         let outcome = match answer {
+            // Once, and what an earlier receiver answers says nothing of the present one.
+            _ if earlier_url.is_some() => match answer {
+                Ok(Answer { status: 200..=299, .. }) => Outcome::Sent,
+                Ok(Answer { status, .. }) => gave_up(format!("status {status} of the earlier URL")),
+                Err(failure) => gave_up(format!("the earlier URL: {failure}")),
+            },
             Ok(Answer { status: 200..=299, .. }) => Outcome::Sent,
             Ok(Answer { status: 410, .. }) => Outcome::Gone,
             Ok(Answer { status, retry_after }) => {
@@ -219,6 +230,11 @@ async fn still_so(tx: &mut Tx, message: &Notification, now: Timestamp) -> Result
         (Action::RegistrationUpdated, _) => Ok(registration.disabled_at.is_some()),
         _ => Ok(true),
     }
+}
+
+/// Returns what becomes of a delivery that is tried once.
+fn gave_up(said: String) -> Outcome {
+    Outcome::Abandoned(AbandonedAs::GaveUp, Some(said))
 }
 
 /// Returns what becomes of a delivery after a failed attempt.

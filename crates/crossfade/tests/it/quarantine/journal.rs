@@ -18,6 +18,7 @@ on_both_engines! {
     what_ends_nothing_needs_no_journal,
     a_read_that_fails_after_the_commit_leaves_the_outcome_unknown,
     a_database_that_goes_back_under_a_server_revives_nothing,
+    what_waits_in_an_older_copy_is_not_sent_again,
 }
 
 on_sqlite! {
@@ -255,6 +256,39 @@ async fn a_database_that_goes_back_under_a_server_revives_nothing(world: World) 
     token(&world, &lived.billing, &own.secret).await.is_invalid_client();
     let events = lived.owner(&world).get("/audit-events?action=journal.applied").await.ok();
     assert_eq!(events["items"].as_array().unwrap().len(), 1, "{events}");
+}
+
+async fn what_waits_in_an_older_copy_is_not_sent_again(world: World) {
+    let (_directory, path) = journal();
+    let world = restarted(world, &path).await;
+    let lived = Lived::before(&world).await;
+    let owner = lived.owner(&world);
+    let hook = json!({"name": "Hook", "url": "https://hooks.example.com/a", "confirm_name": "platform", "events": ["secret.rotated"]});
+    owner.post("/webhooks", hook).await.created();
+    let rotate = lived.billing.path("production", "/secrets/rotate");
+    let mut again = lived.billing.rotation(24);
+    again["end_running_transition"] = true.into();
+    owner.post(&rotate, again.clone()).await.created();
+    let waiting = "SELECT COUNT(*) FROM deliveries WHERE sent_at IS NULL AND abandoned_at IS NULL";
+    assert_eq!(world.number(waiting).await, 1);
+    // The original sends it and goes on. Then the copy is put back, with the message still waiting.
+    world.raw("CREATE TABLE before AS SELECT change_seq, end_seq, end_hash FROM head").await;
+    let body = json!({"enabled": false, "confirm_client_name": lived.billing.name});
+    owner.patch(&lived.billing.path("production", ""), body).await.ok();
+    world
+        .raw("UPDATE registrations SET disabled_at = NULL; DELETE FROM ends WHERE seq > (SELECT end_seq FROM before); DELETE FROM change_log WHERE seq > (SELECT change_seq FROM before); UPDATE head SET change_seq = (SELECT change_seq FROM before), end_seq = (SELECT end_seq FROM before), end_hash = (SELECT end_hash FROM before); DROP TABLE before")
+        .await;
+    assert_eq!(text_of(&world, "/readyz").await.0, 200);
+    assert_eq!((world.app.quarantine(), world.number(waiting).await), (None, 0));
+    let restored = "SELECT COUNT(*) FROM deliveries WHERE abandoned_as = 'restored'";
+    assert_eq!(world.number(restored).await, 1);
+    let events = owner.get("/audit-events?action=journal.applied").await.ok();
+    assert_eq!(events["items"][0]["details"]["abandoned"], 1, "{events}");
+    // What happens from now on is sent.
+    let enabled = json!({"enabled": true, "confirm_client_name": lived.billing.name});
+    owner.patch(&lived.billing.path("production", ""), enabled).await.ok();
+    owner.post(&rotate, again).await.created();
+    assert_eq!(world.number(waiting).await, 1);
 }
 
 async fn a_copy_from_before_the_journal_needs_a_release(world: World) {

@@ -1,6 +1,6 @@
 //! Changes of a webhook, and when they take effect.
 
-use super::{create, is_enabled, open, path, posting, rotate, send_all, sent};
+use super::{abandoned, create, id, is_enabled, open, path, posting, rotate, send_all, sent};
 use crate::{
     engines::on_both_engines,
     receiver::{Delivery, Receiver},
@@ -13,6 +13,7 @@ on_both_engines! {
     what_an_earlier_url_answered_says_nothing_of_the_new_one,
     a_wider_choice_is_confirmed_and_its_environments_stay,
     a_webhook_ends_with_its_client,
+    what_waits_and_is_not_chosen_any_more_is_abandoned,
     a_change_of_a_webhook_that_changes_nothing_is_none,
 }
 
@@ -125,6 +126,28 @@ async fn a_wider_choice_is_confirmed_and_its_environments_stay(mut world: World)
     owner.delete(environment, json!({})).await.refused(409, "in_use");
     owner.patch(&path(&webhook, ""), json!({"environments": [], "confirm_name": "platform"})).await.ok();
     assert_eq!(owner.delete(environment, json!({})).await.status, 204);
+}
+
+async fn what_waits_and_is_not_chosen_any_more_is_abandoned(mut world: World) {
+    let (client, receiver) = (posting(&mut world).await, Receiver::start().await);
+    let webhook = create(&world, &receiver, json!({})).await;
+    let owner = world.owner().await;
+    rotate(&world, &client, "production").await;
+    owner.post(&path(&webhook, "/test"), json!({})).await.created();
+    assert_eq!(open(&world).await, 2);
+    let revoked = json!({"events": ["secret.revoked", "secret.rotated"]});
+    owner.patch(&path(&webhook, ""), revoked).await.ok();
+    assert_eq!(open(&world).await, 2, "both are still chosen");
+    owner.patch(&path(&webhook, ""), json!({"events": ["secret.revoked"]})).await.ok();
+    let kinds: Vec<_> = sent(&world, &receiver).await.iter().map(Delivery::kind).collect();
+    assert_eq!((kinds, abandoned(&world, "not_chosen").await), (vec!["webhook.test".to_owned()], 1));
+    // An owner gets what it has not chosen, too.
+    world.raw(&format!("UPDATE clients SET owners = '[\"{}\"]'", id(&webhook))).await;
+    rotate(&world, &client, "production").await;
+    owner.patch(&path(&webhook, ""), json!({"events": ["secret.revoked"], "name": "Same"})).await.ok();
+    let wider = json!({"events": ["secret.revoked", "secret.expired"], "confirm_name": "platform"});
+    owner.patch(&path(&webhook, ""), wider).await.ok();
+    assert_eq!(sent(&world, &receiver).await.len(), 1);
 }
 
 async fn a_webhook_ends_with_its_client(mut world: World) {

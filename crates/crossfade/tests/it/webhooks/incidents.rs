@@ -17,6 +17,7 @@ on_both_engines! {
     a_leaked_secret_is_an_incident_until_it_has_ended,
     a_leak_that_is_over_opens_nothing,
     a_webhook_that_chooses_less_resolves_what_it_has_opened,
+    an_incident_of_another_environment_is_resolved_and_none_is_opened_once_a_webhook_is_limited,
     a_disabled_webhook_resolves_what_it_has_opened_once_it_is_enabled,
     a_client_that_is_deleted_at_a_deadline_resolves_its_incidents,
     the_end_of_a_secret_resolves_a_report_that_is_not_known_any_more,
@@ -275,6 +276,30 @@ async fn a_webhook_that_chooses_less_resolves_what_it_has_opened(mut world: Worl
     world.advance(HOUR * 164);
     world.run_jobs().await;
     assert_eq!((sent(&world, &receiver).await.len(), noted(&world).await), (0, 0));
+}
+
+async fn an_incident_of_another_environment_is_resolved_and_none_is_opened_once_a_webhook_is_limited(
+    mut world: World,
+) {
+    let (client, receiver) = (posting(&mut world).await, Receiver::start().await);
+    let owner = world.owner().await;
+    let webhook = on_call(&world, &receiver, json!({})).await;
+    let switch = async |enabled: bool| {
+        let body = json!({"enabled": enabled, "confirm_client_name": "Billing"});
+        owner.patch(&client.path("production", ""), body).await.ok();
+    };
+    // The beginning waits for its next attempt.
+    receiver.answer(&["500"]);
+    switch(false).await;
+    assert_eq!(incidents(&sent(&world, &receiver).await).len(), 1);
+    owner.patch(&path(&webhook, ""), json!({"environments": ["staging"]})).await.ok();
+    world.advance(HOUR);
+    assert_eq!(incidents(&sent(&world, &receiver).await), []);
+    assert_eq!((open(&world).await, abandoned(&world, "not_chosen").await), (0, 1));
+    // The receiver may have taken the attempt that it did not answer.
+    switch(true).await;
+    let [(what, _)] = incidents(&sent(&world, &receiver).await).try_into().unwrap();
+    assert_eq!(what, "resolve");
 }
 
 async fn a_disabled_webhook_resolves_what_it_has_opened_once_it_is_enabled(mut world: World) {

@@ -1,6 +1,8 @@
 //! Who manages which webhooks.
 
-use super::{body, create, id, log, manager, manager_in, path, posting, rotate, send_all, sent};
+use super::{
+    HOUR, abandoned, body, create, id, log, manager, manager_in, open, path, posting, rotate, send_all, sent,
+};
 use crate::{
     engines::on_both_engines,
     receiver::Receiver,
@@ -11,6 +13,7 @@ use serde_json::{Value, json};
 
 on_both_engines! {
     a_manager_of_one_environment_gets_nothing_of_another,
+    what_waits_for_another_environment_does_not_leave_once_a_webhook_is_limited,
     webhooks_of_more_than_a_client_are_for_operations_managers,
     managers_reach_their_own_webhooks_alone,
 }
@@ -56,6 +59,56 @@ async fn a_manager_of_one_environment_gets_nothing_of_another(mut world: World) 
             false => drop(answer.refused(404, "not_found")),
         }
     }
+}
+
+async fn what_waits_for_another_environment_does_not_leave_once_a_webhook_is_limited(mut world: World) {
+    let (client, first, hers) = (posting(&mut world).await, Receiver::start().await, Receiver::start().await);
+    let (owner, grace) =
+        (world.owner().await, manager_in(&world, "grace@example.com", &client.id, &["staging"]).await);
+    let of_client = json!({"client_id": client.id, "confirm_name": "Billing"});
+    let webhook = owner.post("/webhooks", body(&first, of_client)).await.created();
+    let waits = async || {
+        // A failure leaves both in the queue.
+        first.answer(&["500", "500"]);
+        rotate(&world, &client, "production").await;
+        rotate(&world, &client, "staging").await;
+        send_all(&world).await;
+        first.take();
+        assert_eq!(open(&world).await, 2);
+    };
+    let moved = json!({"url": hers.url(), "confirm_name": "Billing"});
+    waits().await;
+    let narrow = json!({"environments": ["staging"]});
+    owner.patch(&path(&webhook, ""), narrow.clone()).await.ok();
+    assert_eq!((open(&world).await, abandoned(&world, "not_chosen").await), (1, 1));
+    let event = "SELECT COUNT(*) FROM audit_events WHERE action = 'webhook.updated' AND details LIKE '%\"abandoned_deliveries\":1%'";
+    assert_eq!(world.number(event).await, 1);
+    grace.patch(&path(&webhook, ""), moved.clone()).await.ok();
+    let environments = async || {
+        let sent = sent(&world, &hers).await;
+        sent.iter()
+            .map(|it| it.json()["data"]["environment"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    world.advance(HOUR);
+    assert_eq!(environments().await, ["staging"]);
+    // The same if only the row says so: no other door leads past the attempt, not even a replay by an Owner.
+    let back = json!({"url": first.url(), "environments": [], "confirm_name": "Billing"});
+    owner.patch(&path(&webhook, ""), back).await.ok();
+    waits().await;
+    world.raw("UPDATE webhooks SET environments = '[\"staging\"]'").await;
+    grace.patch(&path(&webhook, ""), moved).await.ok();
+    world.advance(HOUR);
+    assert_eq!(environments().await, ["staging"]);
+    assert_eq!((open(&world).await, abandoned(&world, "not_chosen").await), (0, 2));
+    let all = log(&world, &webhook).await;
+    let production = all.iter().find(|it| it["environment"] == "production").unwrap();
+    let replay = path(&webhook, &format!("/deliveries/{}/replay", production["id"].as_str().unwrap()));
+    owner.post(&replay, json!({})).await.ok();
+    assert_eq!(environments().await, [""; 0]);
+    // A test is about no environment.
+    grace.post(&path(&webhook, "/test"), json!({})).await.created();
+    assert_eq!(sent(&world, &hers).await.len(), 1);
 }
 
 async fn webhooks_of_more_than_a_client_are_for_operations_managers(mut world: World) {

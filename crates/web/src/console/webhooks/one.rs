@@ -47,6 +47,10 @@ struct OnePage {
     secret: Option<String>,
 }
 
+/// When a change must be confirmed.
+const REQUIRED: &str =
+    "Required to change the URL, to select more, or to disable a webhook that is an owner of a client.";
+
 /// A delivery as it is shown.
 struct Line {
     delivery: WebhookDelivery,
@@ -130,8 +134,8 @@ impl OnePage {
     /// Returns what to type to redirect messages.
     fn confirm_hint(&self) -> String {
         match &self.about {
-            Some(about) => format!("Required to change the URL or to select more. Enter {}.", about.name),
-            None => "Required to change the URL or to select more. Enter platform.".to_owned(),
+            Some(about) => format!("{REQUIRED} Enter {}.", about.name),
+            None => format!("{REQUIRED} Enter platform."),
         }
     }
 }
