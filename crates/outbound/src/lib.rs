@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+mod connect;
 mod mail;
 mod webhook;
 
+pub use connect::Resolve;
 pub use mail::{
     Alone, Mailer,
     failure::Failure,
@@ -10,4 +12,4 @@ pub use mail::{
     link::LONGEST_ATTEMPT,
     server::MailServer,
 };
-pub use webhook::{Answer, Destination, Post, PostFailure, Poster, Resolve, SigningSecret};
+pub use webhook::{Answer, Destination, Post, PostFailure, Poster, SigningSecret};

@@ -1,13 +1,18 @@
 //! Receivers of our own, and what the poster makes of their answers.
 
 use super::*;
+use futures_util::future::BoxFuture;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use std::sync::{
-    Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    io,
+    net::IpAddr,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
 use tokio_rustls::TlsAcceptor;
@@ -95,7 +100,7 @@ fn poster(networks: &[&str]) -> Poster {
         rest: Duration::from_millis(200),
         whole: Duration::from_millis(1500),
     };
-    Poster { times, ..Poster::with(networks, Vec::new()) }
+    Poster { times, ..Poster::new(networks, None).unwrap() }
 }
 
 async fn post(poster: &Poster, url: &str) -> Result<Answer, PostFailure> {
@@ -303,16 +308,4 @@ fn a_file_of_authorities_holds_certificates() {
     for text in ["", "canary", "-----BEGIN CERTIFICATE-----\ncanary\n-----END CERTIFICATE-----\n"] {
         assert!(Poster::new(Vec::new(), Some(text.as_bytes())).is_err(), "{text}");
     }
-}
-
-#[tokio::test]
-async fn a_look_up_that_nobody_waits_for_keeps_its_place() {
-    let permits = Arc::new(Semaphore::new(1));
-    let (release, held) = std::sync::mpsc::channel::<()>();
-    let slow = blocking(&permits, move || held.recv().map_err(io::Error::other));
-    assert!(timeout(Duration::from_millis(50), slow).await.is_err(), "its attempt has ended");
-    let second = timeout(Duration::from_millis(50), blocking(&permits, || Ok(()))).await;
-    assert!(second.is_err(), "no second thread while the first is busy");
-    release.send(()).unwrap();
-    timeout(Duration::from_secs(10), blocking(&permits, || Ok(()))).await.unwrap().unwrap();
 }
