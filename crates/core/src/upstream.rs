@@ -70,6 +70,8 @@ struct Differences {
     name: &'static str,
     /// Whether the token endpoint accepts JSON besides forms.
     accepts_json: bool,
+    /// Whether a wrong credential can also be refused with `unauthorized_client`.
+    hides_strangers: bool,
     /// Refusals that mean something else than RFC 6749 §5.2 says.
     refusals: &'static [Row],
 }
@@ -80,6 +82,7 @@ const KINDS: [Differences; 6] = [
         kind: Kind::Keycloak,
         name: "keycloak",
         accepts_json: false,
+        hides_strangers: true,
         // Both a wrong secret and a client without a service account.
         refusals: &[
             (401, "unauthorized_client", Refusal::Undecided),
@@ -90,17 +93,25 @@ const KINDS: [Differences; 6] = [
         kind: Kind::Entra,
         name: "entra",
         accepts_json: false,
+        hides_strangers: true,
         // An application that the tenant does not have.
         refusals: &[
             (400, "unauthorized_client", Refusal::Undecided),
             (400, "invalid_client", Refusal::Undecided),
         ],
     },
-    Differences { kind: Kind::Okta, name: "okta", accepts_json: false, refusals: &[] },
+    Differences {
+        kind: Kind::Okta,
+        name: "okta",
+        accepts_json: false,
+        hides_strangers: false,
+        refusals: &[],
+    },
     Differences {
         kind: Kind::Auth0,
         name: "auth0",
         accepts_json: true,
+        hides_strangers: false,
         // A wrong secret is 401; 403 is a client that may not have the audience or the grant.
         refusals: &[
             (401, "access_denied", Refusal::Credential),
@@ -108,8 +119,20 @@ const KINDS: [Differences; 6] = [
             (403, "unauthorized_client", Refusal::Request),
         ],
     },
-    Differences { kind: Kind::Hydra, name: "hydra", accepts_json: false, refusals: &[] },
-    Differences { kind: Kind::Generic, name: "generic", accepts_json: false, refusals: &[] },
+    Differences {
+        kind: Kind::Hydra,
+        name: "hydra",
+        accepts_json: false,
+        hides_strangers: false,
+        refusals: &[],
+    },
+    Differences {
+        kind: Kind::Generic,
+        name: "generic",
+        accepts_json: false,
+        hides_strangers: false,
+        refusals: &[],
+    },
 ];
 
 impl Kind {
@@ -135,6 +158,12 @@ impl Kind {
     /// Whether the token endpoint accepts a JSON body.
     pub fn accepts_json(self) -> bool {
         self.differences().accepts_json
+    }
+
+    /// Returns whether a credential was accepted that is refused a grant with `unauthorized_client`; `None` if the kind also
+    /// says so to a wrong credential.
+    pub fn is_accepted_without_grant(self) -> Option<bool> {
+        (!self.differences().hides_strangers).then_some(true)
     }
 
     /// Returns what a refusal with this status and this `error` says about the credential.

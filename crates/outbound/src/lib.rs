@@ -2,6 +2,7 @@
 
 mod connect;
 mod mail;
+mod relay;
 mod webhook;
 
 pub use connect::Resolve;
@@ -11,5 +12,8 @@ pub use mail::{
     letter::{Group, Letter, Line, Mail},
     link::LONGEST_ATTEMPT,
     server::MailServer,
+};
+pub use relay::{
+    FormFault, Forward, Kept, MAX_FORM, Relay, RelayFailure, Relayed, UpstreamCredential, form_of_json,
 };
 pub use webhook::{Answer, Destination, Post, PostFailure, Poster, SigningSecret};
