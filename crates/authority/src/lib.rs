@@ -19,4 +19,4 @@ pub use lease::{Lease, LeaseAsked, MARGIN};
 pub use mint::Claims;
 pub use random::SystemRandom;
 pub use signing::{Environment, InvalidKey, SigningKey};
-pub use verifier::{DrillSlot, Redigest, Registration, SecretSlot, VerifierKeys};
+pub use verifier::{DrillSlot, Redigest, Registration, SecretSlot, VerifierKeys, bound_name};

@@ -116,6 +116,8 @@ pub const TABLES: &[Table] = &[
             ("version", Int),
             ("guard_extension_hours", Int),
             ("signing_key_rotation_days", Int),
+            ("issuer_mode", Text),
+            ("upstream", Text),
         ],
     ),
     table(

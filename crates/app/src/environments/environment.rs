@@ -52,6 +52,7 @@ pub(crate) fn new_environment(
         max_age_days: Some(DEFAULT_MAX_AGE_DAYS.into()),
         guard_extension_hours: None,
         signing_key_rotation_days: None,
+        upstream: None,
         created_at: now,
         version: 1,
     }

@@ -427,7 +427,9 @@ impl Node {
         let (taken, unreadable) = registration(read);
         match taken {
             TableEntry::Registration(registration) => self.authority.put_registration(registration),
-            TableEntry::Deleted(client_id) => self.authority.remove_registration(&client_id),
+            TableEntry::Deleted { issuer_mode, environment, client_id } => {
+                self.authority.remove_registration(issuer_mode, &environment, &client_id);
+            }
             TableEntry::Refused => self.authority.remove_unreadable(id),
         }
         self.feed.unreadable.note(Subject::Registration(id.to_string()), unreadable);
@@ -442,6 +444,18 @@ impl Node {
     ) -> Result<(Option<Environment>, Vec<Unreadable>), Error> {
         if !tx.environment_slugs().await?.contains(slug) {
             return Ok((None, Vec::new()));
+        }
+        match tx.upstream(slug).await {
+            Ok(None) => {}
+            Ok(Some(upstream)) => {
+                let environment = Environment::in_front_of(slug.clone(), self.issuer(slug), upstream);
+                return Ok((Some(environment), Vec::new()));
+            }
+            // It must not issue tokens of its own.
+            Err(error @ StoreError::Corrupt { .. }) => {
+                return Ok((None, vec![Unreadable::new(Kind::Environment, slug, error)]));
+            }
+            Err(error) => return Err(error.into()),
         }
         let (keys, unreadable) = signing_keys(tx, &self.vault, slug, self.clock.now()).await?;
         let environment = keys.map(|keys| Environment::new(slug.clone(), self.issuer(slug), keys));

@@ -8,7 +8,7 @@ use crate::{
     keys::{place::SealPlace, seal::Vault},
 };
 use crossfade_authority::{DrillSlot, Registration, SecretSlot, SigningKey};
-use crossfade_core::{OauthClientId, SecretId, Timestamp, environment::Slug};
+use crossfade_core::{OauthClientId, SecretId, Timestamp, environment::Slug, upstream::IssuerMode};
 use crossfade_store::{ReadVerifier, StoreError, Tx, VerifierRow};
 use std::{
     collections::BTreeMap,
@@ -135,7 +135,11 @@ pub(crate) fn row_of(error: &StoreError) -> &str {
 /// A registration for the tables.
 pub(crate) enum TableEntry {
     Registration(Registration),
-    Deleted(OauthClientId),
+    Deleted {
+        issuer_mode: IssuerMode,
+        environment: Slug,
+        client_id: OauthClientId,
+    },
     /// The row cannot be read.
     Refused,
 }
@@ -144,7 +148,10 @@ pub(crate) enum TableEntry {
 pub(crate) fn registration(read: ReadVerifier) -> (TableEntry, Vec<Unreadable>) {
     let ReadVerifier { id, row, unreadable_secrets } = read;
     let row = match row {
-        Ok(row) if row.deleted => return (TableEntry::Deleted(row.oauth_client_id), Vec::new()),
+        Ok(row) if row.deleted => {
+            let VerifierRow { issuer_mode, environment, oauth_client_id: client_id, .. } = row;
+            return (TableEntry::Deleted { issuer_mode, environment, client_id }, Vec::new());
+        }
         Ok(row) => row,
         Err(error) => return (TableEntry::Refused, vec![Unreadable::new(Kind::Registration, id, error)]),
     };
@@ -178,6 +185,7 @@ pub(crate) fn registration(read: ReadVerifier) -> (TableEntry, Vec<Unreadable>) 
         id: row.registration_id,
         client_id: row.oauth_client_id,
         environment: row.environment,
+        issuer_mode: row.issuer_mode,
         disabled: row.disabled,
         token_generation: row.token_generation,
         methods: row.methods,

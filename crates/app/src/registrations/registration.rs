@@ -16,6 +16,7 @@ use crate::{
     keys::place::SealPlace,
     registrations::networks,
 };
+use crossfade_authority::bound_name;
 use crossfade_core::{
     Code, OauthClientId, Operation, Problem, RegistrationId, SecretId, Timestamp,
     api::{self, CreateRegistration, Enforced, RevealedSecret, UpdateRegistration},
@@ -105,10 +106,9 @@ impl App {
     ) -> Result<NewSecret, Error> {
         let id = SecretId::generate(self.random.as_ref());
         let value = SecretValue::generate(SecretKind::Client(environment.kind), self.random.as_ref());
-        let (digest_key, digest) = self
-            .authority
-            .digest(&registration.oauth_client_id, value.reveal())
-            .ok_or_else(|| Error::internal("no verifier key"))?;
+        let name = bound_name(environment.issuer_mode(), &registration.oauth_client_id, &registration.id);
+        let (digest_key, digest) =
+            self.authority.digest(name, value.reveal()).ok_or_else(|| Error::internal("no verifier key"))?;
         let value_digest = self.authority.value_digest(value.reveal());
         let value_digest = value_digest.ok_or_else(|| Error::internal("no verifier key"))?;
         let sealed = if environment.show_once {
