@@ -221,6 +221,14 @@ impl Endpoint {
         }
     }
 
+    /// Returns the name of its operation in metrics and logs, such as `token`.
+    pub fn operation(self) -> &'static str {
+        match self {
+            Self::BackchannelAuthentication => "bc_authorize",
+            other => other.path(),
+        }
+    }
+
     /// Returns the endpoint with this last segment of its path.
     pub fn from_path(segment: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|endpoint| endpoint.path() == segment)

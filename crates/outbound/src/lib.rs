@@ -14,6 +14,7 @@ pub use mail::{
     server::MailServer,
 };
 pub use relay::{
-    FormFault, Forward, Kept, MAX_FORM, Relay, RelayFailure, Relayed, UpstreamCredential, form_of_json,
+    FormFault, Forward, Forwarded, Kept, MAX_FORM, Relay, RelayFailure, Relayed, SentCredential, SentSecret,
+    Tried, form_of_json,
 };
 pub use webhook::{Answer, Destination, Post, PostFailure, Poster, SigningSecret};

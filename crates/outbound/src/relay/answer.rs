@@ -41,6 +41,8 @@ pub enum RelayFailure {
     Broken,
     /// The answer is not one of an OAuth endpoint: a redirect, a page, or too long.
     NotOauth,
+    /// There is no upstream credential for this host.
+    NoCredential,
     /// The issuer refuses the upstream credential.
     CredentialRefused,
     /// The issuer may have refused the upstream credential, and a test of it did not tell.
@@ -49,7 +51,7 @@ pub enum RelayFailure {
 
 impl RelayFailure {
     /// All failures, in the order in which they are listed.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Loop,
         Self::ProofForOtherUrl,
         Self::Busy,
@@ -57,6 +59,7 @@ impl RelayFailure {
         Self::Late,
         Self::Broken,
         Self::NotOauth,
+        Self::NoCredential,
         Self::CredentialRefused,
         Self::CredentialUnknown,
     ];
@@ -71,6 +74,7 @@ impl RelayFailure {
             Self::Late => "late",
             Self::Broken => "broken",
             Self::NotOauth => "not_oauth",
+            Self::NoCredential => "no_credential",
             Self::CredentialRefused => "credential_refused",
             Self::CredentialUnknown => "credential_unknown",
         }
@@ -81,7 +85,11 @@ impl RelayFailure {
         match self {
             Self::Loop => 508,
             Self::ProofForOtherUrl => 400,
-            Self::Busy | Self::NotReached | Self::CredentialRefused | Self::CredentialUnknown => 503,
+            Self::Busy
+            | Self::NotReached
+            | Self::NoCredential
+            | Self::CredentialRefused
+            | Self::CredentialUnknown => 503,
             Self::Late | Self::Broken | Self::NotOauth => 502,
         }
     }
@@ -91,9 +99,11 @@ impl RelayFailure {
         match self {
             Self::Loop | Self::Late | Self::Broken | Self::NotOauth => "server_error",
             Self::ProofForOtherUrl => "invalid_dpop_proof",
-            Self::Busy | Self::NotReached | Self::CredentialRefused | Self::CredentialUnknown => {
-                "temporarily_unavailable"
-            }
+            Self::Busy
+            | Self::NotReached
+            | Self::NoCredential
+            | Self::CredentialRefused
+            | Self::CredentialUnknown => "temporarily_unavailable",
         }
     }
 
@@ -114,7 +124,7 @@ impl RelayFailure {
             Self::NotOauth => {
                 "The answer of the issuer is not one of an OAuth endpoint. The request may have been executed."
             }
-            Self::CredentialRefused | Self::CredentialUnknown => {
+            Self::NoCredential | Self::CredentialRefused | Self::CredentialUnknown => {
                 "The server cannot authenticate at the issuer. The client is authenticated. Try again later."
             }
         }

@@ -1,8 +1,8 @@
 //! The form of a forwarded request: byte for byte what the caller sent, except for the authentication of the client.
 
-use super::credential::UpstreamCredential;
+use super::credential::{SentCredential, SentSecret};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use crossfade_core::upstream::{CredentialMethod, Endpoint, Slot};
+use crossfade_core::upstream::{CredentialMethod, Endpoint};
 use http::HeaderValue;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 use serde::{
@@ -66,18 +66,17 @@ impl Kept {
         Ok(Self { body, names_client: names_client && !has_secret })
     }
 
-    /// Returns the header and the body that authenticate with the secret in a slot; `None` if the slot is empty.
+    /// Returns the header and the body that authenticate with a secret; `None` if they cannot be written.
     pub(super) fn authenticated(
         &self,
         endpoint: Endpoint,
-        credential: &UpstreamCredential,
-        slot: Slot,
+        credential: &SentCredential<'_>,
+        secret: &SentSecret,
     ) -> Option<(Option<HeaderValue>, Zeroizing<Vec<u8>>)> {
-        let secret = credential.secret(slot)?;
         // Everything but letters and digits is encoded, because servers decode the rest in different ways.
-        let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        let id = encode(credential.client_id());
-        let secret = Zeroizing::new(encode(secret));
+        let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let id = encode(credential.client_id);
+        let secret = Zeroizing::new(encode(&secret.value));
         let mut body = Zeroizing::new(Vec::with_capacity(self.body.len() + id.len() + secret.len() + 32));
         body.extend_from_slice(&self.body);
         let mut append = |name: &str, value: &str| {
@@ -88,7 +87,7 @@ impl Kept {
                 body.extend_from_slice(part.as_bytes());
             }
         };
-        match credential.method() {
+        match credential.method {
             CredentialMethod::ClientSecretPost => {
                 append("client_id", &id);
                 append("client_secret", &secret);
@@ -162,16 +161,26 @@ impl<'de> Visitor<'de> for Members {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crossfade_core::upstream::Endpoint::{PushedAuthorizationRequest, Token};
+    use crossfade_core::{
+        RegistrationId, Timestamp,
+        upstream::{
+            Endpoint::{PushedAuthorizationRequest, Token},
+            Slot,
+        },
+    };
 
     fn kept(form: &str) -> String {
         String::from_utf8(Kept::of(form.as_bytes()).unwrap().body.to_vec()).unwrap()
     }
 
     fn sent(form: &str, endpoint: Endpoint, method: CredentialMethod) -> (Option<String>, String) {
-        let credential = UpstreamCredential::new("b:i l", method, "s%+ü", None);
-        let (header, body) =
-            Kept::of(form.as_bytes()).unwrap().authenticated(endpoint, &credential, Slot::Current).unwrap();
+        let registration = RegistrationId::parse("reg_0000000000000000000001").unwrap();
+        let value = Zeroizing::new("s%+ü".to_owned());
+        let secret = SentSecret { slot: Slot::Current, value, set_at: Timestamp::from_seconds(0) };
+        let secrets = Vec::new();
+        let credential = SentCredential { registration: &registration, client_id: "b:i l", method, secrets };
+        let kept = Kept::of(form.as_bytes()).unwrap();
+        let (header, body) = kept.authenticated(endpoint, &credential, &secret).unwrap();
         let header = header.map(|value| value.to_str().unwrap().to_owned());
         (header, String::from_utf8(body.to_vec()).unwrap())
     }

@@ -11,17 +11,20 @@ mod tests;
 
 pub use self::{
     answer::{RelayFailure, Relayed},
-    credential::UpstreamCredential,
+    credential::{SentCredential, SentSecret, Tried},
     form::{FormFault, Kept, MAX_FORM, form_of_json},
 };
 
-use self::pool::Issuer;
+use self::{
+    credential::{Tests, describe_refusal, key},
+    pool::Issuer,
+};
 use crate::{
     connect::Connector,
     webhook::{Destination, Poster},
 };
 use bytes::Bytes;
-use crossfade_core::upstream::{Endpoint, Kind, Refusal, Slot};
+use crossfade_core::upstream::{Endpoint, Kind, Refusal, SlotState};
 use http::{
     HeaderMap, HeaderValue, Request, StatusCode,
     header::{AUTHORIZATION, HOST},
@@ -73,6 +76,7 @@ pub struct Relay {
     times: Times,
     max_in_flight: usize,
     issuers: Mutex<HashMap<String, Arc<Issuer>>>,
+    tests: Tests,
     answered: AtomicU64,
     failed: [AtomicU64; RelayFailure::ALL.len()],
 }
@@ -90,10 +94,9 @@ pub struct Forward<'a> {
     pub endpoint: Endpoint,
     /// URL of the endpoint at the issuer.
     pub to: &'a Destination,
-    /// URLs of the issuer's endpoints for tokens and for revocation, where the credential can be tested.
-    pub token: &'a Destination,
-    /// See `token`.
-    pub revocation: Option<&'a Destination>,
+    /// Where the credential is tested if an answer does not tell whether it was refused: the endpoint for revocation or for
+    /// tokens; `None` if the credential is for neither.
+    pub test_at: Option<(Endpoint, &'a Destination)>,
     /// Kind of the issuer.
     pub kind: Kind,
     /// Parameters of the caller.
@@ -106,11 +109,13 @@ pub struct Forward<'a> {
     pub pseudonym: &'a str,
 }
 
-/// What an answer says about the secret that was sent.
-enum Verdict {
-    Accepted,
-    Refused,
-    Unknown,
+/// A forwarded request.
+#[derive(Clone, Debug)]
+pub struct Forwarded {
+    /// What the caller gets.
+    pub answer: Result<Relayed, RelayFailure>,
+    /// What the issuer said about the secrets that were sent, in their order.
+    pub tried: Vec<Tried>,
 }
 
 impl Relay {
@@ -121,6 +126,7 @@ impl Relay {
             times: TIMES,
             max_in_flight: MAX_IN_FLIGHT,
             issuers: Mutex::default(),
+            tests: Tests::default(),
             answered: AtomicU64::new(0),
             failed: Default::default(),
         }
@@ -132,16 +138,12 @@ impl Relay {
         headers::has_passed(headers, pseudonym)
     }
 
-    /// Forwards a request, and returns what the issuer answers. The caller must wait until this returns, also if its own
-    /// caller hangs up: a lost answer to a rotated refresh token ends the session of a user.
-    pub async fn forward(
-        &self,
-        request: Forward<'_>,
-        credential: &UpstreamCredential,
-    ) -> Result<Relayed, RelayFailure> {
-        let done = self.bounded(request, credential).await;
-        self.count(done.as_ref().err().copied());
-        done
+    /// Forwards a request. The caller must wait until this returns, also if its own caller hangs up: a lost answer to a
+    /// rotated refresh token ends the session of a user.
+    pub async fn forward(&self, request: Forward<'_>, credential: &SentCredential<'_>) -> Forwarded {
+        let mut tried = Vec::new();
+        let answer = self.attempt(request, credential, &mut tried).await;
+        Forwarded { answer, tried }
     }
 
     /// Counts a request that was answered, or failed for this reason.
@@ -160,10 +162,11 @@ impl Relay {
         std::iter::once(("answered", self.answered.load(Ordering::Relaxed))).chain(failed).collect()
     }
 
-    async fn bounded(
+    async fn attempt(
         &self,
         request: Forward<'_>,
-        credential: &UpstreamCredential,
+        credential: &SentCredential<'_>,
+        tried: &mut Vec<Tried>,
     ) -> Result<Relayed, RelayFailure> {
         if Self::has_passed(request.headers, request.pseudonym) {
             return Err(RelayFailure::Loop);
@@ -173,79 +176,87 @@ impl Relay {
         }
         let issuer = self.issuer(request.to);
         let _permit = issuer.in_flight.clone().try_acquire_owned().map_err(|_| RelayFailure::Busy)?;
-        let attempts = self.attempt(&issuer, request, credential);
-        timeout(self.times.whole, attempts).await.unwrap_or(Err(RelayFailure::Late))
+        let sent = self.send(&issuer, request, credential, tried);
+        timeout(self.times.whole, sent).await.unwrap_or(Err(RelayFailure::Late))
     }
 
-    /// Sends a request with the secret that was accepted last, and with the other one if the issuer refuses it: then it has
-    /// executed nothing.
-    async fn attempt(
+    /// Sends a request with the secret that leads, and with the other one if the issuer refuses that: then it has executed
+    /// nothing.
+    async fn send(
         &self,
         issuer: &Arc<Issuer>,
         request: Forward<'_>,
-        credential: &UpstreamCredential,
+        credential: &SentCredential<'_>,
+        tried: &mut Vec<Tried>,
     ) -> Result<Relayed, RelayFailure> {
-        let first = credential.leading();
-        for slot in [first, first.other()] {
+        let mut failure = RelayFailure::NoCredential;
+        for secret in &credential.secrets {
             let sent = (request.endpoint, request.to, request.parameters);
-            let Some(message) = compose(&request, sent, credential, slot) else { continue };
+            let Some(message) = compose(&request, sent, credential, secret) else { continue };
             let answer = issuer.exchange(request.to, message).await?;
-            match self.judge(&request, credential, slot, &answer).await {
-                Verdict::Accepted => {
-                    credential.lead(slot);
-                    return Ok(answer);
-                }
-                Verdict::Refused => {}
-                Verdict::Unknown => return Err(RelayFailure::CredentialUnknown),
+            let (state, error) = self.judge(&request, credential, secret, &answer).await;
+            tried.push(Tried { slot: secret.slot, set_at: secret.set_at, state, error });
+            match state {
+                SlotState::Ok => return Ok(answer),
+                SlotState::Refused => failure = RelayFailure::CredentialRefused,
+                SlotState::Unknown | SlotState::Untested => return Err(RelayFailure::CredentialUnknown),
             }
         }
-        Err(RelayFailure::CredentialRefused)
+        Err(failure)
     }
 
+    /// Returns what an answer says about the secret that was sent, and how the issuer refused it.
     async fn judge(
         &self,
         request: &Forward<'_>,
-        credential: &UpstreamCredential,
-        slot: Slot,
+        credential: &SentCredential<'_>,
+        secret: &SentSecret,
         answer: &Relayed,
-    ) -> Verdict {
+    ) -> (SlotState, Option<String>) {
         if answer.status.is_success() {
-            return Verdict::Accepted;
+            return (SlotState::Ok, None);
         }
-        match request.kind.refusal(answer.status.as_u16(), answer.error().as_deref()) {
-            Refusal::Request => Verdict::Accepted,
-            Refusal::Credential => Verdict::Refused,
-            Refusal::Undecided => match self.test(request, credential, slot).await {
-                Some(true) => Verdict::Accepted,
-                Some(false) => Verdict::Refused,
-                None => Verdict::Unknown,
+        let (status, error) = (answer.status.as_u16(), answer.error());
+        let described = || Some(describe_refusal(status, error.as_deref()));
+        match request.kind.refusal(status, error.as_deref()) {
+            Refusal::Request => (SlotState::Ok, None),
+            Refusal::Credential => (SlotState::Refused, described()),
+            Refusal::Undecided => match self.test(request, credential, secret).await {
+                Some(true) => (SlotState::Ok, None),
+                Some(false) => (SlotState::Refused, described()),
+                None => (SlotState::Unknown, described()),
             },
         }
     }
 
     /// Tests a secret, at most once a minute: revokes or refreshes a token that nobody has. Returns `None` if that does not
     /// tell.
-    async fn test(&self, request: &Forward<'_>, credential: &UpstreamCredential, slot: Slot) -> Option<bool> {
-        if let Some(known) = credential.begin_test(slot) {
+    async fn test(
+        &self,
+        request: &Forward<'_>,
+        credential: &SentCredential<'_>,
+        secret: &SentSecret,
+    ) -> Option<bool> {
+        let key = key(credential, secret);
+        if let Some(known) = self.tests.begin(&key) {
             return known;
         }
-        let (endpoint, to, form) = match request.revocation {
-            Some(to) => (Endpoint::Revocation, to, TEST_REVOCATION),
-            None => (Endpoint::Token, request.token, TEST_REFRESH),
-        };
+        let (endpoint, to) = request.test_at?;
+        let is_revocation = endpoint == Endpoint::Revocation;
+        let form = if is_revocation { TEST_REVOCATION } else { TEST_REFRESH };
         let parameters = Kept::of(form).ok()?;
-        let message = compose(request, (endpoint, to, &parameters), credential, slot)?;
+        let message = compose(request, (endpoint, to, &parameters), credential, secret)?;
         let answer = self.issuer(to).exchange(to, message).await.ok()?;
         let said = match request.kind.refusal(answer.status.as_u16(), answer.error().as_deref()) {
             _ if answer.status.is_success() => Some(true),
             _ if answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS => None,
             Refusal::Request => Some(true),
             Refusal::Credential => Some(false),
-            // It is no token that this client may use, so the status decides.
+            // The token is nobody's, so only the client can be unauthorized.
             Refusal::Undecided if answer.status == StatusCode::UNAUTHORIZED => Some(false),
             Refusal::Undecided => request.kind.is_accepted_without_grant(),
         };
-        credential.end_test(slot, said);
+        self.tests.end(&key, said);
         said
     }
 
@@ -265,14 +276,14 @@ impl Relay {
     }
 }
 
-/// Returns the request to an issuer; `None` if the slot is empty.
+/// Returns the request to an issuer; `None` if it cannot be written.
 fn compose(
     request: &Forward<'_>,
     (endpoint, to, parameters): (Endpoint, &Destination, &Kept),
-    credential: &UpstreamCredential,
-    slot: Slot,
+    credential: &SentCredential<'_>,
+    secret: &SentSecret,
 ) -> Option<Request<Full<Bytes>>> {
-    let (authorization, body) = parameters.authenticated(endpoint, credential, slot)?;
+    let (authorization, body) = parameters.authenticated(endpoint, credential, secret)?;
     let via = HeaderValue::from_str(&format!("1.1 {}", request.pseudonym)).ok()?;
     let passes_dpop = headers::has_dpop(request.headers) && to == request.to;
     let mut headers = headers::to_issuer(request.headers, passes_dpop, &via);
