@@ -30,6 +30,7 @@ use crate::{
     people::password::PasswordCost,
     secrets::security::Security,
     trail::{shipping::Shipping, statements::open_chain},
+    upstream::outcomes::Outcomes,
 };
 use crossfade_authority::{Authority, Clock, VerifierKeys};
 use crossfade_core::{
@@ -80,6 +81,8 @@ pub struct App {
     pub(crate) sending: Sending,
     /// Messages to webhooks.
     pub(crate) posting: Posting,
+    /// What upstream issuers said about credentials, until it is stored.
+    pub(crate) upstream_outcomes: Outcomes,
     /// Whether the process is about to stop, so that load balancers send requests elsewhere.
     is_leaving: AtomicBool,
     /// Whether the process ends, so that no further message is sent.
@@ -223,6 +226,7 @@ impl App {
             shipping: Shipping::new(options.audit_sinks),
             sending,
             posting: Posting::new(options.poster),
+            upstream_outcomes: Outcomes::default(),
             is_leaving: AtomicBool::new(false),
             ends_sending: watch::Sender::new(false),
             webhook_tests: Paces::new(RATE_OF_WEBHOOK_TESTS),

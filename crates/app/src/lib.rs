@@ -21,6 +21,7 @@ mod properties;
 mod registrations;
 mod secrets;
 mod trail;
+mod upstream;
 mod webhooks;
 mod wording;
 
@@ -77,4 +78,6 @@ pub use trail::page::TrailPage;
 pub use trail::shipping::SinkState;
 pub use trail::sinks::AuditSink;
 pub use trail::verify::{KnownOutside, Verification, VerifiedScope, verify_database, verify_export};
+pub use upstream::opening::{NoCredential, OpenedCredential, OpenedSecret};
+pub use upstream::outcomes::UpstreamOutcome;
 pub use webhooks::{choices::OfferedClients, subject::WebhookPath, webhook::WebhookPage};

@@ -7,6 +7,7 @@ use crate::{
     random::jti,
     seen::Seen,
     signing::{Environment, SigningKey},
+    upstream::UpstreamCredential,
     verifier::{DIGEST, Redigest, Shared, Unverified, Verified, Verifier, verify_unknown},
 };
 use arc_swap::ArcSwap;
@@ -42,6 +43,8 @@ pub struct Authority {
     verifiers: Table<OauthClientId, Arc<Verifier>>,
     /// Registrations of environments in front of other issuers.
     front: Table<Given, Arc<Verifier>>,
+    /// Their credentials for these issuers.
+    credentials: Table<RegistrationId, Arc<UpstreamCredential>>,
     settings: Shared,
     /// Secrets whose tokens were ended, until the last of these tokens would have expired anyway.
     secrets_with_ended_tokens: Table<SecretId, Timestamp>,
@@ -82,6 +85,8 @@ pub struct Tables {
     pub environments: Vec<Environment>,
     /// The registrations that are not deleted.
     pub registrations: Vec<Registration>,
+    /// Credentials of registrations for the issuers that their environments are in front of.
+    pub upstream_credentials: Vec<(RegistrationId, UpstreamCredential)>,
     /// Secrets whose tokens were ended, each until the last of these tokens would have expired anyway.
     pub secrets_with_ended_tokens: Vec<(SecretId, Timestamp)>,
     /// Revoked tokens by their `jti`, each until it would have expired anyway.
@@ -133,6 +138,7 @@ impl Authority {
             environments: ArcSwap::default(),
             verifiers: Table::default(),
             front: Table::default(),
+            credentials: Table::default(),
             settings: Shared::default(),
             secrets_with_ended_tokens: Table::default(),
             revoked_tokens: Table::default(),
@@ -381,6 +387,12 @@ impl Authority {
         }
         let mut changed = replace_verifiers(&self.verifiers, own);
         changed.extend(replace_verifiers(&self.front, front));
+        let credentials = self.credentials.pin();
+        let kept: HashSet<_> = tables.upstream_credentials.iter().map(|(id, _)| id.clone()).collect();
+        credentials.retain(|id, _| kept.contains(id));
+        for (id, credential) in tables.upstream_credentials {
+            credentials.insert(id, Arc::new(credential));
+        }
         changed.sort();
         replace(&self.secrets_with_ended_tokens, tables.secrets_with_ended_tokens);
         let revoked = tables.revoked_tokens.into_iter().map(|(jti, until)| (jti.into_boxed_str(), until));
@@ -415,6 +427,19 @@ impl Authority {
             IssuerMode::Own => drop(self.verifiers.pin().insert(verifier.client_id.clone(), verifier)),
             IssuerMode::Upstream => drop(self.front.pin().insert(given(&verifier), verifier)),
         }
+    }
+
+    /// Publishes the credential of a registration for the issuer that its environment is in front of; `None` if it has none.
+    pub fn put_upstream_credential(&self, id: &RegistrationId, credential: Option<UpstreamCredential>) {
+        match credential {
+            Some(credential) => drop(self.credentials.pin().insert(id.clone(), Arc::new(credential))),
+            None => drop(self.credentials.pin().remove(id)),
+        }
+    }
+
+    /// Returns the credential of an authenticated client for the issuer that its environment is in front of.
+    pub fn upstream_credential(&self, registration: &RegistrationId) -> Option<Arc<UpstreamCredential>> {
+        self.credentials.pin().get(registration).cloned()
     }
 
     /// Removes a registration: from now on its `client_id` is unknown in its environment.

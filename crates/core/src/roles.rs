@@ -49,6 +49,8 @@ permissions! {
     PropertyManage = "property:manage";
     /// Change environments and their signing keys.
     EnvironmentManage = "environment:manage";
+    /// Set which issuer an environment is in front of.
+    UpstreamManage = "upstream:manage";
     /// Read users and grants.
     UserRead = "user:read";
     /// Create, change and delete users.

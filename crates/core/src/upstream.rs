@@ -1,8 +1,20 @@
 //! Front mode: an environment in front of the issuer that a shop already has. Crossfade authenticates the caller with its
 //! own secrets, and forwards the request with the one upstream credential of the registration.
 
+use crate::{Problem, environment::Slug, secret::looks_like_secret, webhook::MAX_URL};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use url::Url;
+
+/// Maximum number of authorization servers of an environment.
+pub const MAX_SERVERS: usize = 20;
+/// Maximum length of a secret of an upstream credential in bytes.
+pub const MAX_SECRET: usize = 4096;
+/// A URL as a regular expression, for the schemas of the API.
+const URL_PATTERN: &str = "^[Hh][Tt][Tt][Pp][Ss]?://[!-~]+$";
+/// Last segments of paths of an environment that are no server.
+const OWN_PATHS: [&str; 2] = ["jwks", "rotate-secret"];
 
 /// Who issues the tokens of an environment.
 #[derive(
@@ -253,25 +265,33 @@ impl Endpoint {
 #[serde(deny_unknown_fields)]
 pub struct Server {
     /// Name of the server in paths: `/env/{environment}/oauth2/{name}/token`.
+    #[schemars(regex(pattern = Slug::PATTERN))]
     pub name: String,
     /// Issuer identifier, as the issuer's tokens state it.
+    #[schemars(length(max = MAX_URL), regex(pattern = URL_PATTERN))]
     pub issuer: String,
     /// URL of the token endpoint.
+    #[schemars(length(max = MAX_URL), regex(pattern = URL_PATTERN))]
     pub token_endpoint: String,
     /// URL for pushed authorization requests; without one they are not forwarded.
     #[serde(default)]
+    #[schemars(length(max = MAX_URL), regex(pattern = URL_PATTERN))]
     pub pushed_authorization_request_endpoint: Option<String>,
     /// URL for device authorization; without one it is not forwarded.
     #[serde(default)]
+    #[schemars(length(max = MAX_URL), regex(pattern = URL_PATTERN))]
     pub device_authorization_endpoint: Option<String>,
     /// URL for backchannel authentication; without one it is not forwarded.
     #[serde(default)]
+    #[schemars(length(max = MAX_URL), regex(pattern = URL_PATTERN))]
     pub backchannel_authentication_endpoint: Option<String>,
     /// URL for token revocation; without one it is not forwarded.
     #[serde(default)]
+    #[schemars(length(max = MAX_URL), regex(pattern = URL_PATTERN))]
     pub revocation_endpoint: Option<String>,
     /// URL for token introspection; without one it is not forwarded, and APIs go on asking the issuer.
     #[serde(default)]
+    #[schemars(length(max = MAX_URL), regex(pattern = URL_PATTERN))]
     pub introspection_endpoint: Option<String>,
 }
 
@@ -296,10 +316,53 @@ pub struct Upstream {
     /// Kind of the issuer.
     pub kind: Kind,
     /// Its authorization servers. The first one is also served without its name in the path.
+    #[schemars(length(min = 1, max = MAX_SERVERS))]
     pub servers: Vec<Server>,
 }
 
 impl Upstream {
+    /// Checks what a person has set. Whether Crossfade can connect to a URL is checked where that is known, by `check_url`,
+    /// which returns what is wrong as a predicate.
+    pub fn check(&self, check_url: impl Fn(&str) -> Result<(), String>) -> Result<(), Problem> {
+        if !(1..=MAX_SERVERS).contains(&self.servers.len()) {
+            return Err(refused("servers", &format!("must contain 1 to {MAX_SERVERS} servers")));
+        }
+        let mut names = BTreeSet::new();
+        for server in &self.servers {
+            let name = Slug::parse("upstream", &server.name).map_err(|_| {
+                let what = "must be 1 to 40 lowercase letters, digits and hyphens";
+                refused("servers.name", what)
+            })?;
+            let is_path = Endpoint::from_path(name.as_str()).is_some() || OWN_PATHS.contains(&name.as_str());
+            if is_path {
+                return Err(refused(
+                    "servers.name",
+                    &format!("must not be {name}, which is the path of an endpoint"),
+                ));
+            }
+            if !names.insert(name.to_string()) {
+                return Err(refused("servers.name", &format!("must contain {name} once")));
+            }
+            check_issuer(&server.issuer)?;
+            for endpoint in Endpoint::ALL {
+                let Some(url) = server.endpoint(endpoint) else { continue };
+                let field = format!("servers.{}", endpoint.member());
+                check_url(url).map_err(|what| refused(&field, &what))?;
+                if looks_like_secret(url) || url.contains('?') {
+                    return Err(refused(&field, "must not contain a query or a secret"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns scheme, host and port of each endpoint, sorted, each once. Credentials are sent to no other.
+    pub fn origins(&self) -> BTreeSet<String> {
+        let urls =
+            self.servers.iter().flat_map(|server| Endpoint::ALL.map(|endpoint| server.endpoint(endpoint)));
+        urls.flatten().filter_map(origin).collect()
+    }
+
     /// Returns the server with this name; without a name the first one.
     pub fn server(&self, name: Option<&str>) -> Option<&Server> {
         match name {
@@ -307,6 +370,33 @@ impl Upstream {
             Some(name) => self.servers.iter().find(|server| server.name == name),
         }
     }
+}
+
+/// Returns scheme, host and port of a URL.
+pub fn origin(url: &str) -> Option<String> {
+    Url::parse(url).ok().map(|url| url.origin().ascii_serialization())
+}
+
+/// Returns a refusal that names the member of `upstream` in its sentence.
+fn refused(member: &str, what: &str) -> Problem {
+    Problem::invalid("upstream", &format!("is not valid: {member} {what}"))
+}
+
+/// Checks an issuer identifier (RFC 8414 §2). Nothing is sent to it.
+fn check_issuer(text: &str) -> Result<(), Problem> {
+    let is_plain = text.len() <= MAX_URL && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "https" | "http") && url.has_host());
+    let is_issuer = url.is_some_and(|url| {
+        url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none()
+    });
+    if is_plain && is_issuer && !looks_like_secret(text) {
+        return Ok(());
+    }
+    let what = "must be a URL such as https://id.example.com, in ASCII, without user, query and fragment";
+    Err(refused("servers.issuer", what))
 }
 
 /// How Crossfade authenticates at an upstream issuer.
@@ -455,6 +545,66 @@ mod tests {
             assert_eq!(written[endpoint.member()].as_str(), server.endpoint(endpoint));
         }
         assert_eq!(Endpoint::from_path("jwks"), None);
+    }
+
+    fn upstream(change: impl FnOnce(&mut Server)) -> Upstream {
+        let mut server: Server = serde_json::from_value(serde_json::json!({
+            "name": "main", "issuer": "https://id.example", "token_endpoint": "https://id.example/token",
+        }))
+        .unwrap();
+        change(&mut server);
+        Upstream { kind: Kind::Okta, servers: vec![server] }
+    }
+
+    #[test]
+    fn what_cannot_be_an_issuer_is_refused_with_the_member() {
+        let says = |upstream: &Upstream| upstream.check(|_| Ok(())).map_err(|problem| problem.detail);
+        assert_eq!(says(&upstream(|_| {})), Ok(()));
+        let change = |change: fn(&mut Server)| says(&upstream(change)).unwrap_err();
+        for (refused, member) in [
+            (change(|it| it.name = "Main".into()), "servers.name"),
+            (change(|it| it.name = "token".into()), "the path of an endpoint"),
+            (change(|it| it.name = "jwks".into()), "the path of an endpoint"),
+            (change(|it| it.issuer = "id.example".into()), "servers.issuer"),
+            (change(|it| it.issuer = "https://id.example/?a".into()), "servers.issuer"),
+            (change(|it| it.issuer = "https://ada@id.example".into()), "servers.issuer"),
+            (change(|it| it.issuer = "ftp://id.example".into()), "servers.issuer"),
+            (
+                change(|it| it.token_endpoint = "https://id.example/token?secret=a".into()),
+                "servers.token_endpoint",
+            ),
+            (
+                change(|it| {
+                    it.revocation_endpoint = Some("https://id.example/crossfade_live_0123456789ab".into())
+                }),
+                "servers.revocation_endpoint",
+            ),
+            (says(&Upstream { servers: vec![], ..upstream(|_| {}) }).unwrap_err(), "1 to 20 servers"),
+            (
+                says(&Upstream { servers: vec![upstream(|_| {}).servers.remove(0); 2], ..upstream(|_| {}) })
+                    .unwrap_err(),
+                "once",
+            ),
+            (
+                upstream(|_| {}).check(|_| Err("must be public".to_owned())).unwrap_err().detail,
+                "servers.token_endpoint must be public",
+            ),
+        ] {
+            assert!(refused.contains(member), "{refused}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_bound_to_scheme_host_and_port() {
+        let origins = upstream(|it| {
+            it.revocation_endpoint = Some("HTTPS://ID.example:443/revoke".into());
+            it.introspection_endpoint = Some("https://id.example:8443/introspect".into());
+        })
+        .origins();
+        assert_eq!(
+            origins.into_iter().collect::<Vec<_>>(),
+            ["https://id.example", "https://id.example:8443"]
+        );
     }
 
     #[test]

@@ -185,6 +185,30 @@ pub const TABLES: &[Table] = &[
         ],
     ),
     table(
+        "upstream_credentials",
+        "registration_id",
+        &[
+            ("registration_id", Text),
+            ("method", Text),
+            ("origins", Text),
+            ("leading_slot", Text),
+            ("version", Int),
+        ],
+    ),
+    table(
+        "upstream_slots",
+        "registration_id, slot",
+        &[
+            ("registration_id", Text),
+            ("slot", Text),
+            ("sealed", Blob),
+            ("set_at", Int),
+            ("state", Text),
+            ("last_ok_at", Int),
+            ("last_error", Text),
+        ],
+    ),
+    table(
         "secrets",
         "id",
         &[

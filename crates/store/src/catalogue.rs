@@ -5,8 +5,8 @@ use crate::{
     access, audit, backup, carry_over, chain, change_log, checks, clients, counts, db, deliveries, devices,
     drills, ends, environments, evidence, failures, guard, history, idempotency, incidents, keys, leaks,
     limits, lines, makers, message_links, messages, nodes, properties, proxies, recorders, refused,
-    rotations, secrets, seen, sending_place, sessions, switches, token_revocations, told, verifiers,
-    webhooks, weekly,
+    rotations, secrets, seen, sending_place, sessions, switches, token_revocations, told, upstream,
+    verifiers, webhooks, weekly,
 };
 
 use std::borrow::Cow;
@@ -66,6 +66,7 @@ impl Statement {
             refused::STATEMENTS,
             rotations::STATEMENTS,
             secrets::STATEMENTS,
+            upstream::STATEMENTS,
             verifiers::STATEMENTS,
             webhooks::STATEMENTS,
             seen::STATEMENTS,

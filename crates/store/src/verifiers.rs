@@ -1,6 +1,8 @@
 //! The data that the authority needs to verify the secrets of a registration.
 
-use crate::{SecretWindows, StoreError, Tx, catalogue::statements, clients, db::Row, secrets::rule};
+use crate::{
+    SecretWindows, StoreError, Tx, UpstreamCredential, catalogue::statements, clients, db::Row, secrets::rule,
+};
 use crossfade_core::{
     OauthClientId, RegistrationId,
     environment::Slug,
@@ -44,6 +46,8 @@ pub struct VerifierRow {
     pub secrets: Vec<VerifierSecret>,
     /// Windows in which drills refuse the retiring ones.
     pub windows: Vec<SecretWindows>,
+    /// Its credential for the issuer that the environment is in front of.
+    pub upstream_credential: Option<UpstreamCredential>,
 }
 
 /// A secret, as the authority verifies it.
@@ -135,6 +139,30 @@ impl Tx {
                 (Err(error), _) => own.row = Err(error),
             }
         }
+        let is_front =
+            |it: &ReadVerifier| matches!(&it.row, Ok(row) if row.issuer_mode == IssuerMode::Upstream);
+        if !read.iter().any(is_front) {
+            return Ok(read);
+        }
+        for credential in self.upstream_credentials(&first, &last).await? {
+            match credential {
+                Ok(credential) => {
+                    let place = places.get(credential.registration_id.as_str()).copied();
+                    let own = place.and_then(|at| read.get_mut(at)).and_then(|own| own.row.as_mut().ok());
+                    if let Some(own) = own {
+                        own.upstream_credential = Some(credential);
+                    }
+                }
+                // Its callers are refused by the issuer or not at all; its own secrets can still be verified.
+                Err(error) => {
+                    let StoreError::Corrupt { row, .. } = &error else { return Err(error) };
+                    let place = places.get(row.split(' ').next().unwrap_or_default()).copied();
+                    if let Some(own) = place.and_then(|at| read.get_mut(at)) {
+                        own.unreadable_secrets.push(error);
+                    }
+                }
+            }
+        }
         Ok(read)
     }
 }
@@ -171,5 +199,6 @@ fn verifier(row: &Row) -> Result<VerifierRow, StoreError> {
         allowed_networks: row.opt_parsed("allowed_networks", Networks::from_stored)?,
         secrets: Vec::new(),
         windows: Vec::new(),
+        upstream_credential: None,
     })
 }

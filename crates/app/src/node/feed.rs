@@ -219,7 +219,9 @@ impl Node {
             unreadable.insert(Subject::Environment(slug), found);
         }
         each_registration(tx, |id, taken, found| {
-            if let TableEntry::Registration(registration) = taken {
+            if let TableEntry::Registration(registration, credential) = taken {
+                let credential = credential.map(|credential| (registration.id.clone(), credential));
+                tables.upstream_credentials.extend(credential);
                 tables.registrations.push(registration);
             }
             if !found.is_empty() {
@@ -426,8 +428,12 @@ impl Node {
     fn publish(&self, id: &RegistrationId, read: ReadVerifier) {
         let (taken, unreadable) = registration(read);
         match taken {
-            TableEntry::Registration(registration) => self.authority.put_registration(registration),
+            TableEntry::Registration(registration, credential) => {
+                self.authority.put_upstream_credential(&registration.id, credential);
+                self.authority.put_registration(registration);
+            }
             TableEntry::Deleted { issuer_mode, environment, client_id } => {
+                self.authority.put_upstream_credential(id, None);
                 self.authority.remove_registration(issuer_mode, &environment, &client_id);
             }
             TableEntry::Refused => self.authority.remove_unreadable(id),

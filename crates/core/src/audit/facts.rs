@@ -6,6 +6,7 @@ use crate::{
     environment::{EnvironmentKind, SigningAlg},
     registration::AuthMethod,
     roles::Role,
+    upstream::{IssuerMode, Upstream},
     webhook::WebhookFormat,
 };
 use schemars::JsonSchema;
@@ -111,8 +112,12 @@ facts_of! {
         kind: EnvironmentKind,
         /// Its OAuth issuer.
         issuer: String,
-        /// Signing algorithm of new access tokens.
-        signing_alg: SigningAlg,
+        /// Who issues its tokens.
+        issuer_mode: IssuerMode,
+        /// The issuer that it is in front of; `null` while Crossfade issues its tokens.
+        upstream: Option<Upstream>,
+        /// Signing algorithm of new access tokens; `null` in front of another issuer.
+        signing_alg: Option<SigningAlg>,
         /// When new access tokens will be signed with `signing_alg`; `null` if they already were.
         signing_alg_from: Option<Timestamp>,
         /// Whether secrets are shown once and never stored.
@@ -138,14 +143,14 @@ facts_of! {
         enabled: bool,
         /// Allowed authentication methods.
         token_endpoint_auth_methods: Vec<AuthMethod>,
-        /// Scopes it can request.
-        scopes: Vec<String>,
-        /// The `aud` of its access tokens.
-        audience: String,
-        /// Access token lifetime in seconds.
-        access_token_ttl_seconds: u32,
-        /// Whether it can introspect every token of its environment, not only its own.
-        may_introspect: bool,
+        /// Scopes it can request; `null` in front of another issuer.
+        scopes: Option<Vec<String>>,
+        /// The `aud` of its access tokens; `null` in front of another issuer.
+        audience: Option<String>,
+        /// Access token lifetime in seconds; `null` in front of another issuer.
+        access_token_ttl_seconds: Option<u32>,
+        /// Whether it can introspect every token of its environment, not only its own; `null` in front of another issuer.
+        may_introspect: Option<bool>,
         /// Networks from which it may be used; `null` allows every address.
         allowed_networks: Option<Vec<String>>,
         /// Whether the client can rotate its own secret.
@@ -209,7 +214,8 @@ mod tests {
     fn the_facts_of_an_environment_are_recorded_in_this_form() {
         let environment = json!({
             "slug": "staging", "name": "Staging", "kind": "test",
-            "issuer": "https://auth.example.com/env/staging", "signing_alg": "RS256", "signing_alg_from": AT,
+            "issuer": "https://auth.example.com/env/staging", "issuer_mode": "own", "upstream": null,
+            "signing_alg": "RS256", "signing_alg_from": AT,
             "show_once": true, "wipe_after_days": 30, "max_age_days": null, "guard_extension_hours": 24,
             "signing_key_rotation_days": 90,
         });

@@ -40,6 +40,7 @@ mod environment;
 mod failing_changes;
 mod failover;
 mod few_statements;
+mod front_mode;
 mod giving;
 mod guard;
 mod headers;

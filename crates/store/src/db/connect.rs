@@ -314,6 +314,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (48, "made_at", include_str!("../../migrations/0048_made_at.sql")),
     (49, "leader", include_str!("../../migrations/0049_leader.sql")),
     (50, "front_mode", include_str!("../../migrations/0050_front_mode.sql")),
+    (51, "upstream_credentials", include_str!("../../migrations/0051_upstream_credentials.sql")),
 ];
 
 /// What migration 50 does on each engine instead of `{CLIENT_IDS}`: only PostgreSQL can drop a constraint.

@@ -1,7 +1,8 @@
 //! Environments in front of other issuers, whose client_ids are given by those issuers.
 
 use super::*;
-use crossfade_core::upstream::{Kind, Server, Upstream};
+use crate::{SealedSlot, UpstreamCredential};
+use crossfade_core::upstream::{CredentialMethod, Kind, Server, Slot, Upstream};
 
 const GIVEN: &str = "web:app \"1\" \\ %2B";
 
@@ -152,11 +153,18 @@ fn replaced_tables_keep_both_kinds_of_registrations_apart() {
     put(&world, 2, "okta", GIVEN);
     put(&world, 3, "auth0", GIVEN);
     assert_eq!(world.authority.registrations(), 3);
+    let slot = SealedSlot::new(Slot::Current, vec![1], at(0));
+    let method = CredentialMethod::ClientSecretBasic;
+    let credential = UpstreamCredential::new(method, Vec::new(), vec![slot], Slot::Current);
+    world.authority.put_upstream_credential(&registration_id(2), Some(credential));
+    assert!(world.authority.upstream_credential(&registration_id(2)).is_some());
+    assert!(world.authority.upstream_credential(&registration_id(3)).is_none());
     let changed = world.authority.replace(Tables { environments: vec![front("okta")], ..Tables::default() });
     let given = OauthClientId::parse(GIVEN).unwrap();
     assert_eq!(changed, [client_id(1), given.clone(), given]);
     assert_eq!(world.authority.registrations(), 0);
     assert_eq!(present(&world, "okta", GIVEN, 2), REFUSED);
+    assert!(world.authority.upstream_credential(&registration_id(2)).is_none(), "replaced, too");
     put(&world, 2, "okta", GIVEN);
     world.authority.remove_unreadable(&registration_id(2));
     assert_eq!(world.authority.registrations(), 0);

@@ -157,6 +157,8 @@ const WITHOUT_A_ROUTE: &[Operation] = &[
     ListUsageSeries,
     ReadChangeOver,
     ReadHandOver,
+    ReadUpstreamCredential,
+    UpdateUpstreamCredential,
     ListGrants,
     ListTokens,
     ReadAuditCheckpoint,

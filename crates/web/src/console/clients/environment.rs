@@ -28,6 +28,7 @@ use crossfade_core::{
     Code, Problem,
     api::{LockedOut, UpdateRegistration},
     registration::AuthMethod,
+    upstream::IssuerMode,
 };
 
 /// A change of the configuration.
@@ -292,13 +293,18 @@ fn settings(s: &Secrets) -> Form {
     let it = &s.registration;
     let mut fields = Fields::default()
         .with("version", s.version.to_string())
-        .with("scopes", it.scopes.join(" "))
-        .with("audience", if it.audience == s.environment.issuer { "" } else { &it.audience })
-        .with("access_token_ttl_seconds", it.access_token_ttl_seconds.to_string());
+        .with("issuer_mode", s.environment.issuer_mode.as_str());
+    if let (Some(scopes), Some(audience), Some(ttl)) = (&it.scopes, &it.audience, it.access_token_ttl_seconds)
+    {
+        fields = fields
+            .with("scopes", scopes.join(" "))
+            .with("audience", if *audience == s.environment.issuer { "" } else { audience })
+            .with("access_token_ttl_seconds", ttl.to_string());
+    }
     for method in &it.token_endpoint_auth_methods {
         fields = fields.with("token_endpoint_auth_methods", method.as_str());
     }
-    if it.may_introspect {
+    if it.may_introspect == Some(true) {
         fields = fields.with("may_introspect", "true");
     }
     if it.self_rotation {
@@ -477,13 +483,16 @@ fn changed(fields: &Fields) -> UpdateRegistration {
     let methods = [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost];
     let chosen =
         |method: &AuthMethod| fields.all("token_endpoint_auth_methods").any(|own| own == method.as_str());
+    // The upstream issuer decides about the others.
+    let is_own = fields.text("issuer_mode") != IssuerMode::Upstream.as_str();
     UpdateRegistration {
         token_endpoint_auth_methods: Some(methods.into_iter().filter(chosen).collect()),
-        scopes: Some(fields.text("scopes").split_whitespace().map(str::to_owned).collect()),
-        audience: Some(fields.filled("audience").map(|text| text.trim().to_owned())),
+        scopes: is_own.then(|| fields.text("scopes").split_whitespace().map(str::to_owned).collect()),
+        audience: is_own.then(|| fields.filled("audience").map(|text| text.trim().to_owned())),
         // Send 0 for text that is not a number, which the server refuses as out of range.
-        access_token_ttl_seconds: Some(fields.text("access_token_ttl_seconds").trim().parse().unwrap_or(0)),
-        may_introspect: Some(fields.ticked("may_introspect")),
+        access_token_ttl_seconds: is_own
+            .then(|| fields.text("access_token_ttl_seconds").trim().parse().unwrap_or(0)),
+        may_introspect: is_own.then(|| fields.ticked("may_introspect")),
         allowed_networks: Some(networks(fields)),
         self_rotation: Some(fields.ticked("self_rotation")),
         // The number that was shown, so that a caller found since then is shown first.
