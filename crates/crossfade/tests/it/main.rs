@@ -66,6 +66,7 @@ mod pipeline;
 mod quarantine;
 mod receiver;
 mod recording;
+mod relay;
 mod roles;
 mod rotation;
 mod rules;
