@@ -154,7 +154,7 @@ def of_crossfade(run, server, issuer):
 
 def of_oidc_provider(run, server, provider, issuer):
     """oidc-provider as the issuer."""
-    client_id, first, second = "billing:app 1", "first%+ ü:secret", "second"
+    client_id, first, second = "billing:app 1", "first%+ :secret", "second"
     run("oidc-provider: serves", provider.ask, {"client_id": client_id, "client_secret": first})
     endpoints = {
         "token_endpoint": f"{issuer}/token", "pushed_authorization_request_endpoint": f"{issuer}/request",

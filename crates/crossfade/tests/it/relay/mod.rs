@@ -206,7 +206,7 @@ async fn what_the_issuer_answers_reaches_the_caller_without_its_cookies(mut worl
     let front = front(&mut world, &issuer).await;
     issuer.answer(&answer(400, r#"{"error":"invalid_grant","error_description":"the code has expired"}"#));
     let refused = front.token(&front.secret).await;
-    assert_eq!(refused.header("x-request-id"), Some("of-the-issuer"));
+    assert_eq!(refused.request_id.as_deref(), Some("of-the-issuer"));
     assert_eq!(refused.header("set-cookie"), None);
     assert_eq!(refused.header("x-content-type-options"), Some("nosniff"));
     assert_eq!(refused.expect(400)["error_description"], "the code has expired");
