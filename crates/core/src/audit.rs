@@ -11,7 +11,7 @@ pub mod verify;
 pub use actor::{Actor, Origin, Via};
 pub use facts::{
     ClientFacts, EnvironmentFacts, GrantFacts, LimitsFacts, OwnMessagesFacts, RefusedCallerFacts,
-    RegistrationFacts, UserFacts, WebhookFacts,
+    RegistrationFacts, UpstreamFacts, UpstreamServerFacts, UserFacts, WebhookFacts,
 };
 
 use crate::{

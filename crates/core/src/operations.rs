@@ -385,7 +385,7 @@ mod tests {
         }
         let used: HashSet<_> = Operation::ALL.iter().filter_map(|it| it.permission()).collect();
         // What guards a part of an operation, beyond the operation itself.
-        let parts = [Permission::OwnerManage];
+        let parts = [Permission::OwnerManage, Permission::UpstreamManage];
         for permission in Permission::ALL {
             assert!(used.contains(permission) || parts.contains(permission), "{permission:?}");
         }

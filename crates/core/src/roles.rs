@@ -535,6 +535,7 @@ mod tests {
                     "webhook:manage",
                     "property:manage",
                     "environment:manage",
+                    "upstream:manage",
                     "user:read",
                     "user:manage",
                     "grant:manage",
