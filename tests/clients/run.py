@@ -16,7 +16,6 @@ import threading
 import time
 
 import frame
-import front
 from harness import HERE, Adapter, Registration, Server, eventually, fresh_database, require
 
 MAXIMUM_SECONDS = 1800
@@ -577,9 +576,6 @@ PHASES = [
 
 
 def play(checks, binary, database_url):
-    with contextlib.ExitStack() as stack, checks.phase("front"):
-        urls = [stack.enter_context(fresh_database(database_url)) if database_url else None for _ in range(3)]
-        front.play(checks, binary, urls)
     with contextlib.ExitStack() as stack:
         if database_url:
             database_url = stack.enter_context(fresh_database(database_url))
