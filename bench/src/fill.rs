@@ -144,7 +144,8 @@ async fn insert(tx: &mut Tx, app: &App, property: &PropertyId, number: usize) ->
     for alg in Alg::ALL {
         let (client_id, secret) = credentials(alg, number);
         let no_key = || StoreError::Open("the instance has no verifier key".to_owned());
-        let (digest_key, digest) = app.authority().digest(&client_id, secret.reveal()).ok_or_else(no_key)?;
+        let (digest_key, digest) =
+            app.authority().digest(client_id.as_str(), secret.reveal()).ok_or_else(no_key)?;
         let registration = Registration {
             id: RegistrationId::generate(&SystemRandom),
             client_id: client.id.clone(),

@@ -13,6 +13,7 @@ use crossfade_core::{
     registration::{AuthMethod, AuthMethods, Scopes, TokenTtl},
     secret::SecretValue,
     signing_key::KeyTimes,
+    upstream::IssuerMode,
 };
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -223,7 +224,7 @@ fn token(
         (0..lives.len()).map(|it| fill::credentials(alg, 1000 + number * 10 + it).1).collect();
     let mut secrets = Vec::new();
     for (index, (life, value)) in lives.iter().zip(&values).enumerate() {
-        let (digest_key, digest) = authority.digest(&client_id, value.reveal()).ok_or("no key")?;
+        let (digest_key, digest) = authority.digest(client_id.as_str(), value.reveal()).ok_or("no key")?;
         secrets.push(SecretSlot {
             id: secret_id(number * 10 + index)?,
             digest,
@@ -241,6 +242,7 @@ fn token(
         id: RegistrationId::parse(&format!("reg_{number:022}"))?,
         client_id: client_id.clone(),
         environment: environment.clone(),
+        issuer_mode: IssuerMode::Own,
         disabled: false,
         token_generation: 0,
         methods: AuthMethods::default(),

@@ -32,7 +32,7 @@ static STAGE: LazyLock<Stage> = LazyLock::new(|| {
     let now = Timestamp::from_seconds(1_795_525_500);
     let keys = VerifierKeys::new([("k1".to_owned(), [7; 32])]);
     let client_id = OauthClientId::parse(&format!("{:022}", 1)).unwrap();
-    let (digest_key, digest) = keys.digest(&client_id, "value").unwrap();
+    let (digest_key, digest) = keys.digest(client_id.as_str(), "value").unwrap();
     let authority = Authority::new(Arc::new(Clock::manual(now)), keys);
     let pkcs8 = SigningKey::generate(SigningAlg::ES256).unwrap();
     let times = KeyTimes { active_from: Timestamp::from_seconds(1_795_525_400), removed_at: None };
@@ -48,6 +48,7 @@ static STAGE: LazyLock<Stage> = LazyLock::new(|| {
         id: RegistrationId::parse(&format!("reg_{:022}", 1)).unwrap(),
         client_id: client_id.clone(),
         environment: slug,
+        issuer_mode: crossfade_core::upstream::IssuerMode::Own,
         disabled: false,
         token_generation: 0,
         methods: AuthMethods::default(),

@@ -92,6 +92,22 @@ def new_environment():
     return {"environment": api("POST", "/environments", {"slug": slug, "name": slug, "kind": "test"})["slug"]}
 
 
+def client_in_front():
+    """A client in an environment in front of an issuer that never resolves."""
+    path = new_environment()
+    server = {"name": "main", "issuer": "https://issuer.invalid", "token_endpoint": "https://issuer.invalid/token"}
+    body = {
+        "issuer_mode": "upstream", "upstream": {"kind": "generic", "servers": [server]},
+        "confirm_environment_slug": path["environment"],
+    }
+    api("PATCH", f"/environments/{path['environment']}", body)
+    body = {
+        "name": fresh("Client"), "property_id": SEED["property"], "environments": [path["environment"]],
+        "client_id": fresh("web:app"),
+    }
+    return path | {"client": api("POST", "/clients", body)["id"]}
+
+
 def new_grant():
     user = new_user()
     grant = api("POST", f"/users/{user['id']}/grants", {"role": "viewer"})
@@ -121,6 +137,8 @@ ARRANGED = {
     },
     "delete_environment": new_environment,
     "update_environment": lambda: {"environment": SEED["scratch"]},
+    "read_upstream_credential": client_in_front,
+    "update_upstream_credential": client_in_front,
     "rotate_signing_key": lambda: {"environment": SEED["scratch"]},
     "delete_client": lambda: {"client": new_client()["id"]},
     "update_client_messages": lambda: {"client": new_client()["id"]},
@@ -229,6 +247,16 @@ def settle_body(operation, case):
         body["environments"] = ["development", "production"]
     if operation == "create_registration":
         body["environment"] = "production"
+    # Only environments in front of another issuer take one, and these do not issue their own tokens.
+    if operation in ("create_client", "create_registration"):
+        body.pop("client_id", None)
+    if operation == "update_environment":
+        body.pop("issuer_mode", None)
+        body.pop("upstream", None)
+    if operation == "update_upstream_credential":
+        body["secret"] = "a secret of the issuer"
+        if body.get("next"):
+            body["next"] = "its next secret"
     if operation == "update_user" and body.get("email") and is_program(case):
         body["email"] = None
 

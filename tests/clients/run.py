@@ -16,6 +16,7 @@ import threading
 import time
 
 import frame
+import front
 from harness import HERE, Adapter, Registration, Server, eventually, fresh_database, require
 
 MAXIMUM_SECONDS = 1800
@@ -576,6 +577,8 @@ PHASES = [
 
 
 def play(checks, binary, database_url):
+    with contextlib.ExitStack() as stack, checks.phase("front"):
+        front.play(checks, binary, stack.enter_context(fresh_database(database_url)) if database_url else None)
     with contextlib.ExitStack() as stack:
         if database_url:
             database_url = stack.enter_context(fresh_database(database_url))

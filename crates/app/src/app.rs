@@ -30,6 +30,7 @@ use crate::{
     people::password::PasswordCost,
     secrets::security::Security,
     trail::{shipping::Shipping, statements::open_chain},
+    upstream::outcomes::Outcomes,
 };
 use crossfade_authority::{Authority, Clock, VerifierKeys};
 use crossfade_core::{
@@ -39,6 +40,7 @@ use crossfade_core::{
     ended::Cause,
     environment::{DEFAULTS, Slug},
 };
+use crossfade_outbound::Relay;
 use crossfade_store::{Db, Fault, Purpose, ServeLock, StoreError};
 use ipnet::IpNet;
 use std::{
@@ -80,6 +82,10 @@ pub struct App {
     pub(crate) sending: Sending,
     /// Messages to webhooks.
     pub(crate) posting: Posting,
+    /// What upstream issuers said about credentials, until it is stored.
+    pub(crate) upstream_outcomes: Outcomes,
+    /// Forwards requests to the issuers that environments are in front of.
+    pub(crate) relay: Relay,
     /// Whether the process is about to stop, so that load balancers send requests elsewhere.
     is_leaving: AtomicBool,
     /// Whether the process ends, so that no further message is sent.
@@ -222,7 +228,9 @@ impl App {
             audit_retention_days: options.audit_retention_days,
             shipping: Shipping::new(options.audit_sinks),
             sending,
+            relay: Relay::new(&options.poster),
             posting: Posting::new(options.poster),
+            upstream_outcomes: Outcomes::default(),
             is_leaving: AtomicBool::new(false),
             ends_sending: watch::Sender::new(false),
             webhook_tests: Paces::new(RATE_OF_WEBHOOK_TESTS),
@@ -476,7 +484,8 @@ impl App {
     pub async fn measure(&self) -> Gauges {
         let mail = self.sending.state();
         let webhooks = self.posting.state();
-        Gauges { sinks: self.shipping.states(), mail, webhooks, ..self.node.measure().await }
+        let relayed = self.relay.counts();
+        Gauges { sinks: self.shipping.states(), mail, webhooks, relayed, ..self.node.measure().await }
     }
 
     /// Records that the caller's address in a request from this declared proxy could not be read, so that the proxy

@@ -21,6 +21,7 @@ mod properties;
 mod registrations;
 mod secrets;
 mod trail;
+mod upstream;
 mod webhooks;
 mod wording;
 
@@ -32,7 +33,10 @@ pub use clients::meanwhile::Meanwhile;
 pub use clients::overview::{OverdueSecret, Overview, RunningTransition};
 pub use clients::query::ClientQuery;
 pub use clients::rotators::{Rotator, Rotators};
-pub use crossfade_outbound::{Failure as MailFailure, MailServer, Mailer, Poster, Resolve};
+pub use crossfade_outbound::{
+    Failure as MailFailure, FormFault, Kept, MAX_FORM, MailServer, Mailer, Poster, RelayFailure, Relayed,
+    Resolve, form_of_json,
+};
 pub use crossfade_store::{ClientLine, ClientOrder, Fault, RegistrationLine, SharedHour};
 pub use error::{Error, what_fails};
 pub use frame::cursor::ListQuery;
@@ -77,4 +81,7 @@ pub use trail::page::TrailPage;
 pub use trail::shipping::SinkState;
 pub use trail::sinks::AuditSink;
 pub use trail::verify::{KnownOutside, Verification, VerifiedScope, verify_database, verify_export};
+pub use upstream::opening::{NoCredential, OpenedCredential, OpenedSecret};
+pub use upstream::outcomes::UpstreamOutcome;
+pub use upstream::relay::Relaying;
 pub use webhooks::{choices::OfferedClients, subject::WebhookPath, webhook::WebhookPage};

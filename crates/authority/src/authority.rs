@@ -7,12 +7,13 @@ use crate::{
     random::jti,
     seen::Seen,
     signing::{Environment, SigningKey},
+    upstream::UpstreamCredential,
     verifier::{DIGEST, Redigest, Shared, Unverified, Verified, Verifier, verify_unknown},
 };
 use arc_swap::ArcSwap;
 use crossfade_core::{
     OauthClientId, Random, RegistrationId, SecretId, Timestamp, environment::Slug, oauth::OauthError,
-    registration::AuthMethod,
+    registration::AuthMethod, upstream::IssuerMode,
 };
 use foldhash::fast::RandomState;
 use std::{
@@ -26,6 +27,9 @@ use std::{
 /// Maximum number of digests that wait to be stored. Further ones are noted when their secrets are presented again.
 const MAX_OUTDATED: usize = 10_000;
 
+/// A given `client_id`, which is unique in its environment only.
+type Given = (Slug, OauthClientId);
+
 type Table<K, V> = papaya::HashMap<K, V, RandomState>;
 
 /// Verifies secrets and mints tokens, in memory.
@@ -35,7 +39,12 @@ pub struct Authority {
     /// Secrets that were recognised by a digest of an older key, or without a digest of the value alone.
     outdated: Table<SecretId, Redigest>,
     environments: ArcSwap<HashMap<Slug, Arc<Environment>>>,
+    /// Registrations of environments that issue their own tokens. Their client_ids are unique across environments.
     verifiers: Table<OauthClientId, Arc<Verifier>>,
+    /// Registrations of environments in front of other issuers.
+    front: Table<Given, Arc<Verifier>>,
+    /// Their credentials for these issuers.
+    credentials: Table<RegistrationId, Arc<UpstreamCredential>>,
     settings: Shared,
     /// Secrets whose tokens were ended, until the last of these tokens would have expired anyway.
     secrets_with_ended_tokens: Table<SecretId, Timestamp>,
@@ -76,6 +85,8 @@ pub struct Tables {
     pub environments: Vec<Environment>,
     /// The registrations that are not deleted.
     pub registrations: Vec<Registration>,
+    /// Credentials of registrations for the issuers that their environments are in front of.
+    pub upstream_credentials: Vec<(RegistrationId, UpstreamCredential)>,
     /// Secrets whose tokens were ended, each until the last of these tokens would have expired anyway.
     pub secrets_with_ended_tokens: Vec<(SecretId, Timestamp)>,
     /// Revoked tokens by their `jti`, each until it would have expired anyway.
@@ -126,6 +137,8 @@ impl Authority {
             outdated: Table::default(),
             environments: ArcSwap::default(),
             verifiers: Table::default(),
+            front: Table::default(),
+            credentials: Table::default(),
             settings: Shared::default(),
             secrets_with_ended_tokens: Table::default(),
             revoked_tokens: Table::default(),
@@ -145,9 +158,10 @@ impl Authority {
         &self.evidence
     }
 
-    /// Returns the digest to store for a new secret, and the id of its key.
-    pub fn digest(&self, client_id: &OauthClientId, secret: &str) -> Option<(String, [u8; 32])> {
-        self.keys.load().digest(client_id, secret)
+    /// Returns the digest to store for a new secret of the registration with this [`bound_name`](crate::bound_name), and the
+    /// id of its key.
+    pub fn digest(&self, name: &str, secret: &str) -> Option<(String, [u8; 32])> {
+        self.keys.load().digest(name, secret)
     }
 
     /// Returns the digest of the value of a new secret alone, under the same key as [`Self::digest`].
@@ -197,18 +211,13 @@ impl Authority {
     ) -> Result<Client, OauthError> {
         let Credentials { client_id, secret: presented, method, source, sender } = *credentials;
         let ip = source.ip;
-        // Another environment's client is unknown here.
-        let known = OauthClientId::parse(client_id).ok().and_then(|client_id| {
-            let verifiers = self.verifiers.pin();
-            let known = verifiers.get(&client_id);
-            known.filter(|known| known.settings.environment == *environment.slug()).cloned()
-        });
+        let known = self.known(environment, client_id);
         let at = self.clock.read();
         let now = at.now;
         // After the record, whose digests may be under a key that was added just before.
         let keys = self.keys.load();
         let Some(verifier) = known else {
-            verify_unknown(&keys, client_id, presented);
+            verify_unknown(&keys, environment.issuer_mode(), client_id, presented);
             return Err(self.failed(environment, client_id, None, None, Failure::UnknownClient, ip, now));
         };
         match verifier.verify(&keys, presented, method, sender, now) {
@@ -230,6 +239,22 @@ impl Authority {
                 }
                 let registration = Some(&verifier.registration);
                 Err(self.failed(environment, client_id, registration, secret, failure, ip, now))
+            }
+        }
+    }
+
+    /// Returns the record of a `client_id`. Another environment's client is unknown here.
+    fn known(&self, environment: &Environment, client_id: &str) -> Option<Arc<Verifier>> {
+        match environment.issuer_mode() {
+            IssuerMode::Own => {
+                let client_id = OauthClientId::generated(client_id)?;
+                let verifiers = self.verifiers.pin();
+                let known = verifiers.get(&client_id);
+                known.filter(|known| known.settings.environment == *environment.slug()).cloned()
+            }
+            IssuerMode::Upstream => {
+                let given = (environment.slug().clone(), OauthClientId::parse(client_id).ok()?);
+                self.front.pin().get(&given).cloned()
             }
         }
     }
@@ -333,7 +358,7 @@ impl Authority {
     fn is_ended(&self, environment: &Environment, claims: &Claims) -> bool {
         let verifiers = self.verifiers.pin();
         let owner =
-            OauthClientId::parse(&claims.client_id).ok().and_then(|client_id| verifiers.get(&client_id));
+            OauthClientId::generated(&claims.client_id).and_then(|client_id| verifiers.get(&client_id));
         let (Some(owner), Ok(secret)) = (owner, SecretId::parse(&claims.crossfade_secret)) else {
             return true;
         };
@@ -352,24 +377,23 @@ impl Authority {
     pub fn replace(&self, tables: Tables) -> Vec<OauthClientId> {
         let environments = tables.environments.into_iter().map(|it| (it.slug().clone(), Arc::new(it)));
         let keys = self.keys.load();
-        let new: HashMap<OauthClientId, Arc<Verifier>> = tables
-            .registrations
-            .into_iter()
-            .map(|it| (it.client_id.clone(), Arc::new(Verifier::new(it, &keys, &self.settings))))
-            .collect();
-        let verifiers = self.verifiers.pin();
-        let mut changed: Vec<OauthClientId> = verifiers
-            .iter()
-            .filter(|(key, before)| new.get(*key) != Some(before))
-            .map(|(_, before)| before.client_id.clone())
-            .collect();
-        let added = new.iter().filter(|(key, _)| !verifiers.contains_key(*key));
-        changed.extend(added.map(|(_, after)| after.client_id.clone()));
-        changed.sort();
-        for (key, verifier) in &new {
-            verifiers.insert(key.clone(), verifier.clone());
+        let (mut own, mut front) = (HashMap::new(), HashMap::new());
+        for registration in tables.registrations {
+            let verifier = Arc::new(Verifier::new(registration, &keys, &self.settings));
+            match verifier.settings.issuer_mode {
+                IssuerMode::Own => drop(own.insert(verifier.client_id.clone(), verifier)),
+                IssuerMode::Upstream => drop(front.insert(given(&verifier), verifier)),
+            }
         }
-        verifiers.retain(|key, _| new.contains_key(key));
+        let mut changed = replace_verifiers(&self.verifiers, own);
+        changed.extend(replace_verifiers(&self.front, front));
+        let credentials = self.credentials.pin();
+        let kept: HashSet<_> = tables.upstream_credentials.iter().map(|(id, _)| id.clone()).collect();
+        credentials.retain(|id, _| kept.contains(id));
+        for (id, credential) in tables.upstream_credentials {
+            credentials.insert(id, Arc::new(credential));
+        }
+        changed.sort();
         replace(&self.secrets_with_ended_tokens, tables.secrets_with_ended_tokens);
         let revoked = tables.revoked_tokens.into_iter().map(|(jti, until)| (jti.into_boxed_str(), until));
         replace(&self.revoked_tokens, revoked);
@@ -398,20 +422,39 @@ impl Authority {
 
     /// Publishes the present state of a registration.
     pub fn put_registration(&self, registration: Registration) {
-        let key = registration.client_id.clone();
-        let verifier = Verifier::new(registration, &self.keys.load(), &self.settings);
-        self.verifiers.pin().insert(key, Arc::new(verifier));
+        let verifier = Arc::new(Verifier::new(registration, &self.keys.load(), &self.settings));
+        match verifier.settings.issuer_mode {
+            IssuerMode::Own => drop(self.verifiers.pin().insert(verifier.client_id.clone(), verifier)),
+            IssuerMode::Upstream => drop(self.front.pin().insert(given(&verifier), verifier)),
+        }
     }
 
-    /// Removes a registration: from now on its `client_id` is unknown.
-    pub fn remove_registration(&self, client_id: &OauthClientId) {
-        self.verifiers.pin().remove(client_id);
+    /// Publishes the credential of a registration for the issuer that its environment is in front of; `None` if it has none.
+    pub fn put_upstream_credential(&self, id: &RegistrationId, credential: Option<UpstreamCredential>) {
+        match credential {
+            Some(credential) => drop(self.credentials.pin().insert(id.clone(), Arc::new(credential))),
+            None => drop(self.credentials.pin().remove(id)),
+        }
+    }
+
+    /// Returns the credential of an authenticated client for the issuer that its environment is in front of.
+    pub fn upstream_credential(&self, registration: &RegistrationId) -> Option<Arc<UpstreamCredential>> {
+        self.credentials.pin().get(registration).cloned()
+    }
+
+    /// Removes a registration: from now on its `client_id` is unknown in its environment.
+    pub fn remove_registration(&self, mode: IssuerMode, environment: &Slug, client_id: &OauthClientId) {
+        match mode {
+            IssuerMode::Own => drop(self.verifiers.pin().remove(client_id)),
+            IssuerMode::Upstream => drop(self.front.pin().remove(&(environment.clone(), client_id.clone()))),
+        }
     }
 
     /// Removes a registration whose `client_id` is not known because its row cannot be read. Searches all
     /// registrations.
     pub fn remove_unreadable(&self, registration: &RegistrationId) {
         self.verifiers.pin().retain(|_, verifier| verifier.registration != *registration);
+        self.front.pin().retain(|_, verifier| verifier.registration != *registration);
     }
 
     /// Ends the tokens issued under a secret. They would have expired by `until` anyway.
@@ -433,8 +476,32 @@ impl Authority {
 
     /// Returns the number of loaded registrations.
     pub fn registrations(&self) -> usize {
-        self.verifiers.pin().len()
+        self.verifiers.pin().len() + self.front.pin().len()
     }
+}
+
+fn given(verifier: &Verifier) -> Given {
+    (verifier.settings.environment.clone(), verifier.client_id.clone())
+}
+
+/// Replaces the registrations of a table, and returns the `client_id` of each that is decided differently since then.
+fn replace_verifiers<K: Clone + Hash + Eq>(
+    table: &Table<K, Arc<Verifier>>,
+    new: HashMap<K, Arc<Verifier>>,
+) -> Vec<OauthClientId> {
+    let verifiers = table.pin();
+    let mut changed: Vec<OauthClientId> = verifiers
+        .iter()
+        .filter(|(key, before)| new.get(*key) != Some(before))
+        .map(|(_, before)| before.client_id.clone())
+        .collect();
+    let added = new.iter().filter(|(key, _)| !verifiers.contains_key(*key));
+    changed.extend(added.map(|(_, after)| after.client_id.clone()));
+    for (key, verifier) in &new {
+        verifiers.insert(key.clone(), verifier.clone());
+    }
+    verifiers.retain(|key, _| new.contains_key(key));
+    changed
 }
 
 /// Replaces the entries of a table. Entries that stay are never missing in between.

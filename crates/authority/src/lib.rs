@@ -10,6 +10,7 @@ mod mint;
 mod random;
 mod seen;
 mod signing;
+mod upstream;
 mod verifier;
 
 pub use authority::{ActiveToken, Authority, Client, Credentials, Issued, Tables};
@@ -19,4 +20,5 @@ pub use lease::{Lease, LeaseAsked, MARGIN};
 pub use mint::Claims;
 pub use random::SystemRandom;
 pub use signing::{Environment, InvalidKey, SigningKey};
-pub use verifier::{DrillSlot, Redigest, Registration, SecretSlot, VerifierKeys};
+pub use upstream::{SealedSlot, UpstreamCredential};
+pub use verifier::{DrillSlot, Redigest, Registration, SecretSlot, VerifierKeys, bound_name};

@@ -14,8 +14,10 @@ use crossfade_core::{
     Timestamp,
     environment::{SigningAlg, Slug},
     signing_key::{self, KeyTimes},
+    upstream::{IssuerMode, Upstream},
 };
 use serde_json::{Value, json};
+use std::sync::Arc;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -167,12 +169,28 @@ pub struct Environment {
     slug: Slug,
     issuer: String,
     keys: Vec<SigningKey>,
+    upstream: Option<Arc<Upstream>>,
 }
 
 impl Environment {
     /// Creates an environment with its keys.
     pub fn new(slug: Slug, issuer: String, keys: Vec<SigningKey>) -> Self {
-        Self { slug, issuer, keys }
+        Self { slug, issuer, keys, upstream: None }
+    }
+
+    /// Creates an environment in front of another issuer. It has no keys, so it cannot issue tokens of its own.
+    pub fn in_front_of(slug: Slug, issuer: String, upstream: Upstream) -> Self {
+        Self { slug, issuer, keys: Vec::new(), upstream: Some(Arc::new(upstream)) }
+    }
+
+    /// Returns the issuer that it is in front of; `None` if it issues its own tokens.
+    pub fn upstream(&self) -> Option<&Arc<Upstream>> {
+        self.upstream.as_ref()
+    }
+
+    /// Returns who issues its tokens.
+    pub fn issuer_mode(&self) -> IssuerMode {
+        if self.upstream.is_some() { IssuerMode::Upstream } else { IssuerMode::Own }
     }
 
     /// Returns the name in URLs.

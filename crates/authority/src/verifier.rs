@@ -15,6 +15,7 @@ use crossfade_core::{
     networks::Networks,
     registration::{AuthMethod, AuthMethods, Scopes, TokenTtl},
     rotation::{SecretState, state_at},
+    upstream::IssuerMode,
 };
 use keys::digest;
 use std::{net::IpAddr, sync::Arc};
@@ -49,6 +50,8 @@ pub struct Registration {
     pub client_id: OauthClientId,
     /// Environment it belongs to.
     pub environment: Slug,
+    /// Who issues the tokens of the environment.
+    pub issuer_mode: IssuerMode,
     /// Whether it refuses everything.
     pub disabled: bool,
     /// Number of times it was disabled. Access tokens of an earlier generation have ended (rule 14).
@@ -139,6 +142,7 @@ impl Verifier {
         let slots = slots(registration.secrets, keys);
         let settings = Settings {
             environment: registration.environment,
+            issuer_mode: registration.issuer_mode,
             scopes: registration.scopes,
             audience: registration.audience.map(Into::into),
             ttl: registration.ttl,
@@ -172,7 +176,8 @@ impl Verifier {
         sender: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<Verified<'_>, Unverified<'_>> {
-        let Match { slot, newest } = matching(keys, &self.slots, self.client_id.as_str(), secret);
+        let name = bound_name(self.settings.issuer_mode, &self.client_id, &self.registration);
+        let Match { slot, newest } = matching(keys, &self.slots, name, secret);
         let by_record = |failure| {
             let by = slot.map(|_| RefusedBy::Record);
             Err(Unverified { failure, secret: slot.map(|slot| &slot.secret), by })
@@ -246,8 +251,29 @@ impl Slot {
 }
 
 /// Does the same work for an unknown `client_id` as for a known one, and finds nothing.
-pub(crate) fn verify_unknown(keys: &VerifierKeys, client_id: &str, secret: &str) {
-    std::hint::black_box(matching(keys, &[], client_id, secret).slot.is_some());
+pub(crate) fn verify_unknown(keys: &VerifierKeys, mode: IssuerMode, client_id: &str, secret: &str) {
+    let name = match mode {
+        IssuerMode::Own => client_id,
+        // As long as the ID of a registration: a hash takes longer over a longer name.
+        IssuerMode::Upstream => UNKNOWN_REGISTRATION,
+    };
+    std::hint::black_box(matching(keys, &[], name, secret).slot.is_some());
+}
+
+/// Stands for the registration of an unknown `client_id`.
+const UNKNOWN_REGISTRATION: &str = "reg_0000000000000000000000";
+
+/// Returns the name that a digest binds, so that it matches nothing if it is copied to another registration. Generated
+/// client_ids are unique across all environments; given ones are not, and the ID of the registration takes their place.
+pub fn bound_name<'a>(
+    mode: IssuerMode,
+    client_id: &'a OauthClientId,
+    registration: &'a RegistrationId,
+) -> &'a str {
+    match mode {
+        IssuerMode::Own => client_id.as_str(),
+        IssuerMode::Upstream => registration.as_str(),
+    }
 }
 
 /// What a presented secret matches.
@@ -314,7 +340,7 @@ mod tests {
 
     /// Returns a slot of the secret `value-{n}`.
     fn slot(keys: &VerifierKeys, n: usize, expires_at: Option<i64>, revoked_at: Option<i64>) -> SecretSlot {
-        let (digest_key, digest) = keys.digest(&client_id(), &format!("value-{n}")).unwrap();
+        let (digest_key, digest) = keys.digest(client_id().as_str(), &format!("value-{n}")).unwrap();
         SecretSlot {
             id: SecretId::parse(&format!("sec_{n:022}")).unwrap(),
             digest,
@@ -331,6 +357,7 @@ mod tests {
             id: RegistrationId::parse("reg_0000000000000000000001").unwrap(),
             client_id: client_id(),
             environment: Slug::parse("slug", "staging").unwrap(),
+            issuer_mode: IssuerMode::Own,
             disabled: false,
             token_generation: 0,
             methods: AuthMethods::default(),
@@ -363,7 +390,8 @@ mod tests {
     #[test]
     fn the_stored_digest_never_changes_its_meaning() {
         let key: [u8; 32] = std::array::from_fn(|at| at as u8);
-        let (id, digest) = keys(&[("k1", key)]).digest(&client_id(), "crossfade_test_example").unwrap();
+        let (id, digest) =
+            keys(&[("k1", key)]).digest(client_id().as_str(), "crossfade_test_example").unwrap();
         let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(id, "k1");
         assert_eq!(hex, "8692b38abfc33abe22ccca83f7641831371c85982181115a1fc5d84225fbb6d1");
@@ -380,8 +408,10 @@ mod tests {
     fn a_digest_that_was_copied_to_another_registration_matches_nothing_there() {
         let keys = keys(&[("k1", OLD_KEY)]);
         let other = OauthClientId::parse("0000000000000000000002").unwrap();
-        let copied =
-            SecretSlot { digest: keys.digest(&other, "value-1").unwrap().1, ..slot(&keys, 1, None, None) };
+        let copied = SecretSlot {
+            digest: keys.digest(other.as_str(), "value-1").unwrap().1,
+            ..slot(&keys, 1, None, None)
+        };
         assert_eq!(outcome(&verifier(&keys, vec![copied]), &keys, 1), Err((Failure::Wrong, None)));
     }
 
@@ -431,7 +461,10 @@ mod tests {
         assert_eq!(left.ids(), ["k2"]);
         assert_eq!(outcome(&verifier, &left, 1), Err((Failure::Wrong, None)));
         assert_eq!(outcome(&verifier, &left, 2), Ok(2), "a record that was made before still names its key");
-        assert_eq!(left.digest(&client_id(), "value-3"), both.digest(&client_id(), "value-3"));
+        assert_eq!(
+            left.digest(client_id().as_str(), "value-3"),
+            both.digest(client_id().as_str(), "value-3")
+        );
     }
 
     #[test]
@@ -454,7 +487,7 @@ mod tests {
     #[test]
     fn without_keys_there_is_no_digest_and_nothing_verifies() {
         let none = keys(&[]);
-        assert_eq!(none.digest(&client_id(), "value-1"), None);
+        assert_eq!(none.digest(client_id().as_str(), "value-1"), None);
         let stored = slot(&keys(&[("k1", OLD_KEY)]), 1, None, None);
         assert_eq!(outcome(&verifier(&none, vec![stored]), &none, 1), Err((Failure::Wrong, None)));
     }

@@ -18,6 +18,7 @@ mod nodes;
 mod places;
 mod quarantine;
 mod secrets;
+mod upstream;
 mod users;
 mod webhooks;
 
@@ -45,6 +46,7 @@ pub use secrets::{
     RevealedSecret, RevokeSecret, RollBackRotation, RotateSecret, RotateSecretAnswer, RotateSecretReply,
     Rotation, RotationSummary, Secret, SecretChanged, Seen, TransitionSeen, YoungSecret,
 };
+pub use upstream::{UpdateUpstreamCredential, UpstreamCredential, UpstreamSlot};
 pub use users::{
     CreateGrant, CreateLink, CreateUser, DeleteUser, Grant, HandedOver, HandedOverClient, Me, OneTimeLink,
     Token, UpdateUser, User,

@@ -11,7 +11,7 @@ pub mod verify;
 pub use actor::{Actor, Origin, Via};
 pub use facts::{
     ClientFacts, EnvironmentFacts, GrantFacts, LimitsFacts, OwnMessagesFacts, RefusedCallerFacts,
-    RegistrationFacts, UserFacts, WebhookFacts,
+    RegistrationFacts, UpstreamFacts, UpstreamServerFacts, UserFacts, WebhookFacts,
 };
 
 use crate::{
@@ -24,6 +24,7 @@ use crate::{
     environment::{EnvironmentKind, SigningAlg},
     owners::{HandOverCause, Heirs, OwnerChange},
     rotation::SecretState,
+    upstream::{CredentialMethod, Slot},
     webhook::DisabledAs,
 };
 use schemars::JsonSchema;
@@ -324,6 +325,17 @@ events! {
         after: Box<RegistrationFacts>,
         /// Number of known callers that new allowed networks locked out. It was acknowledged.
         locked_out_count: u64,
+    }
+    /// An upstream credential was set, or confirmed for the servers of its environment.
+    UpstreamCredentialSet = "upstream_credential.set" {
+        /// How it is sent.
+        method: CredentialMethod,
+        /// Slots that got a secret.
+        set_slots: Vec<Slot>,
+        /// Slots that were emptied.
+        removed_slots: Vec<Slot>,
+        /// Scheme, host and port of each server that it is sent to.
+        confirmed_origins: Vec<String>,
     }
     /// A webhook was created.
     WebhookCreated = "webhook.created" {

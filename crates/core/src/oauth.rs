@@ -20,6 +20,8 @@ pub enum OauthError {
     MalformedScope,
     /// The body is longer than the server reads.
     BodyTooLarge,
+    /// The body is longer than what is forwarded to other issuers.
+    RelayedBodyTooLarge,
     /// The client asks to rotate its own secret while an old secret is valid. Not in RFC 6749.
     TransitionInProgress,
     /// The client has rotated its own secret within the last day. Not in RFC 6749.
@@ -36,7 +38,7 @@ impl OauthError {
     /// Returns the registered error code.
     pub fn code(self) -> &'static str {
         match self {
-            Self::InvalidRequest(_) | Self::BodyTooLarge => "invalid_request",
+            Self::InvalidRequest(_) | Self::BodyTooLarge | Self::RelayedBodyTooLarge => "invalid_request",
             Self::InvalidClient | Self::TooManyFailures => "invalid_client",
             Self::UnauthorizedClient(_) => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
@@ -55,7 +57,7 @@ impl OauthError {
             Self::InvalidClient => 401,
             Self::TransitionInProgress | Self::RotatedRecently | Self::RotationOver => 409,
             Self::TooManyFailures | Self::SlowDown => 429,
-            Self::BodyTooLarge => 413,
+            Self::BodyTooLarge | Self::RelayedBodyTooLarge => 413,
             Self::TemporarilyUnavailable => 503,
             _ => 400,
         }
@@ -76,6 +78,7 @@ impl OauthError {
                 without quotes or backslashes, separated by spaces."
             }
             Self::BodyTooLarge => "The request body is larger than 65536 bytes.",
+            Self::RelayedBodyTooLarge => "The request body is larger than 262144 bytes.",
             Self::TransitionInProgress => {
                 "The old secret of an earlier rotation is still valid. Nothing was changed. Wait until it ends."
             }
@@ -111,6 +114,7 @@ mod tests {
             (InvalidScope, 400, "invalid_scope"),
             (MalformedScope, 400, "invalid_scope"),
             (BodyTooLarge, 413, "invalid_request"),
+            (RelayedBodyTooLarge, 413, "invalid_request"),
             (TransitionInProgress, 409, "transition_in_progress"),
             (RotatedRecently, 409, "rotated_recently"),
             (RotationOver, 409, "rotation_over"),

@@ -109,7 +109,7 @@ operations! {
     ReadLimits = "read_limits" Get "/properties/{property}/environments/{environment}/limits" Needs(ClientRead), [];
     /// Sets the limits for the audiences and scopes of a property's clients in an environment. Registrations keep their
     /// present audience and scopes until these are changed.
-    UpdateLimits = "update_limits" Put "/properties/{property}/environments/{environment}/limits" Needs(EnvironmentManage), [];
+    UpdateLimits = "update_limits" Put "/properties/{property}/environments/{environment}/limits" Needs(EnvironmentManage), [NotInFrontMode];
 
     /// Lists all environments in their order.
     ListEnvironments = "list_environments" Get "/environments" Known, [Forbidden];
@@ -119,14 +119,14 @@ operations! {
     ReadEnvironment = "read_environment" Get "/environments/{environment}" Known, [Forbidden];
     /// Changes the settings of an environment or its position in the list. A change that destroys stored values
     /// requires `confirm_environment_slug`.
-    UpdateEnvironment = "update_environment" Patch "/environments/{environment}" Needs(EnvironmentManage), [ConfirmationMismatch];
+    UpdateEnvironment = "update_environment" Patch "/environments/{environment}" Needs(EnvironmentManage), [ConfirmationMismatch, InUse, NotInFrontMode];
     /// Deletes an environment that never had a registration.
     DeleteEnvironment = "delete_environment" Delete "/environments/{environment}" Needs(EnvironmentManage), [InUse];
     /// Lists the signing keys that an environment publishes, in the order in which they become active.
     ListSigningKeys = "list_signing_keys" Get "/environments/{environment}/signing-keys" Known, [Forbidden];
     /// Creates a new signing key for an environment. The key is published now and signs once every cached key set has
     /// expired.
-    RotateSigningKey = "rotate_signing_key" Post "/environments/{environment}/signing-keys/rotate" Needs(EnvironmentManage), [];
+    RotateSigningKey = "rotate_signing_key" Post "/environments/{environment}/signing-keys/rotate" Needs(EnvironmentManage), [NotInFrontMode];
 
     /// Lists the clients you can read, oldest first.
     ListClients = "list_clients" Get "/clients" Needs(ClientRead), [];
@@ -152,23 +152,29 @@ operations! {
     /// Changes the settings of a registration, or disables or enables it. Never changes its secrets. A new audience and
     /// new scopes must be within the limits of its property in its environment. Allowed networks that lock out callers of
     /// the last 30 days require `acknowledge_locked_out`.
-    UpdateRegistration = "update_registration" Patch "/clients/{client}/environments/{environment}" Needs(ClientManage), [ConfirmationMismatch, CallersLockedOut, TooManyRequests];
+    UpdateRegistration = "update_registration" Patch "/clients/{client}/environments/{environment}" Needs(ClientManage), [ConfirmationMismatch, CallersLockedOut, TooManyRequests, NotInFrontMode];
+
+    /// Reads which upstream credential a registration has, without its secrets. Only in front of another issuer.
+    ReadUpstreamCredential = "read_upstream_credential" Get "/clients/{client}/environments/{environment}/upstream-credential" Needs(ClientRead), [NotInFrontMode];
+    /// Sets the upstream credential of a registration, or confirms it for the servers that its environment has now. Only in
+    /// front of another issuer.
+    UpdateUpstreamCredential = "update_upstream_credential" Put "/clients/{client}/environments/{environment}/upstream-credential" Needs(SecretRotate), [NotInFrontMode];
 
     /// Lists the secrets of a registration, newest first, without values.
     ListSecrets = "list_secrets" Get "/clients/{client}/environments/{environment}/secrets" Needs(ClientRead), [];
     /// Replaces the current secret of a registration. The old one stays valid for the transition period.
     RotateSecret = "rotate_secret" Post "/clients/{client}/environments/{environment}/secrets/rotate" Needs(SecretRotate),
-        [TransitionOutOfRange, ConfirmationMismatch, CompromisedNeedsZero, TransitionInProgress, RotationConflict];
+        [TransitionOutOfRange, ConfirmationMismatch, CompromisedNeedsZero, TransitionInProgress, RotationConflict, NotInFrontMode];
     /// Shows the stored value of a secret.
     RevealSecret = "reveal_secret" Post "/clients/{client}/environments/{environment}/secrets/{secret}/reveal" Needs(SecretReveal), [SecretNotStored];
     /// Ends a retiring secret now.
-    RevokeSecret = "revoke_secret" Post "/clients/{client}/environments/{environment}/secrets/{secret}/revoke" Needs(SecretRevoke), [NotRetiring, NotSafeToEnd];
+    RevokeSecret = "revoke_secret" Post "/clients/{client}/environments/{environment}/secrets/{secret}/revoke" Needs(SecretRevoke), [NotRetiring, NotSafeToEnd, NotInFrontMode];
     /// Extends the deadline of a retiring secret, to at most 168 hours after its rotation.
     ExtendSecret = "extend_secret" Post "/clients/{client}/environments/{environment}/secrets/{secret}/extend" Needs(SecretExtend), [NotRetiring, ExtensionOutOfRange];
     /// Lists the rotations of a registration, newest first.
     ListRotations = "list_rotations" Get "/clients/{client}/environments/{environment}/rotations" Needs(ClientRead), [];
     /// Rolls back the latest rotation: the retiring secret is current again, and the new one is revoked.
-    RollbackSecret = "rollback_secret" Post "/clients/{client}/environments/{environment}/rotations/{rotation}/rollback" Needs(SecretRollback), [NotRetiring, NewerSecretInUse];
+    RollbackSecret = "rollback_secret" Post "/clients/{client}/environments/{environment}/rotations/{rotation}/rollback" Needs(SecretRollback), [NotRetiring, NewerSecretInUse, NotInFrontMode];
     /// Records that you know of the running transition of a rotation. You are an owner of the client, or can rotate its
     /// secret. Until somebody has, the managers of the client are warned before the deadline, too. Does nothing if you have
     /// done it before.
@@ -379,7 +385,7 @@ mod tests {
         }
         let used: HashSet<_> = Operation::ALL.iter().filter_map(|it| it.permission()).collect();
         // What guards a part of an operation, beyond the operation itself.
-        let parts = [Permission::OwnerManage];
+        let parts = [Permission::OwnerManage, Permission::UpstreamManage];
         for permission in Permission::ALL {
             assert!(used.contains(permission) || parts.contains(permission), "{permission:?}");
         }

@@ -105,6 +105,8 @@ codes! {
     AlreadyGranted = "already_granted" 409;
     /// The account is a program. Programs use API tokens and have no password.
     NotAPerson = "not_a_person" 409;
+    /// The environment is in front of another issuer, which decides this itself.
+    NotInFrontMode = "not_in_front_mode" 409;
     /// The resource is still in use.
     InUse = "in_use" 409;
     /// An instance must have at least one Owner.

@@ -49,6 +49,8 @@ permissions! {
     PropertyManage = "property:manage";
     /// Change environments and their signing keys.
     EnvironmentManage = "environment:manage";
+    /// Set which issuer an environment is in front of.
+    UpstreamManage = "upstream:manage";
     /// Read users and grants.
     UserRead = "user:read";
     /// Create, change and delete users.
@@ -533,6 +535,7 @@ mod tests {
                     "webhook:manage",
                     "property:manage",
                     "environment:manage",
+                    "upstream:manage",
                     "user:read",
                     "user:manage",
                     "grant:manage",

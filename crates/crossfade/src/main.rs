@@ -103,6 +103,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Env(command) => remote::environment(command).await,
         Command::Property(command) => remote::property(command).await,
         Command::Webhook(command) => remote::webhook(command).await,
+        Command::Upstream(command) => remote::upstream(command).await,
         Command::Node(command) => remote::node(command).await,
         Command::User(command) => remote::user(command).await,
         Command::Grant(command) => remote::grant(command).await,

@@ -1,8 +1,11 @@
 #![doc = include_str!("../README.md")]
 
+mod connect;
 mod mail;
+mod relay;
 mod webhook;
 
+pub use connect::Resolve;
 pub use mail::{
     Alone, Mailer,
     failure::Failure,
@@ -10,4 +13,8 @@ pub use mail::{
     link::LONGEST_ATTEMPT,
     server::MailServer,
 };
-pub use webhook::{Answer, Destination, Post, PostFailure, Poster, Resolve, SigningSecret};
+pub use relay::{
+    FormFault, Forward, Forwarded, Kept, MAX_FORM, Relay, RelayFailure, Relayed, SentCredential, SentSecret,
+    Tried, form_of_json,
+};
+pub use webhook::{Answer, Destination, Post, PostFailure, Poster, SigningSecret};

@@ -117,6 +117,8 @@ pub const TABLES: &[Table] = &[
             ("version", Int),
             ("guard_extension_hours", Int),
             ("signing_key_rotation_days", Int),
+            ("issuer_mode", Text),
+            ("upstream", Text),
         ],
     ),
     table(
@@ -181,6 +183,30 @@ pub const TABLES: &[Table] = &[
             ("message_count", Int),
             ("self_rotation", Int),
             ("version", Int),
+        ],
+    ),
+    table(
+        "upstream_credentials",
+        "registration_id",
+        &[
+            ("registration_id", Text),
+            ("method", Text),
+            ("origins", Text),
+            ("leading_slot", Text),
+            ("version", Int),
+        ],
+    ),
+    table(
+        "upstream_slots",
+        "registration_id, slot",
+        &[
+            ("registration_id", Text),
+            ("slot", Text),
+            ("sealed", Blob),
+            ("set_at", Int),
+            ("state", Text),
+            ("last_ok_at", Int),
+            ("last_error", Text),
         ],
     ),
     table(

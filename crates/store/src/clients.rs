@@ -154,6 +154,7 @@ statements! {
     INSERT_REGISTRATION = "INSERT INTO registrations (id, client_id, environment, oauth_client_id, auth_basic, auth_post, scopes,
                                audience, access_token_ttl_seconds, may_introspect, created_at, allowed_networks, version)
                            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1)";
+    GIVEN = "SELECT id FROM registrations WHERE environment = $1 AND oauth_client_id = $2";
     REGISTRATION = "SELECT r.id, r.client_id, r.environment, r.oauth_client_id, r.auth_basic, r.auth_post, r.scopes, r.audience,
                         r.access_token_ttl_seconds, r.may_introspect, r.allowed_networks, r.self_rotation, r.created_at, r.disabled_at, r.enabled_at, r.earlier_tokens_end_at, r.token_generation, r.version, s.created_at AS current_since
                     FROM registrations r
@@ -344,6 +345,16 @@ impl Tx {
     pub async fn delete_client(&mut self, id: &ClientId, now: Timestamp) -> Result<(), StoreError> {
         self.note(Noted::Client(id.clone()));
         self.execute(DELETE, vec![id.as_str().into(), now.into()]).await.map(drop)
+    }
+
+    /// Whether a `client_id` is or was that of a client in this environment.
+    pub async fn client_id_was_given(
+        &mut self,
+        environment: &Slug,
+        client_id: &OauthClientId,
+    ) -> Result<bool, StoreError> {
+        let args = vec![environment.as_str().into(), client_id.as_str().into()];
+        Ok(self.optional(GIVEN, args).await?.is_some())
     }
 
     /// Stores a new registration.

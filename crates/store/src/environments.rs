@@ -6,6 +6,7 @@ use crossfade_core::{
     environment::{EnvironmentKind, SigningAlg, Slug},
     rotation::overdue_if_created_by,
     signing_key::KeyTimes,
+    upstream::{IssuerMode, Upstream},
 };
 
 /// A stored environment.
@@ -31,6 +32,8 @@ pub struct Environment {
     pub guard_extension_hours: Option<i64>,
     /// Days after which a new signing key is created on a schedule.
     pub signing_key_rotation_days: Option<i64>,
+    /// The issuer that it is in front of; `None` while it issues its own tokens.
+    pub upstream: Option<Upstream>,
     /// When it was created.
     pub created_at: Timestamp,
     /// Version, increased by every change of the row.
@@ -53,15 +56,16 @@ pub struct SigningKey {
 }
 
 statements! {
-    INSERT = "INSERT INTO environments (slug, name, kind, position, signing_alg, show_once, wipe_after_days, max_age_days, guard_extension_hours, signing_key_rotation_days, created_at, version)
-              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1)";
-    GET = "SELECT slug, name, kind, position, signing_alg, show_once, wipe_after_days, max_age_days, guard_extension_hours, signing_key_rotation_days, created_at, version
+    INSERT = "INSERT INTO environments (slug, name, kind, position, signing_alg, show_once, wipe_after_days, max_age_days, guard_extension_hours, signing_key_rotation_days, issuer_mode, upstream, created_at, version)
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1)";
+    GET = "SELECT slug, name, kind, position, signing_alg, show_once, wipe_after_days, max_age_days, guard_extension_hours, signing_key_rotation_days, issuer_mode, upstream, created_at, version
            FROM environments WHERE slug = $1";
-    LIST = "SELECT slug, name, kind, position, signing_alg, show_once, wipe_after_days, max_age_days, guard_extension_hours, signing_key_rotation_days, created_at, version
+    LIST = "SELECT slug, name, kind, position, signing_alg, show_once, wipe_after_days, max_age_days, guard_extension_hours, signing_key_rotation_days, issuer_mode, upstream, created_at, version
             FROM environments ORDER BY position, slug";
+    UPSTREAM = "SELECT slug, issuer_mode, upstream FROM environments WHERE slug = $1";
     SLUGS = "SELECT slug FROM environments ORDER BY position, slug";
     UPDATE = "UPDATE environments SET name = $2, kind = $3, position = $4, signing_alg = $5, show_once = $6,
-              wipe_after_days = $7, max_age_days = $8, guard_extension_hours = $9, signing_key_rotation_days = $10, version = version + 1 WHERE slug = $1";
+              wipe_after_days = $7, max_age_days = $8, guard_extension_hours = $9, signing_key_rotation_days = $10, issuer_mode = $11, upstream = $12, version = version + 1 WHERE slug = $1";
     MOVE = "UPDATE environments SET position = $2 WHERE slug = $1";
     DELETE = "DELETE FROM environments WHERE slug = $1";
     MAX_AGES = "SELECT slug, max_age_days FROM environments WHERE max_age_days IS NOT NULL";
@@ -76,6 +80,28 @@ statements! {
     DELETE_REMOVED_KEYS = "DELETE FROM signing_keys WHERE removed_at IS NOT NULL AND removed_at <= $1";
 }
 
+impl Environment {
+    /// Returns who issues its tokens.
+    pub fn issuer_mode(&self) -> IssuerMode {
+        if self.upstream.is_some() { IssuerMode::Upstream } else { IssuerMode::Own }
+    }
+}
+
+fn stored_upstream(environment: &Environment) -> Option<String> {
+    environment.upstream.as_ref().and_then(|upstream| serde_json::to_string(upstream).ok())
+}
+
+/// Reads the issuer of a row. An environment in front of an issuer that cannot be read must not issue its own tokens.
+fn upstream(row: &Row) -> Result<Option<Upstream>, StoreError> {
+    match row.parsed("issuer_mode", IssuerMode::parse)? {
+        IssuerMode::Own => Ok(None),
+        IssuerMode::Upstream => {
+            let upstream = row.opt_parsed("upstream", |text| serde_json::from_str(text).ok())?;
+            upstream.map(Some).ok_or_else(|| row.corrupt("upstream"))
+        }
+    }
+}
+
 fn environment(row: &Row) -> Result<Environment, StoreError> {
     Ok(Environment {
         slug: Slug::from_stored(row.text("slug")?),
@@ -88,6 +114,7 @@ fn environment(row: &Row) -> Result<Environment, StoreError> {
         max_age_days: row.opt_int("max_age_days")?,
         guard_extension_hours: row.opt_int("guard_extension_hours")?,
         signing_key_rotation_days: row.opt_int("signing_key_rotation_days")?,
+        upstream: upstream(row)?,
         created_at: row.time("created_at")?,
         version: row.int("version")?,
     })
@@ -148,6 +175,8 @@ impl Tx {
             new.max_age_days.into(),
             new.guard_extension_hours.into(),
             new.signing_key_rotation_days.into(),
+            new.issuer_mode().as_str().into(),
+            stored_upstream(new).into(),
             new.created_at.into(),
         ];
         self.execute(INSERT, args).await.map(drop)
@@ -156,6 +185,12 @@ impl Tx {
     /// Returns an environment.
     pub async fn environment(&mut self, slug: &Slug) -> Result<Option<Environment>, StoreError> {
         self.optional(GET, vec![slug.as_str().into()]).await?.as_ref().map(environment).transpose()
+    }
+
+    /// Returns the issuer that an environment is in front of; `None` if it issues its own tokens.
+    pub async fn upstream(&mut self, slug: &Slug) -> Result<Option<Upstream>, StoreError> {
+        let row = self.optional(UPSTREAM, vec![slug.as_str().into()]).await?;
+        row.as_ref().map_or(Ok(None), upstream)
     }
 
     /// Returns the environments in their order. An environment whose row cannot be read is left out, so that the others
@@ -186,6 +221,8 @@ impl Tx {
             changed.max_age_days.into(),
             changed.guard_extension_hours.into(),
             changed.signing_key_rotation_days.into(),
+            changed.issuer_mode().as_str().into(),
+            stored_upstream(changed).into(),
         ];
         self.execute(UPDATE, args).await.map(drop)
     }

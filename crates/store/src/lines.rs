@@ -110,7 +110,7 @@ macro_rules! lines {
                SELECT c.id, c.name, c.name_key, c.property_id, c.created_at, ", $at, " AS placed_at, ", $by, " AS placed_by FROM ", $from, "
                WHERE c.deleted_at IS NULL AND ", $after, "
                  AND (CAST($5 AS TEXT) IS NULL OR c.name_key LIKE $5 ESCAPE '!'
-                      OR c.id = (SELECT f.client_id FROM registrations f WHERE f.oauth_client_id = $6))
+                      OR c.id IN (SELECT f.client_id FROM registrations f WHERE f.oauth_client_id = $6))
                  AND (CAST($7 AS TEXT) IS NULL OR c.property_id = $7)
                  AND (CAST($8 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM registrations f WHERE f.client_id = c.id AND f.environment = $8))
                  AND (CAST($9 AS BIGINT) IS NULL OR c.id IN (

@@ -1,12 +1,15 @@
 //! The data that the authority needs to verify the secrets of a registration.
 
-use crate::{SecretWindows, StoreError, Tx, catalogue::statements, clients, db::Row, secrets::rule};
+use crate::{
+    SecretWindows, StoreError, Tx, UpstreamCredential, catalogue::statements, clients, db::Row, secrets::rule,
+};
 use crossfade_core::{
     OauthClientId, RegistrationId,
     environment::Slug,
     networks::Networks,
     registration::{AuthMethods, Scopes, TokenTtl},
     rotation,
+    upstream::IssuerMode,
 };
 use std::collections::HashMap;
 
@@ -17,6 +20,8 @@ pub struct VerifierRow {
     pub registration_id: RegistrationId,
     /// Environment it belongs to.
     pub environment: Slug,
+    /// Who issues the tokens of the environment.
+    pub issuer_mode: IssuerMode,
     /// OAuth `client_id` that callers present.
     pub oauth_client_id: OauthClientId,
     /// Whether it refuses everything.
@@ -41,6 +46,8 @@ pub struct VerifierRow {
     pub secrets: Vec<VerifierSecret>,
     /// Windows in which drills refuse the retiring ones.
     pub windows: Vec<SecretWindows>,
+    /// Its credential for the issuer that the environment is in front of.
+    pub upstream_credential: Option<UpstreamCredential>,
 }
 
 /// A secret, as the authority verifies it.
@@ -69,8 +76,8 @@ pub struct ReadVerifier {
 
 statements! {
     LIST = "SELECT r.id, r.environment, r.oauth_client_id, r.disabled_at, c.deleted_at, r.auth_basic, r.auth_post, r.scopes, r.audience,
-                     r.access_token_ttl_seconds, r.may_introspect, r.allowed_networks, r.token_generation
-                 FROM registrations r JOIN clients c ON c.id = r.client_id
+                     r.access_token_ttl_seconds, r.may_introspect, r.allowed_networks, r.token_generation, e.issuer_mode
+                 FROM registrations r JOIN clients c ON c.id = r.client_id JOIN environments e ON e.slug = r.environment
                  WHERE (CAST($1 AS TEXT) IS NULL OR r.id > $1) AND (CAST($2 AS TEXT) IS NULL OR r.id = $2) ORDER BY r.id LIMIT $3";
     SECRETS = "SELECT id, registration_id, created_at, expires_at, revoked_at, digest, digest_key, value_digest_key FROM secrets
                         WHERE registration_id >= $1 AND registration_id <= $2 ORDER BY registration_id, number DESC";
@@ -132,6 +139,30 @@ impl Tx {
                 (Err(error), _) => own.row = Err(error),
             }
         }
+        let is_front =
+            |it: &ReadVerifier| matches!(&it.row, Ok(row) if row.issuer_mode == IssuerMode::Upstream);
+        if !read.iter().any(is_front) {
+            return Ok(read);
+        }
+        for credential in self.upstream_credentials(&first, &last).await? {
+            match credential {
+                Ok(credential) => {
+                    let place = places.get(credential.registration_id.as_str()).copied();
+                    let own = place.and_then(|at| read.get_mut(at)).and_then(|own| own.row.as_mut().ok());
+                    if let Some(own) = own {
+                        own.upstream_credential = Some(credential);
+                    }
+                }
+                // Its callers are refused by the issuer or not at all; its own secrets can still be verified.
+                Err(error) => {
+                    let StoreError::Corrupt { row, .. } = &error else { return Err(error) };
+                    let place = places.get(row.split(' ').next().unwrap_or_default()).copied();
+                    if let Some(own) = place.and_then(|at| read.get_mut(at)) {
+                        own.unreadable_secrets.push(error);
+                    }
+                }
+            }
+        }
         Ok(read)
     }
 }
@@ -146,10 +177,17 @@ fn verifier_secret(row: &Row) -> Result<VerifierSecret, StoreError> {
 }
 
 fn verifier(row: &Row) -> Result<VerifierRow, StoreError> {
+    let issuer_mode = row.parsed("issuer_mode", IssuerMode::parse)?;
+    // The tokens of Crossfade contain only generated ones, which are unique across environments.
+    let client_id = |text: &str| match issuer_mode {
+        IssuerMode::Own => OauthClientId::generated(text),
+        IssuerMode::Upstream => OauthClientId::parse(text).ok(),
+    };
     Ok(VerifierRow {
+        issuer_mode,
         registration_id: row.parsed("id", |text| RegistrationId::parse(text).ok())?,
         environment: Slug::from_stored(row.text("environment")?),
-        oauth_client_id: row.parsed("oauth_client_id", |text| OauthClientId::parse(text).ok())?,
+        oauth_client_id: row.parsed("oauth_client_id", client_id)?,
         disabled: row.opt_time("disabled_at")?.is_some(),
         deleted: row.opt_time("deleted_at")?.is_some(),
         token_generation: row.int("token_generation")?,
@@ -161,5 +199,6 @@ fn verifier(row: &Row) -> Result<VerifierRow, StoreError> {
         allowed_networks: row.opt_parsed("allowed_networks", Networks::from_stored)?,
         secrets: Vec::new(),
         windows: Vec::new(),
+        upstream_credential: None,
     })
 }

@@ -42,6 +42,7 @@ mod suite {
     mod token_revocations;
     mod transactions;
     mod upgrades;
+    mod upstream;
     mod verifiers;
     mod webhooks;
 }

@@ -26,7 +26,7 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// Why a body was not read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum BodyError {
-    /// It has more than `BODY_BYTES`.
+    /// It has more bytes than are read.
     TooLarge,
     /// It did not arrive in time.
     Late,
@@ -34,14 +34,14 @@ pub(crate) enum BodyError {
     Broken,
 }
 
-/// Reads the whole body of a request that no extractor reads.
-pub(crate) async fn read_directly<B>(body: B) -> Result<Bytes, BodyError>
+/// Reads the whole body of a request that no extractor reads, of at most this number of bytes.
+pub(crate) async fn read_directly<B>(body: B, most: usize) -> Result<Bytes, BodyError>
 where
     B: HttpBody<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
     let mut body = pin!(body);
-    let mut read = pin!(frames(body.as_mut()));
+    let mut read = pin!(frames(body.as_mut(), most));
     // Nearly every body arrives with its headers, and needs no timer.
     match poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await {
         Poll::Ready(read) => read,
@@ -50,7 +50,7 @@ where
 }
 
 /// Reads the data of a body. A body of one frame is not copied.
-async fn frames<B>(mut body: Pin<&mut B>) -> Result<Bytes, BodyError>
+async fn frames<B>(mut body: Pin<&mut B>, most: usize) -> Result<Bytes, BodyError>
 where
     B: HttpBody<Data = Bytes>,
     B::Error: Into<BoxError>,
@@ -60,7 +60,7 @@ where
         let frame = frame.map_err(|_| BodyError::Broken)?;
         // Trailers say nothing that is read.
         let Ok(data) = frame.into_data() else { continue };
-        if first.len() + all.len() + data.len() > BODY_BYTES {
+        if first.len() + all.len() + data.len() > most {
             return Err(BodyError::TooLarge);
         }
         if first.is_empty() && all.is_empty() {
@@ -91,7 +91,7 @@ mod tests {
 
     /// Reads a body that arrives in these frames, all of them at once.
     fn read(frames: Vec<Result<Bytes, std::io::Error>>) -> Result<Bytes, BodyError> {
-        read_directly(Body::from_stream(stream::iter(frames))).now_or_never().unwrap()
+        read_directly(Body::from_stream(stream::iter(frames)), BODY_BYTES).now_or_never().unwrap()
     }
 
     fn frames(lengths: &[usize]) -> Vec<Result<Bytes, std::io::Error>> {

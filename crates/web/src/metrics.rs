@@ -320,6 +320,17 @@ impl Metrics {
             authentications.with_label_values(&[outcome]).inc_by(*count);
         }
         families.extend(authentications.collect());
+        let relayed = IntCounterVec::new(
+            Opts::new(
+                "crossfade_upstream_requests_total",
+                "Requests of authenticated clients for the issuers that environments are in front of, by outcome.",
+            ),
+            &["outcome"],
+        )?;
+        for (outcome, count) in &gauges.relayed {
+            relayed.with_label_values(&[outcome]).inc_by(*count);
+        }
+        families.extend(relayed.collect());
         let ended = IntCounterVec::new(
             Opts::new(
                 "crossfade_connections_ended_total",

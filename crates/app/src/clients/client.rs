@@ -247,6 +247,12 @@ impl App {
                 REASON_CHARACTERS,
             )?;
             let environments = chosen(act, &body.environments).await?;
+            let fronts = environments.iter().filter(|it| it.upstream.is_some()).count();
+            if fronts > 1 {
+                let what = "must contain at most one environment in front of another issuer, because the client has another \
+                    client_id at each. Register it in the others later";
+                return Err(Problem::invalid("environments", what).into());
+            }
             let client = Client {
                 id: ClientId::generate(self.random.as_ref()),
                 property_id: property,
@@ -279,7 +285,8 @@ impl App {
             self.tell_new_owners(act, principal, &client).await?;
             let mut registrations = Vec::new();
             for environment in &environments {
-                registrations.push(self.register(act, principal, &client, environment).await?);
+                let given = body.client_id.as_deref().filter(|_| environment.upstream.is_some() || fronts == 0);
+                registrations.push(self.register(act, principal, &client, environment, given).await?);
             }
             let mut reply = shown(self, act.tx, principal, &client).await?;
             for (shown, secret) in reply.registrations.iter_mut().zip(registrations) {

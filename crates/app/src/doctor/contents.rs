@@ -244,6 +244,12 @@ async fn sealed_values(tx: &mut Tx, vault: &Vault) -> CheckResult {
             open(place, format!("a remembered response to {}", it.actor), &it.sealed)
         })
         .await?;
+    values += tx
+        .each_sealed_upstream_secret(|registration, slot, sealed| {
+            let place = SealPlace::UpstreamCredential { registration, slot };
+            open(place, format!("the upstream credential of {registration}"), sealed)
+        })
+        .await?;
     for webhook in tx.all_webhooks().await?.into_iter().flatten() {
         let id = &webhook.id;
         let signing = std::iter::once(&webhook.signing_secret).chain(&webhook.previous_secret);
@@ -302,7 +308,7 @@ async fn audiences(tx: &mut Tx, public_url: &str) -> CheckResult {
     const NAME: &str = "audiences";
     let mut foreign = Vec::new();
     each_registration(tx, |id, taken, _| {
-        if let TableEntry::Registration(it) = taken {
+        if let TableEntry::Registration(it, _) = taken {
             let own = format!("{public_url}/env/{}", it.environment);
             let audience = it.audience.filter(|audience| *audience != own);
             if audience.is_some_and(|audience| is_issuer_address(&audience, public_url)) {

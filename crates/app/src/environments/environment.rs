@@ -13,6 +13,7 @@ use crate::{
         versioned::Versioned,
     },
     keys::{place::SealPlace, seal::Vault},
+    upstream::issuer::own_only,
 };
 use crossfade_authority::SigningKey as PrivateKey;
 use crossfade_core::{
@@ -52,6 +53,7 @@ pub(crate) fn new_environment(
         max_age_days: Some(DEFAULT_MAX_AGE_DAYS.into()),
         guard_extension_hours: None,
         signing_key_rotation_days: None,
+        upstream: None,
         created_at: now,
         version: 1,
     }
@@ -89,13 +91,18 @@ impl App {
         let keys = keys.iter().filter(|key| key.environment == environment.slug);
         let keys: Vec<_> = keys.map(|key| (key.alg, key.times)).collect();
         let days = |days: i64| u16::try_from(days).unwrap_or(u16::MAX);
+        let is_own = environment.upstream.is_none();
         api::Environment {
             slug: environment.slug.to_string(),
             name: environment.name.clone(),
             kind: environment.kind,
             issuer: self.issuer(&environment.slug),
-            signing_alg: environment.signing_alg,
-            signing_alg_from: signing_key::signs_from(environment.signing_alg, &keys, now),
+            issuer_mode: environment.issuer_mode(),
+            upstream: environment.upstream.clone(),
+            signing_alg: is_own.then_some(environment.signing_alg),
+            signing_alg_from: is_own
+                .then(|| signing_key::signs_from(environment.signing_alg, &keys, now))
+                .flatten(),
             show_once: environment.show_once,
             wipe_after_days: days(environment.wipe_after_days),
             max_age_days: environment.max_age_days.map(days),
@@ -188,55 +195,73 @@ impl App {
         path: EnvironmentPath<'_>,
         input: Input<'_, UpdateEnvironment>,
     ) -> Result<Versioned<api::Environment>, Error> {
-        self.change(Operation::UpdateEnvironment, request, path, async |act, _, before: Environment| {
-            act.matches(before.version)?;
-            let body = input.read()?;
-            let mut after = before.clone();
-            if let Some(name) = &body.name {
-                after.name = Name::parse("name", name)?.to_string();
-            }
-            after.kind = body.kind.unwrap_or(before.kind);
-            after.signing_alg = body.signing_alg.unwrap_or(before.signing_alg);
-            after.show_once = body.show_once.unwrap_or(before.show_once);
-            if let Some(days) = body.wipe_after_days {
-                after.wipe_after_days = retention_days(days)?;
-            }
-            if let Some(days) = body.max_age_days {
-                after.max_age_days = days.map(age_days).transpose()?;
-            }
-            if let Some(hours) = body.guard_extension_hours {
-                after.guard_extension_hours = hours.map(guard::extension_hours).transpose()?;
-            }
-            if let Some(days) = body.signing_key_rotation_days {
-                after.signing_key_rotation_days = days.map(signing_key_days).transpose()?;
-            }
-            let position = body.position.map(position_in).transpose()?;
-            let destroyed_values = destroyed_values(act.tx, &before, &after, act.now).await?;
-            if destroyed_values > 0 {
-                confirm(&before.slug, body.confirm_environment_slug.as_deref(), destroyed_values)?;
-            }
-            let shown_before = self.shown_environment(act.tx, &before, act.now).await?;
-            act.tx.update_environment(&after).await?;
-            if let Some(position) = position {
-                reorder(act, &after.slug, position).await?;
-            }
-            if after.show_once && !before.show_once {
-                act.tx.wipe_environment(&after.slug).await?;
-            }
-            if after.signing_alg != before.signing_alg {
-                self.replace_signing_key(act, &after, false, false).await?;
-            }
-            act.changed(ChangeKind::Environment(after.slug.clone())).await?;
-            let shown = self.shown_environment(act.tx, &after, act.now).await?;
-            let event = Event::EnvironmentUpdated {
-                before: Box::new(shown_before.into()),
-                after: Box::new(shown.clone().into()),
-                position: position.map(|position| position as u64),
-                destroyed_values,
-            };
-            act.audit(&event, About::environment(&after.slug)).await?;
-            Ok(Versioned::new(shown, after.version + 1))
-        })
+        self.change(
+            Operation::UpdateEnvironment,
+            request,
+            path,
+            async |act, principal, before: Environment| {
+                act.matches(before.version)?;
+                let body = input.read()?;
+                let mut after = before.clone();
+                after.upstream = self.changed_upstream(act, principal, &before, &body).await?;
+                if let Some(name) = &body.name {
+                    after.name = Name::parse("name", name)?.to_string();
+                }
+                after.kind = body.kind.unwrap_or(before.kind);
+                after.signing_alg = body.signing_alg.unwrap_or(before.signing_alg);
+                after.show_once = body.show_once.unwrap_or(before.show_once);
+                if let Some(days) = body.wipe_after_days {
+                    after.wipe_after_days = retention_days(days)?;
+                }
+                if let Some(days) = body.max_age_days {
+                    after.max_age_days = days.map(age_days).transpose()?;
+                }
+                for (field, is_set) in [
+                    ("signing_alg", body.signing_alg.is_some()),
+                    ("signing_key_rotation_days", body.signing_key_rotation_days.is_some()),
+                ] {
+                    if is_set {
+                        own_only(&after, field)?;
+                    }
+                }
+                if after.upstream.is_some() {
+                    // Nothing signs here, so that no schedule is shown or followed.
+                    after.signing_key_rotation_days = None;
+                }
+                if let Some(hours) = body.guard_extension_hours {
+                    after.guard_extension_hours = hours.map(guard::extension_hours).transpose()?;
+                }
+                if let Some(days) = body.signing_key_rotation_days {
+                    after.signing_key_rotation_days = days.map(signing_key_days).transpose()?;
+                }
+                let position = body.position.map(position_in).transpose()?;
+                let destroyed_values = destroyed_values(act.tx, &before, &after, act.now).await?;
+                if destroyed_values > 0 {
+                    confirm(&before.slug, body.confirm_environment_slug.as_deref(), destroyed_values)?;
+                }
+                let shown_before = self.shown_environment(act.tx, &before, act.now).await?;
+                act.tx.update_environment(&after).await?;
+                if let Some(position) = position {
+                    reorder(act, &after.slug, position).await?;
+                }
+                if after.show_once && !before.show_once {
+                    act.tx.wipe_environment(&after.slug).await?;
+                }
+                if after.signing_alg != before.signing_alg {
+                    self.replace_signing_key(act, &after, false, false).await?;
+                }
+                act.changed(ChangeKind::Environment(after.slug.clone())).await?;
+                let shown = self.shown_environment(act.tx, &after, act.now).await?;
+                let event = Event::EnvironmentUpdated {
+                    before: Box::new(shown_before.into()),
+                    after: Box::new(shown.clone().into()),
+                    position: position.map(|position| position as u64),
+                    destroyed_values,
+                };
+                act.audit(&event, About::environment(&after.slug)).await?;
+                Ok(Versioned::new(shown, after.version + 1))
+            },
+        )
         .await
     }
 
@@ -303,7 +328,10 @@ impl App {
         principal: &Principal,
         path: EnvironmentPath<'_>,
     ) -> Result<Vec<api::SigningKey>, Error> {
-        self.view(Operation::ListSigningKeys, principal, path, async |tx, _, environment| {
+        self.view(Operation::ListSigningKeys, principal, path, async |tx, _, environment: Environment| {
+            if environment.upstream.is_some() {
+                return Ok(Vec::new());
+            }
             shown_keys(tx, &environment.slug, self.clock.now()).await
         })
         .await
@@ -320,6 +348,7 @@ impl App {
         self.change(Operation::RotateSigningKey, request, path, async |act, _, environment: Environment| {
             act.matches(environment.version)?;
             let body = input.read()?;
+            own_only(&environment, "signing keys")?;
             let reason = Reason::parse(body.reason.as_deref())?;
             self.replace_signing_key(act, &environment, body.immediate, body.compromised).await?;
             act.changed(ChangeKind::Environment(environment.slug.clone())).await?;

@@ -49,6 +49,9 @@ async fn due_environment(tx: &mut Tx, slug: &Slug, now: Timestamp) -> Result<Opt
         Ok(None) | Err(StoreError::Corrupt { .. }) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
+    if environment.upstream.is_some() {
+        return Ok(None);
+    }
     let Some(days) = environment.signing_key_rotation_days else { return Ok(None) };
     let keys = tx.read_signing_keys(slug).await?;
     let times = keys.iter().flatten().map(|key| key.times);

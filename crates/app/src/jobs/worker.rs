@@ -161,6 +161,7 @@ impl App {
             self.node.tell_losses().await,
             Box::pin(self.take_data_keys()).await,
             Box::pin(self.roll_digests_over()).await,
+            Box::pin(self.store_upstream_outcomes()).await,
             Box::pin(self.tell_unwritten_evidence()).await,
             Box::pin(self.tell_presented_secrets()).await,
             self.write_grouped_refusals(false).await,

@@ -1,7 +1,7 @@
 //! The places of sealed values. A seal binds its place as associated data, so that a sealed value opens nowhere else.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use crossfade_core::{RegistrationId, SecretId, WebhookId, environment::Slug};
+use crossfade_core::{RegistrationId, SecretId, WebhookId, environment::Slug, upstream::Slot};
 use std::fmt;
 
 /// SealPlace of a sealed value: its purpose and its owner.
@@ -19,6 +19,8 @@ pub(crate) enum SealPlace<'a> {
     AuditKey { id: &'a str },
     /// A secret of a webhook: `signing` or `routing`.
     Webhook { id: &'a WebhookId, secret: &'a str },
+    /// A secret of the upstream credential of a registration.
+    UpstreamCredential { registration: &'a RegistrationId, slot: Slot },
     /// The instance that a database belongs to.
     Instance { id: &'a str },
     /// A one-time link in a message that is still to be sent.
@@ -37,6 +39,9 @@ impl SealPlace<'_> {
             Self::Answer { actor, key } => &["idempotency", actor, key],
             Self::AuditKey { id } => &["audit_keys", id],
             Self::Webhook { id, secret } => &["webhooks", id.as_str(), secret],
+            Self::UpstreamCredential { registration, slot } => {
+                &["upstream_credentials", registration.as_str(), slot.as_str()]
+            }
             Self::Instance { id } => &["instance", id],
             Self::MessageLink { message } => &["message_links", message],
             Self::Cursor { list } => &["cursor", list],
@@ -62,6 +67,9 @@ impl fmt::Display for SealPlace<'_> {
             }
             Self::AuditKey { id } => write!(f, "audit_keys/{id}"),
             Self::Webhook { id, secret } => write!(f, "webhooks/{id}/{secret}"),
+            Self::UpstreamCredential { registration, slot } => {
+                write!(f, "upstream_credentials/{registration}/{}", slot.as_str())
+            }
             Self::Instance { id } => write!(f, "instance/{id}"),
             Self::MessageLink { message } => write!(f, "message_links/{message}"),
             Self::Cursor { list } => write!(f, "cursor of {list}"),
@@ -124,6 +132,12 @@ mod tests {
                 "0000000000000008 776562686f6f6b73 0000000000000019 77685f30303030303030303030303030303030303030303033 \
                  0000000000000007 7369676e696e67",
                 "webhooks/wh_0000000000000000000003/signing",
+            ),
+            (
+                SealPlace::UpstreamCredential { registration: &registration, slot: Slot::Next },
+                "0000000000000014 757073747265616d5f63726564656e7469616c73 000000000000001a \
+                 7265675f30303030303030303030303030303030303030303031 0000000000000004 6e657874",
+                "upstream_credentials/reg_0000000000000000000001/next",
             ),
             (
                 SealPlace::Instance { id: "i" },

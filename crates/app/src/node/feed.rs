@@ -219,7 +219,9 @@ impl Node {
             unreadable.insert(Subject::Environment(slug), found);
         }
         each_registration(tx, |id, taken, found| {
-            if let TableEntry::Registration(registration) = taken {
+            if let TableEntry::Registration(registration, credential) = taken {
+                let credential = credential.map(|credential| (registration.id.clone(), credential));
+                tables.upstream_credentials.extend(credential);
                 tables.registrations.push(registration);
             }
             if !found.is_empty() {
@@ -426,8 +428,14 @@ impl Node {
     fn publish(&self, id: &RegistrationId, read: ReadVerifier) {
         let (taken, unreadable) = registration(read);
         match taken {
-            TableEntry::Registration(registration) => self.authority.put_registration(registration),
-            TableEntry::Deleted(client_id) => self.authority.remove_registration(&client_id),
+            TableEntry::Registration(registration, credential) => {
+                self.authority.put_upstream_credential(&registration.id, credential);
+                self.authority.put_registration(registration);
+            }
+            TableEntry::Deleted { issuer_mode, environment, client_id } => {
+                self.authority.put_upstream_credential(id, None);
+                self.authority.remove_registration(issuer_mode, &environment, &client_id);
+            }
             TableEntry::Refused => self.authority.remove_unreadable(id),
         }
         self.feed.unreadable.note(Subject::Registration(id.to_string()), unreadable);
@@ -442,6 +450,18 @@ impl Node {
     ) -> Result<(Option<Environment>, Vec<Unreadable>), Error> {
         if !tx.environment_slugs().await?.contains(slug) {
             return Ok((None, Vec::new()));
+        }
+        match tx.upstream(slug).await {
+            Ok(None) => {}
+            Ok(Some(upstream)) => {
+                let environment = Environment::in_front_of(slug.clone(), self.issuer(slug), upstream);
+                return Ok((Some(environment), Vec::new()));
+            }
+            // It must not issue tokens of its own.
+            Err(error @ StoreError::Corrupt { .. }) => {
+                return Ok((None, vec![Unreadable::new(Kind::Environment, slug, error)]));
+            }
+            Err(error) => return Err(error.into()),
         }
         let (keys, unreadable) = signing_keys(tx, &self.vault, slug, self.clock.now()).await?;
         let environment = keys.map(|keys| Environment::new(slug.clone(), self.issuer(slug), keys));

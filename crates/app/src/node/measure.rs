@@ -60,6 +60,8 @@ pub struct Gauges {
     pub mail: MailState,
     /// What this process knows of its deliveries to webhooks.
     pub webhooks: WebhookState,
+    /// Requests for other issuers since the start, by outcome.
+    pub relayed: Vec<(&'static str, u64)>,
 }
 
 /// The values that are read from the database.
@@ -154,6 +156,7 @@ impl Node {
             sinks: Vec::new(),
             mail: MailState::default(),
             webhooks: WebhookState::default(),
+            relayed: Vec::new(),
         }
     }
 

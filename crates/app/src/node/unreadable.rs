@@ -7,9 +7,9 @@ use crate::{
     error::Error,
     keys::{place::SealPlace, seal::Vault},
 };
-use crossfade_authority::{DrillSlot, Registration, SecretSlot, SigningKey};
-use crossfade_core::{OauthClientId, SecretId, Timestamp, environment::Slug};
-use crossfade_store::{ReadVerifier, StoreError, Tx, VerifierRow};
+use crossfade_authority::{DrillSlot, Registration, SealedSlot, SecretSlot, SigningKey, UpstreamCredential};
+use crossfade_core::{OauthClientId, SecretId, Timestamp, environment::Slug, upstream::IssuerMode};
+use crossfade_store::{ReadVerifier, StoreError, Tx, UpstreamSlot, VerifierRow};
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -134,8 +134,13 @@ pub(crate) fn row_of(error: &StoreError) -> &str {
 
 /// A registration for the tables.
 pub(crate) enum TableEntry {
-    Registration(Registration),
-    Deleted(OauthClientId),
+    /// A registration, and its credential for the issuer that its environment is in front of.
+    Registration(Registration, Option<UpstreamCredential>),
+    Deleted {
+        issuer_mode: IssuerMode,
+        environment: Slug,
+        client_id: OauthClientId,
+    },
     /// The row cannot be read.
     Refused,
 }
@@ -144,7 +149,10 @@ pub(crate) enum TableEntry {
 pub(crate) fn registration(read: ReadVerifier) -> (TableEntry, Vec<Unreadable>) {
     let ReadVerifier { id, row, unreadable_secrets } = read;
     let row = match row {
-        Ok(row) if row.deleted => return (TableEntry::Deleted(row.oauth_client_id), Vec::new()),
+        Ok(row) if row.deleted => {
+            let VerifierRow { issuer_mode, environment, oauth_client_id: client_id, .. } = row;
+            return (TableEntry::Deleted { issuer_mode, environment, client_id }, Vec::new());
+        }
         Ok(row) => row,
         Err(error) => return (TableEntry::Refused, vec![Unreadable::new(Kind::Registration, id, error)]),
     };
@@ -178,6 +186,7 @@ pub(crate) fn registration(read: ReadVerifier) -> (TableEntry, Vec<Unreadable>) 
         id: row.registration_id,
         client_id: row.oauth_client_id,
         environment: row.environment,
+        issuer_mode: row.issuer_mode,
         disabled: row.disabled,
         token_generation: row.token_generation,
         methods: row.methods,
@@ -188,7 +197,12 @@ pub(crate) fn registration(read: ReadVerifier) -> (TableEntry, Vec<Unreadable>) 
         allowed_networks: row.allowed_networks,
         secrets: slots,
     };
-    (TableEntry::Registration(registration), unreadable)
+    let credential = row.upstream_credential.map(|stored| {
+        let slot = |it: UpstreamSlot| SealedSlot::new(it.slot, it.sealed, it.set_at);
+        let slots = stored.slots.into_iter().map(slot).collect();
+        UpstreamCredential::new(stored.method, stored.origins, slots, stored.leading_slot)
+    });
+    (TableEntry::Registration(registration, credential), unreadable)
 }
 
 /// Returns the readable signing keys of an environment, and its unreadable rows. `None` instead of the keys if none is

@@ -12,6 +12,7 @@ use crate::{
         targets::{PlacePath, PropertyPath, PropertyPlace, Site},
         versioned::Versioned,
     },
+    upstream::issuer::own_only,
 };
 use crossfade_core::{
     Operation,
@@ -77,6 +78,7 @@ impl App {
             let before = act.tx.limits(property, environment).await?;
             act.matches(before.version)?;
             let body = input.read()?;
+            own_only(&place.environment, "audiences")?;
             let after = Limits::parse(&body.audiences, body.scopes.as_deref(), &self.public_url)?;
             act.tx.set_limits(property, environment, &after).await?;
             let event =

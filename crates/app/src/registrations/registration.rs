@@ -15,10 +15,12 @@ use crate::{
     },
     keys::place::SealPlace,
     registrations::networks,
+    upstream::issuer::own_settings_only,
     webhooks::owners::hearing_among,
 };
+use crossfade_authority::bound_name;
 use crossfade_core::{
-    Code, OauthClientId, Operation, Problem, RegistrationId, SecretId, Timestamp,
+    Code, Operation, Problem, RegistrationId, SecretId, Timestamp,
     api::{self, CreateRegistration, Enforced, RevealedSecret, UpdateRegistration},
     audit::Event,
     drill::StoppedAs,
@@ -59,16 +61,19 @@ pub(crate) fn shown_registration(
     registration: &Registration,
     environment: &Environment,
 ) -> api::Registration {
+    // An upstream issuer decides about its tokens.
+    let is_own = environment.upstream.is_none();
+    let audience = registration.audience.clone();
     api::Registration {
         id: registration.id.clone(),
         environment: registration.environment.to_string(),
         client_id: registration.oauth_client_id.clone(),
         enabled: registration.disabled_at.is_none(),
         token_endpoint_auth_methods: registration.methods.list(),
-        scopes: registration.scopes.iter().map(str::to_owned).collect(),
-        audience: registration.audience.clone().unwrap_or_else(|| app.issuer(&registration.environment)),
-        access_token_ttl_seconds: registration.ttl.seconds(),
-        may_introspect: registration.may_introspect,
+        scopes: is_own.then(|| registration.scopes.iter().map(str::to_owned).collect()),
+        audience: is_own.then(|| audience.unwrap_or_else(|| app.issuer(&registration.environment))),
+        access_token_ttl_seconds: is_own.then(|| registration.ttl.seconds()),
+        may_introspect: is_own.then_some(registration.may_introspect),
         allowed_networks: registration.allowed_networks.as_ref().map(Networks::list),
         self_rotation: registration.self_rotation,
         created_at: registration.created_at,
@@ -107,10 +112,9 @@ impl App {
     ) -> Result<NewSecret, Error> {
         let id = SecretId::generate(self.random.as_ref());
         let value = SecretValue::generate(SecretKind::Client(environment.kind), self.random.as_ref());
-        let (digest_key, digest) = self
-            .authority
-            .digest(&registration.oauth_client_id, value.reveal())
-            .ok_or_else(|| Error::internal("no verifier key"))?;
+        let name = bound_name(environment.issuer_mode(), &registration.oauth_client_id, &registration.id);
+        let (digest_key, digest) =
+            self.authority.digest(name, value.reveal()).ok_or_else(|| Error::internal("no verifier key"))?;
         let value_digest = self.authority.value_digest(value.reveal());
         let value_digest = value_digest.ok_or_else(|| Error::internal("no verifier key"))?;
         let sealed = if environment.show_once {
@@ -142,12 +146,13 @@ impl App {
         principal: &Principal,
         client: &Client,
         environment: &Environment,
+        client_id: Option<&str>,
     ) -> Result<Option<RevealedSecret>, Error> {
         let registration = Registration {
             id: RegistrationId::generate(self.random.as_ref()),
             client_id: client.id.clone(),
             environment: environment.slug.clone(),
-            oauth_client_id: OauthClientId::generate(self.random.as_ref()),
+            oauth_client_id: self.new_client_id(act, environment, client_id).await?,
             methods: AuthMethods::default(),
             scopes: Scopes::default(),
             audience: None,
@@ -200,7 +205,8 @@ impl App {
             let read = version(act.tx, principal, &client).await?;
             act.matches(read)?;
             let unknown = || Problem::invalid("environment", "must be the slug of an environment");
-            let slug = Slug::parse("environment", &input.read()?.environment)?;
+            let body = input.read()?;
+            let slug = Slug::parse("environment", &body.environment)?;
             let environment = act.tx.environment(&slug).await?.ok_or_else(unknown)?;
             if act.tx.registration(&client.id, &slug).await?.is_some() {
                 return Err(Problem::new(
@@ -210,7 +216,8 @@ impl App {
                 .with_field("environment")
                 .into());
             }
-            let secret = self.register(act, principal, &client, &environment).await?;
+            let given = body.client_id.as_deref();
+            let secret = self.register(act, principal, &client, &environment, given).await?;
             let stored = act
                 .tx
                 .registration(&client.id, &slug)
@@ -253,6 +260,7 @@ impl App {
             act.matches(site.registration.version)?;
             let body = input.read()?;
             let reason = Reason::parse(body.reason.as_deref())?;
+            own_settings_only(&site.environment, &body)?;
             let mut after = site.registration.clone();
             if let Some(methods) = &body.token_endpoint_auth_methods {
                 after.methods = AuthMethods::parse(methods)?;

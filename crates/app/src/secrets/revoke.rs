@@ -10,6 +10,7 @@ use crate::{
     },
     registrations::registration::tokens_end,
     secrets::{change_over::QUIET_SECONDS_ARE, list::secret_of, transition::Transition},
+    upstream::issuer::own_tokens_only,
 };
 use crossfade_core::{
     Code, Operation, Problem, Timestamp,
@@ -77,6 +78,7 @@ impl App {
             if typed.is_some() {
                 site.confirm(typed)?;
             }
+            own_tokens_only(&site.environment, body.revoke_tokens)?;
             rotation::revoke(&secret.rule, act.now).map_err(|refusal| refusal.problem(None))?;
             if is_conditional(&body) {
                 self.must_be_safe(act.tx, &site, quiet, act.now).await?;

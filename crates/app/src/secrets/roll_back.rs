@@ -8,6 +8,7 @@ use crate::{
         targets::{RegistrationPath, Site},
     },
     registrations::registration::tokens_end,
+    upstream::issuer::own_tokens_only,
 };
 use crossfade_core::{
     Operation, Problem, RotationId,
@@ -50,6 +51,7 @@ impl App {
                     .max(self.node.unflushed_use(&incoming.rule.id)),
                 acknowledge_in_use: body.acknowledge_in_use,
             };
+            own_tokens_only(&site.environment, body.revoke_tokens)?;
             rotation::roll_back(&asked, act.now).map_err(|refusal| refusal.problem(None))?;
             // The newer one first: at no moment are there two without a deadline.
             act.tx.set_secret_end(&rotation.incoming, Some(act.now), Some(act.now)).await?;

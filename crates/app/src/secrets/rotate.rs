@@ -10,6 +10,7 @@ use crate::{
         targets::{RegistrationPath, Site, check_value},
     },
     registrations::registration::{NewSecret, tokens_end},
+    upstream::issuer::own_tokens_only,
 };
 use crossfade_core::{
     Code, Operation, Problem, Random, RotationId, SecretId, TransitionHours,
@@ -95,6 +96,7 @@ impl App {
                 .map_err(|error| out_of_range(&error))?;
             site.confirm(body.confirm_client_name.as_deref())?;
             let least_age = least_age(&body)?;
+            own_tokens_only(&site.environment, body.revoke_tokens)?;
             let asked = RotationRequest {
                 transition,
                 expected_current: body.expected_current_secret_id,

@@ -26,6 +26,7 @@ use std::{
 mod at_once;
 mod clocks;
 mod drills;
+mod front;
 mod introspecting;
 mod issuing;
 mod verifying;
@@ -99,6 +100,7 @@ impl World {
             id: registration_id(n),
             client_id: client_id(n),
             environment: slug("staging"),
+            issuer_mode: IssuerMode::Own,
             disabled: false,
             token_generation: 0,
             methods: AuthMethods::default(),
@@ -110,7 +112,8 @@ impl World {
             secrets: secrets
                 .iter()
                 .map(|(secret, expires_at, revoked_at)| {
-                    let (digest_key, digest) = self.authority.digest(&client_id(n), &value(*secret)).unwrap();
+                    let (digest_key, digest) =
+                        self.authority.digest(client_id(n).as_str(), &value(*secret)).unwrap();
                     SecretSlot {
                         id: secret_id(*secret),
                         digest,

@@ -1,7 +1,6 @@
 //! The keys of the hash that verifies secrets, and the hash.
 
 use aws_lc_rs::hmac;
-use crossfade_core::OauthClientId;
 
 /// The length of a digest: HMAC-SHA-256.
 pub(crate) const DIGEST: usize = 32;
@@ -50,10 +49,11 @@ impl VerifierKeys {
         self.present().map(|(_, id, _)| id.to_owned()).collect()
     }
 
-    /// Returns the digest of a new secret and the id of its key; `None` if there is no key.
-    pub fn digest(&self, client_id: &OauthClientId, secret: &str) -> Option<(String, [u8; DIGEST])> {
+    /// Returns the digest of a new secret of the registration with this name, and the id of its key; `None` if there is no
+    /// key.
+    pub fn digest(&self, name: &str, secret: &str) -> Option<(String, [u8; DIGEST])> {
         let (_, id, key) = self.present().last()?;
-        Some((id.to_owned(), digest(key, client_id.as_str(), secret)))
+        Some((id.to_owned(), digest(key, name, secret)))
     }
 
     /// Returns the digest of a value alone under the newest key; `None` if there is no key. It names no registration, so
@@ -85,12 +85,12 @@ fn value_digest(key: &hmac::Key, secret: &str) -> [u8; DIGEST] {
     out
 }
 
-/// Returns the HMAC over length, `client_id` and secret. The `client_id` is unique across all environments, so a digest
-/// copied to another registration or environment matches nothing there.
-pub(super) fn digest(key: &hmac::Key, client_id: &str, secret: &str) -> [u8; DIGEST] {
+/// Returns the HMAC over length, name and secret. The name is unique across all environments, so a digest copied to
+/// another registration or environment matches nothing there.
+pub(super) fn digest(key: &hmac::Key, name: &str, secret: &str) -> [u8; DIGEST] {
     let mut context = hmac::Context::with_key(key);
-    context.update(&(client_id.len() as u64).to_be_bytes());
-    context.update(client_id.as_bytes());
+    context.update(&(name.len() as u64).to_be_bytes());
+    context.update(name.as_bytes());
     context.update(secret.as_bytes());
     let mut out = [0; DIGEST];
     out.copy_from_slice(context.sign().as_ref());
@@ -108,8 +108,7 @@ mod tests {
     #[test]
     fn the_digest_of_a_value_verifies_nothing() {
         let keys = keys(&[("old", 7), ("new", 9)]);
-        let client_id = OauthClientId::parse("0000000000000000000001").unwrap();
-        let (_, verifying) = keys.digest(&client_id, "value").unwrap();
+        let (_, verifying) = keys.digest("0000000000000000000001", "value").unwrap();
         let finding = keys.value_digests("value");
         assert_eq!(finding.len(), 2);
         assert!(!finding.contains(&verifying) && finding[0] != finding[1]);

@@ -4,6 +4,7 @@ use crossfade_core::{
     environment::Slug,
     networks::Networks,
     registration::{AuthMethods, Scopes, TokenTtl},
+    upstream::IssuerMode,
 };
 use std::{
     collections::HashSet,
@@ -14,6 +15,7 @@ use std::{
 #[derive(PartialEq, Eq, Hash)]
 pub(crate) struct Settings {
     pub(crate) environment: Slug,
+    pub(crate) issuer_mode: IssuerMode,
     pub(crate) scopes: Scopes,
     pub(crate) audience: Option<Box<str>>,
     pub(crate) ttl: TokenTtl,
@@ -61,6 +63,7 @@ mod tests {
     fn settings(ttl: i64) -> Settings {
         Settings {
             environment: Slug::parse("slug", "staging").unwrap(),
+            issuer_mode: IssuerMode::Own,
             scopes: Scopes::default(),
             audience: None,
             ttl: TokenTtl::parse(ttl).unwrap(),

@@ -68,6 +68,11 @@ pub struct CreateClient {
     /// Environments it is registered in.
     #[schemars(length(min = 1, max = MAX_ENVIRONMENTS), inner(regex(pattern = Slug::PATTERN)))]
     pub environments: Vec<String>,
+    /// The client's id at the upstream issuer. Required if one of the environments is in front of an issuer, and only then:
+    /// Crossfade generates the others. A later registration has its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = OauthClientId::PATTERN))]
+    pub client_id: Option<String>,
     /// Refuses the request with `forbidden` if the response cannot contain the value of each first secret, because you
     /// do not have permission to reveal it. Nothing is created then.
     #[serde(default)]
@@ -114,6 +119,10 @@ pub struct CreateRegistration {
     /// The environment.
     #[schemars(regex(pattern = Slug::PATTERN))]
     pub environment: String,
+    /// The client's id at the upstream issuer. Required in an environment in front of an issuer, and only there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = OauthClientId::PATTERN))]
+    pub client_id: Option<String>,
     /// Refuses the request with `forbidden` if the response cannot contain the value of the first secret, because you
     /// do not have permission to reveal it. Nothing is created then.
     #[serde(default)]
@@ -133,14 +142,14 @@ pub struct Registration {
     pub enabled: bool,
     /// Allowed authentication methods.
     pub token_endpoint_auth_methods: Vec<AuthMethod>,
-    /// Scopes it can request.
-    pub scopes: Vec<String>,
-    /// The `aud` of its access tokens.
-    pub audience: String,
-    /// Access token lifetime in seconds.
-    pub access_token_ttl_seconds: u32,
-    /// Whether it can introspect every token of its environment, not only its own.
-    pub may_introspect: bool,
+    /// Scopes it can request; `null` in front of another issuer.
+    pub scopes: Option<Vec<String>>,
+    /// The `aud` of its access tokens; `null` in front of another issuer.
+    pub audience: Option<String>,
+    /// Access token lifetime in seconds; `null` in front of another issuer.
+    pub access_token_ttl_seconds: Option<u32>,
+    /// Whether it can introspect every token of its environment, not only its own; `null` in front of another issuer.
+    pub may_introspect: Option<bool>,
     /// Networks from which it may be used, such as `10.0.0.0/8`; `null` allows every address.
     pub allowed_networks: Option<Vec<String>>,
     /// Whether the client can rotate its own secret, with that secret as its credential.

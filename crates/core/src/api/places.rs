@@ -6,6 +6,7 @@ use crate::{
     environment::{EnvironmentKind, SigningAlg, Slug},
     registration::TOKEN_PATTERN,
     text::{LINE_PATTERN, NAME_PATTERN},
+    upstream::{IssuerMode, Upstream},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -65,8 +66,16 @@ pub struct Environment {
     pub kind: EnvironmentKind,
     /// Its OAuth issuer.
     pub issuer: String,
-    /// Signing algorithm of new access tokens.
-    pub signing_alg: SigningAlg,
+    /// Who issues its tokens: Crossfade, or an upstream issuer that Crossfade is in front of.
+    #[serde(default)]
+    #[schemars(!default)]
+    pub issuer_mode: IssuerMode,
+    /// The issuer that it is in front of; `null` while Crossfade issues its tokens.
+    #[serde(default)]
+    #[schemars(!default)]
+    pub upstream: Option<Upstream>,
+    /// Signing algorithm of new access tokens; `null` in front of another issuer.
+    pub signing_alg: Option<SigningAlg>,
     /// When new access tokens will be signed with `signing_alg`; `null` if they already are. After a change of the
     /// algorithm, the new key is published first, and the earlier key signs until this time.
     #[serde(default)]
@@ -138,11 +147,20 @@ pub struct UpdateEnvironment {
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3650))]
     pub signing_key_rotation_days: Option<Option<i64>>,
+    /// Who issues its tokens. Changes only while no client is or was registered in it. Requires the permission
+    /// `upstream:manage`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer_mode: Option<IssuerMode>,
+    /// The issuer that it is in front of, with all of its servers. Required with the `issuer_mode` `upstream`. A new host
+    /// requires `confirm_environment_slug`, and gets no upstream credential until it is set or confirmed again. Requires the
+    /// permission `upstream:manage`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<Upstream>,
     /// Position in the list, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub position: Option<i64>,
-    /// The environment's slug, to confirm a change that destroys stored values.
+    /// The environment's slug, to confirm a change that destroys stored values or sends requests to another host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirm_environment_slug: Option<String>,
 }

@@ -6,6 +6,7 @@ use crate::{
     environment::{EnvironmentKind, SigningAlg},
     registration::AuthMethod,
     roles::Role,
+    upstream::{IssuerMode, Kind, Server, Upstream},
     webhook::WebhookFormat,
 };
 use schemars::JsonSchema;
@@ -101,31 +102,6 @@ facts_of! {
         /// Scopes that a registration can have; `null`: any.
         scopes: Option<Vec<String>>,
     }
-    /// The facts of an environment.
-    EnvironmentFacts of Environment {
-        /// Its name in URLs. Never changes.
-        slug: String,
-        /// Display name.
-        name: String,
-        /// Whether it serves real users.
-        kind: EnvironmentKind,
-        /// Its OAuth issuer.
-        issuer: String,
-        /// Signing algorithm of new access tokens.
-        signing_alg: SigningAlg,
-        /// When new access tokens will be signed with `signing_alg`; `null` if they already were.
-        signing_alg_from: Option<Timestamp>,
-        /// Whether secrets are shown once and never stored.
-        show_once: bool,
-        /// Days after a secret's end until its stored value is wiped.
-        wipe_after_days: u16,
-        /// Maximum secret age in days, after which a secret is overdue; `null`: no limit.
-        max_age_days: Option<u16>,
-        /// Hours the deadline guard adds; `null` turns this off.
-        guard_extension_hours: Option<u16>,
-        /// Days after which a new signing key is created on a schedule; `null`: only on request.
-        signing_key_rotation_days: Option<u16>,
-    }
     /// The facts of a registration.
     RegistrationFacts of Registration {
         /// ID.
@@ -138,14 +114,14 @@ facts_of! {
         enabled: bool,
         /// Allowed authentication methods.
         token_endpoint_auth_methods: Vec<AuthMethod>,
-        /// Scopes it can request.
-        scopes: Vec<String>,
-        /// The `aud` of its access tokens.
-        audience: String,
-        /// Access token lifetime in seconds.
-        access_token_ttl_seconds: u32,
-        /// Whether it can introspect every token of its environment, not only its own.
-        may_introspect: bool,
+        /// Scopes it can request; `null` in front of another issuer.
+        scopes: Option<Vec<String>>,
+        /// The `aud` of its access tokens; `null` in front of another issuer.
+        audience: Option<String>,
+        /// Access token lifetime in seconds; `null` in front of another issuer.
+        access_token_ttl_seconds: Option<u32>,
+        /// Whether it can introspect every token of its environment, not only its own; `null` in front of another issuer.
+        may_introspect: Option<bool>,
         /// Networks from which it may be used; `null` allows every address.
         allowed_networks: Option<Vec<String>>,
         /// Whether the client can rotate its own secret.
@@ -171,6 +147,108 @@ facts_of! {
         last_at: Timestamp,
         /// Number of times.
         refusal_count: i64,
+    }
+}
+
+/// The facts of an environment.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct EnvironmentFacts {
+    /// Its name in URLs. Never changes.
+    pub slug: String,
+    /// Display name.
+    pub name: String,
+    /// Whether it serves real users.
+    pub kind: EnvironmentKind,
+    /// Its OAuth issuer.
+    pub issuer: String,
+    /// Who issues its tokens.
+    pub issuer_mode: IssuerMode,
+    /// The issuer that it is in front of; `null` while Crossfade issues its tokens.
+    pub upstream: Option<UpstreamFacts>,
+    /// Signing algorithm of new access tokens; `null` in front of another issuer.
+    pub signing_alg: Option<SigningAlg>,
+    /// When new access tokens will be signed with `signing_alg`; `null` if they already were.
+    pub signing_alg_from: Option<Timestamp>,
+    /// Whether secrets are shown once and never stored.
+    pub show_once: bool,
+    /// Days after a secret's end until its stored value is wiped.
+    pub wipe_after_days: u16,
+    /// Maximum secret age in days, after which a secret is overdue; `null`: no limit.
+    pub max_age_days: Option<u16>,
+    /// Hours the deadline guard adds; `null` turns this off.
+    pub guard_extension_hours: Option<u16>,
+    /// Days after which a new signing key is created on a schedule; `null`: only on request.
+    pub signing_key_rotation_days: Option<u16>,
+}
+
+impl From<api::Environment> for EnvironmentFacts {
+    fn from(shown: api::Environment) -> Self {
+        Self {
+            slug: shown.slug,
+            name: shown.name,
+            kind: shown.kind,
+            issuer: shown.issuer,
+            issuer_mode: shown.issuer_mode,
+            upstream: shown.upstream.map(Into::into),
+            signing_alg: shown.signing_alg,
+            signing_alg_from: shown.signing_alg_from,
+            show_once: shown.show_once,
+            wipe_after_days: shown.wipe_after_days,
+            max_age_days: shown.max_age_days,
+            guard_extension_hours: shown.guard_extension_hours,
+            signing_key_rotation_days: shown.signing_key_rotation_days,
+        }
+    }
+}
+
+/// The facts of an issuer that an environment is in front of.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct UpstreamFacts {
+    /// Kind of the issuer.
+    pub kind: Kind,
+    /// Its authorization servers.
+    pub servers: Vec<UpstreamServerFacts>,
+}
+
+/// The facts of an authorization server of an upstream issuer.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct UpstreamServerFacts {
+    /// Name of the server in paths.
+    pub name: String,
+    /// Issuer identifier.
+    pub issuer: String,
+    /// URL of the token endpoint.
+    pub token_endpoint: String,
+    /// URL for pushed authorization requests; `null`: not forwarded.
+    pub pushed_authorization_request_endpoint: Option<String>,
+    /// URL for device authorization; `null`: not forwarded.
+    pub device_authorization_endpoint: Option<String>,
+    /// URL for backchannel authentication; `null`: not forwarded.
+    pub backchannel_authentication_endpoint: Option<String>,
+    /// URL for token revocation; `null`: not forwarded.
+    pub revocation_endpoint: Option<String>,
+    /// URL for token introspection; `null`: not forwarded.
+    pub introspection_endpoint: Option<String>,
+}
+
+impl From<Upstream> for UpstreamFacts {
+    fn from(upstream: Upstream) -> Self {
+        Self { kind: upstream.kind, servers: upstream.servers.into_iter().map(Into::into).collect() }
+    }
+}
+
+impl From<Server> for UpstreamServerFacts {
+    fn from(server: Server) -> Self {
+        Self {
+            name: server.name,
+            issuer: server.issuer,
+            token_endpoint: server.token_endpoint,
+            pushed_authorization_request_endpoint: server.pushed_authorization_request_endpoint,
+            device_authorization_endpoint: server.device_authorization_endpoint,
+            backchannel_authentication_endpoint: server.backchannel_authentication_endpoint,
+            revocation_endpoint: server.revocation_endpoint,
+            introspection_endpoint: server.introspection_endpoint,
+        }
     }
 }
 
@@ -209,7 +287,8 @@ mod tests {
     fn the_facts_of_an_environment_are_recorded_in_this_form() {
         let environment = json!({
             "slug": "staging", "name": "Staging", "kind": "test",
-            "issuer": "https://auth.example.com/env/staging", "signing_alg": "RS256", "signing_alg_from": AT,
+            "issuer": "https://auth.example.com/env/staging", "issuer_mode": "own", "upstream": null,
+            "signing_alg": "RS256", "signing_alg_from": AT,
             "show_once": true, "wipe_after_days": 30, "max_age_days": null, "guard_extension_hours": 24,
             "signing_key_rotation_days": 90,
         });

@@ -59,6 +59,9 @@ pub(crate) enum Client {
     Register {
         #[command(flatten)]
         place: Place,
+        /// Client's id at the upstream issuer. Required in an environment in front of an issuer, and only there.
+        #[arg(long, value_name = "CLIENT_ID")]
+        client_id: Option<String>,
         #[command(flatten)]
         value: NewValue,
         #[command(flatten)]
@@ -76,6 +79,9 @@ pub(crate) struct CreateClient {
     /// Environments to register the client in. Comma-separated.
     #[arg(long, value_delimiter = ',', required = true, value_parser = item)]
     pub(crate) env: Vec<String>,
+    /// Client's id at the upstream issuer. Required if an environment is in front of an issuer, and only then.
+    #[arg(long, value_name = "CLIENT_ID")]
+    pub(crate) client_id: Option<String>,
     /// Owner to notify about this client: an email address or a webhook ID (wh_…). Repeatable or comma-separated.
     #[arg(long, value_delimiter = ',', value_parser = item)]
     pub(crate) owner: Vec<String>,

@@ -5,7 +5,11 @@ use super::{
     values::{OrNone, one_environment, one_of},
 };
 use clap::{Args, Subcommand};
-use crossfade_core::environment::{EnvironmentKind, SigningAlg};
+use crossfade_core::{
+    environment::{EnvironmentKind, SigningAlg},
+    upstream::IssuerMode,
+};
+use std::path::PathBuf;
 
 const ALGORITHMS: [SigningAlg; 3] = [SigningAlg::ES256, SigningAlg::EdDSA, SigningAlg::RS256];
 const KINDS: [EnvironmentKind; 2] = [EnvironmentKind::Test, EnvironmentKind::Live];
@@ -96,8 +100,8 @@ pub(crate) struct UpdateEnv {
     pub(crate) environment: String,
     #[command(flatten)]
     pub(crate) change: EnvChange,
-    /// Environment slug, to confirm a change that destroys stored values. Prompted for on a terminal if
-    /// needed.
+    /// Environment slug, to confirm a change that destroys stored values or sends requests to another host.
+    /// Prompted for on a terminal if needed.
     #[arg(long, value_name = "SLUG")]
     pub(crate) confirm: Option<String>,
     #[command(flatten)]
@@ -113,6 +117,14 @@ pub(crate) struct EnvChange {
     /// Kind: test, or live for real users. Sets the prefix of secrets generated from now on.
     #[arg(long, value_parser = one_of(KINDS, EnvironmentKind::as_str))]
     pub(crate) kind: Option<EnvironmentKind>,
+    /// Issuer mode: own, or upstream for an environment in front of another issuer. Changes only while no client
+    /// is or was registered in the environment.
+    #[arg(long, value_parser = one_of([IssuerMode::Own, IssuerMode::Upstream], IssuerMode::as_str))]
+    pub(crate) issuer_mode: Option<IssuerMode>,
+    /// File with the issuer that the environment is in front of: JSON with kind and servers. A new host requires
+    /// --confirm.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) upstream: Option<PathBuf>,
     /// Position in the list, starting at 0.
     #[arg(long)]
     pub(crate) position: Option<i64>,

@@ -223,6 +223,20 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
             "crossfade property limits set Payments --env staging --issuer-only --any-scope",
         ],
     ),
+    (
+        "upstream show",
+        [
+            "crossfade upstream show \"Billing API\" --env production",
+            "crossfade upstream show \"Billing API\" --env production --json",
+        ],
+    ),
+    (
+        "upstream set",
+        [
+            "crossfade upstream set \"Billing API\" --env production --secret-file issuer.secret",
+            "crossfade upstream set \"Billing API\" --env production --next-file next.secret",
+        ],
+    ),
     ("node list", ["crossfade node list", "crossfade node list --json"]),
     ("webhook list", ["crossfade webhook list", "crossfade webhook list --json"]),
     (

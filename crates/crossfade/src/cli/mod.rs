@@ -15,6 +15,7 @@ mod registrations;
 mod secrets;
 mod times;
 mod tokens;
+mod upstream;
 mod users;
 mod values;
 mod webhooks;
@@ -41,6 +42,7 @@ pub(crate) use self::{
     secrets::{End, Revoke, Rotate, Secret},
     times::Moment,
     tokens::RemoteToken,
+    upstream::{SetUpstream, Upstream},
     users::{CreateGrant, CreateUser, Grant, User},
     webhooks::{CreateWebhook, SigningSecret, UpdateWebhook, Webhook},
 };
@@ -107,6 +109,9 @@ pub(crate) enum Command {
     /// Manage webhooks: URLs that get messages about rotations, deadlines and drills.
     #[command(subcommand)]
     Webhook(Webhook),
+    /// Manage upstream credentials, with which Crossfade authenticates at another issuer.
+    #[command(subcommand)]
+    Upstream(Upstream),
     /// List the nodes.
     #[command(subcommand)]
     Node(Node),
@@ -163,6 +168,7 @@ impl Command {
             | Self::Env(_)
             | Self::Property(_)
             | Self::Webhook(_)
+            | Self::Upstream(_)
             | Self::Node(_)
             | Self::User(_)
             | Self::Messages(_)

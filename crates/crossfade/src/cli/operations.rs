@@ -102,6 +102,8 @@ pub(crate) fn command(operation: Operation) -> &'static str {
         CreateRegistration => "client register",
         ReadRegistration => "registration show",
         UpdateRegistration => "registration update",
+        ReadUpstreamCredential => "upstream show",
+        UpdateUpstreamCredential => "upstream set",
         ListSecrets => "secret list",
         RotateSecret => "secret rotate",
         RevealSecret => "secret reveal",

@@ -310,6 +310,7 @@ impl Stage<'_> {
             description: Some(seed.description.to_owned()),
             owners: vec![super::OWNER.to_owned()],
             environments: seed.environments.iter().map(|slug| (*slug).to_owned()).collect(),
+            client_id: None,
             require_value: false,
         };
         let client: Client = self.past.owner.send(Method::POST, "/clients", &body).await?;

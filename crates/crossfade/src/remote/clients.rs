@@ -76,11 +76,11 @@ pub(crate) async fn client(command: Command) -> Result<(), Failure> {
             Ok(())
         }
         Command::Messages(command) => messages::of_client(command).await,
-        Command::Register { place: Place { client, env }, value, remote } => {
+        Command::Register { place: Place { client, env }, client_id, value, remote } => {
             let api = Api::new(&remote)?;
             let client = api.find_client(&client).await?;
             let path = format!("/clients/{}/environments", client.id);
-            let body = CreateRegistration { environment: env, require_value: !value.no_value };
+            let body = CreateRegistration { environment: env, client_id, require_value: !value.no_value };
             let request = api.send::<Registration>(Method::POST, &path, &body);
             let (sink, registration) = Sink::for_new(&value, request).await?;
             hand_over(&api, Client { registrations: vec![registration], ..client }, sink, remote.json).await
@@ -89,7 +89,7 @@ pub(crate) async fn client(command: Command) -> Result<(), Failure> {
 }
 
 async fn create(args: Create) -> Result<(), Failure> {
-    let Create { name, property, env, owner, description, value, remote } = args;
+    let Create { name, property, env, client_id, owner, description, value, remote } = args;
     if value.output.is_some() && env.len() != 1 {
         return Err(Failure::usage(
             "--output can hold one value only. Nothing was changed. Create the client in a single \
@@ -99,8 +99,15 @@ async fn create(args: Create) -> Result<(), Failure> {
     let api = Api::new(&remote)?;
     let property_id = api.find_property(&property).await?.id;
     let require_value = !value.no_value;
-    let body =
-        CreateClient { name, property_id, description, owners: owner, environments: env, require_value };
+    let body = CreateClient {
+        name,
+        property_id,
+        description,
+        owners: owner,
+        environments: env,
+        client_id,
+        require_value,
+    };
     let request = api.send::<Client>(Method::POST, "/clients", &body);
     let (sink, client) = Sink::for_new(&value, request).await?;
     hand_over(&api, client, sink, remote.json).await
@@ -190,7 +197,7 @@ async fn shown_client(api: &Api, client: &Client, json: bool) -> Result<(), Fail
             it.environment.clone(),
             it.client_id.to_string(),
             if it.enabled { "enabled" } else { "disabled" }.to_owned(),
-            it.scopes.join(" "),
+            it.scopes.as_ref().map_or("-".to_owned(), |scopes| scopes.join(" ")),
             time(it.rotation_due_at),
         ]
     });

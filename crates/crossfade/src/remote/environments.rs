@@ -10,7 +10,9 @@ use crate::{
     output::{self, fixed, text, time},
 };
 use crossfade_core::api::{CreateEnvironment, Environment, RotateSigningKey, SigningKey, UpdateEnvironment};
+use crossfade_core::upstream::Upstream;
 use reqwest::Method;
+use std::{fmt::Display, path::PathBuf};
 
 /// Runs the command.
 pub(crate) async fn environment(command: Env) -> Result<(), Failure> {
@@ -40,6 +42,8 @@ pub(crate) async fn environment(command: Env) -> Result<(), Failure> {
                 max_age_days: change.max_age_days.map(|days| days.0),
                 guard_extension_hours: change.guard_extension_hours.map(|hours| hours.0),
                 signing_key_rotation_days: change.signing_key_rotation_days.map(|days| days.0),
+                issuer_mode: change.issuer_mode,
+                upstream: change.upstream.map(read_upstream).transpose()?,
                 position: change.position,
                 confirm_environment_slug: confirm,
             };
@@ -94,6 +98,19 @@ pub(crate) async fn environment(command: Env) -> Result<(), Failure> {
     }
 }
 
+/// Reads the issuer that an environment is in front of, as the API has it.
+fn read_upstream(file: PathBuf) -> Result<Upstream, Failure> {
+    let cannot = |error: &dyn Display| {
+        Failure::usage(format!(
+            "The file {} does not contain an upstream issuer: {error}. Nothing was changed. Write a JSON object with kind and \
+            servers, each with name, issuer and token_endpoint.",
+            file.display()
+        ))
+    };
+    let text = std::fs::read(&file).map_err(|error| cannot(&error))?;
+    serde_json::from_slice(&text).map_err(|error| cannot(&error))
+}
+
 fn path(environment: &str) -> String {
     format!("/environments/{}", segment(environment))
 }
@@ -103,11 +120,19 @@ fn one(environment: Environment, json: bool) -> Result<(), Failure> {
     if json {
         return output::json(&environment);
     }
+    let servers = environment.upstream.iter().flat_map(|upstream| &upstream.servers);
+    let servers: Vec<String> = servers.map(|it| format!("{} {}", it.name, it.token_endpoint)).collect();
+    let mode = match &environment.upstream {
+        None => environment.issuer_mode.as_str().to_owned(),
+        Some(upstream) => format!("{}, {}", environment.issuer_mode.as_str(), upstream.kind.as_str()),
+    };
     let settings = [
         ("slug", environment.slug.clone()),
         ("name", environment.name.clone()),
         ("kind", environment.kind.as_str().to_owned()),
         ("issuer", environment.issuer.clone()),
+        ("issuer mode", mode),
+        ("upstream servers", if servers.is_empty() { "-".to_owned() } else { servers.join(", ") }),
         ("signs", signs(&environment)),
         ("signing keys", schedule(&environment)),
         ("values", values(&environment)),
@@ -120,7 +145,8 @@ fn one(environment: Environment, json: bool) -> Result<(), Failure> {
 
 /// Returns the algorithm, with the time from which it signs if another one still does.
 fn signs(environment: &Environment) -> String {
-    let alg = environment.signing_alg.as_str();
+    let Some(alg) = environment.signing_alg else { return "by the upstream issuer".to_owned() };
+    let alg = alg.as_str();
     environment.signing_alg_from.map_or_else(|| alg.to_owned(), |from| format!("{alg} from {from}"))
 }
 

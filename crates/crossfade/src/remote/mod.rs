@@ -17,6 +17,7 @@ mod properties;
 mod registrations;
 mod secrets;
 mod tokens;
+mod upstream;
 mod users;
 mod webhooks;
 
@@ -33,6 +34,7 @@ pub(crate) use self::{
     registrations::registration,
     secrets::secret,
     tokens::token,
+    upstream::upstream,
     users::{user, whoami},
     webhooks::webhook,
 };

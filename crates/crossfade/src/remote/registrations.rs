@@ -65,6 +65,15 @@ async fn found(api: &Api, place: &Place) -> Result<(Client, String), Failure> {
     Ok((client, path))
 }
 
+fn introspects(all: bool) -> String {
+    if all { "all tokens of the environment" } else { "its own tokens" }.to_owned()
+}
+
+/// Returns a setting that another issuer decides about if the environment is in front of one.
+fn of_issuer(setting: Option<String>) -> String {
+    setting.unwrap_or_else(|| "as the upstream issuer decides".to_owned())
+}
+
 /// Prints one line per setting, because they are too many for one row.
 fn shown(registration: &Registration, json: bool) -> Result<(), Failure> {
     if json {
@@ -78,14 +87,10 @@ fn shown(registration: &Registration, json: bool) -> Result<(), Failure> {
         ("client_id", registration.client_id.to_string()),
         ("state", if registration.enabled { "enabled" } else { "disabled" }.to_owned()),
         ("auth methods", methods.join(", ")),
-        ("scopes", registration.scopes.join(" ")),
-        ("audience", registration.audience.clone()),
-        ("token lifetime", format!("{} s", registration.access_token_ttl_seconds)),
-        (
-            "introspects",
-            if registration.may_introspect { "all tokens of the environment" } else { "its own tokens" }
-                .to_owned(),
-        ),
+        ("scopes", of_issuer(registration.scopes.as_ref().map(|scopes| scopes.join(" ")))),
+        ("audience", of_issuer(registration.audience.clone())),
+        ("token lifetime", of_issuer(registration.access_token_ttl_seconds.map(|ttl| format!("{ttl} s")))),
+        ("introspects", of_issuer(registration.may_introspect.map(introspects))),
         (
             "allowed networks",
             registration.allowed_networks.as_ref().map_or("all".to_owned(), |networks| networks.join(" ")),

@@ -6,6 +6,7 @@ use crossfade_core::{
     environment::Slug,
     networks::Networks,
     registration::{AuthMethods, Scopes, TokenTtl},
+    upstream::IssuerMode,
 };
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ fn registration(number: usize) -> Registration {
         id: RegistrationId::parse(&format!("reg_{number:022}")).unwrap(),
         client_id,
         environment: Slug::parse("slug", "production").unwrap(),
+        issuer_mode: IssuerMode::Own,
         disabled: false,
         token_generation: 0,
         methods: AuthMethods::default(),

@@ -37,17 +37,17 @@ const NAT64: u128 = 0x0064_ff9b << 96;
 
 /// Networks that a setting allows although they are not public.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Allowed(pub(super) Vec<IpNet>);
+pub(crate) struct Allowed(pub(crate) Vec<IpNet>);
 
 impl Allowed {
     /// Whether a network of the settings contains the address.
-    pub(super) fn contain(&self, address: IpAddr) -> bool {
+    pub(crate) fn contain(&self, address: IpAddr) -> bool {
         let address = reached(address);
         self.0.iter().any(|network| network.contains(&address))
     }
 
     /// Whether a connection to the address is allowed.
-    pub(super) fn admit(&self, address: IpAddr) -> bool {
+    pub(crate) fn admit(&self, address: IpAddr) -> bool {
         is_public(address) || self.contain(address)
     }
 }

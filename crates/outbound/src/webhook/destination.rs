@@ -11,14 +11,14 @@ use url::{Host, Url};
 pub struct Destination {
     url: Url,
     /// Path and query, as they are requested.
-    pub(super) target: Uri,
-    pub(super) host: DestinationHost,
-    pub(super) port: u16,
+    pub(crate) target: Uri,
+    pub(crate) host: DestinationHost,
+    pub(crate) port: u16,
 }
 
 /// Host of a URL.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum DestinationHost {
+pub(crate) enum DestinationHost {
     Name(String),
     Address(IpAddr),
 }
@@ -99,12 +99,12 @@ impl Destination {
         self.url.host_str().unwrap_or_default()
     }
 
-    pub(super) fn is_encrypted(&self) -> bool {
+    pub(crate) fn is_encrypted(&self) -> bool {
         self.url.scheme() == "https"
     }
 
     /// Returns the value of the header Host.
-    pub(super) fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         match self.url.port() {
             Some(port) => format!("{}:{port}", self.host()),
             None => self.host().to_owned(),

@@ -313,13 +313,25 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (47, "recorders", include_str!("../../migrations/0047_recorders.sql")),
     (48, "made_at", include_str!("../../migrations/0048_made_at.sql")),
     (49, "leader", include_str!("../../migrations/0049_leader.sql")),
+    (50, "front_mode", include_str!("../../migrations/0050_front_mode.sql")),
+    (51, "upstream_credentials", include_str!("../../migrations/0051_upstream_credentials.sql")),
     (52, "sign_in_failures", include_str!("../../migrations/0052_sign_in_failures.sql")),
 ];
 
-/// Returns the migrations. Both engines share them, except for the name of the type for bytes.
+/// What migration 50 does on each engine instead of `{CLIENT_IDS}`: only PostgreSQL can drop a constraint.
+const CLIENT_IDS: [&str; 2] = [
+    include_str!("../../migrations/0050_client_ids.sqlite.sql"),
+    include_str!("../../migrations/0050_client_ids.postgres.sql"),
+];
+
+/// Returns the migrations. Both engines share them, except for the name of the type for bytes and one constraint.
 pub(super) fn migrator(blob: &str) -> Migrator {
+    let [sqlite, postgres] = CLIENT_IDS;
+    let client_ids = if blob == "BLOB" { sqlite } else { postgres };
     let migrations = MIGRATIONS.iter().map(|(version, description, sql)| {
-        let sql = sqlx::SqlSafeStr::into_sql_str(sqlx::AssertSqlSafe(sql.replace("{BLOB}", blob)));
+        let sql = sqlx::SqlSafeStr::into_sql_str(sqlx::AssertSqlSafe(
+            sql.replace("{BLOB}", blob).replace("{CLIENT_IDS}", client_ids),
+        ));
         Migration::new(*version, (*description).into(), MigrationType::Simple, sql, false)
     });
     Migrator::with_migrations(migrations.collect())

@@ -389,14 +389,18 @@ async fn migrated_template(maintenance: &PgConnectOptions) -> String {
 
 /// The migrations of an engine, oldest first, read from their files.
 pub fn migrations(location: &Location) -> Vec<Migration> {
-    let blob = if matches!(location, Location::File(_)) { "BLOB" } else { "BYTEA" };
-    let directory = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../store/migrations")).unwrap();
-    let mut migrations: Vec<Migration> = directory
-        .map(|file| {
-            let path = file.unwrap().path();
+    let is_sqlite = matches!(location, Location::File(_));
+    let (blob, engine) = if is_sqlite { ("BLOB", "sqlite") } else { ("BYTEA", "postgres") };
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../store/migrations");
+    let client_ids = std::fs::read_to_string(format!("{directory}/0050_client_ids.{engine}.sql")).unwrap();
+    let files = std::fs::read_dir(directory).unwrap().map(|file| file.unwrap().path());
+    let mut migrations: Vec<Migration> = files
+        .filter(|path| !path.file_stem().unwrap().to_str().unwrap().contains('.'))
+        .map(|path| {
             let name = path.file_stem().unwrap().to_str().unwrap();
             let (version, description) = name.split_once('_').unwrap();
-            let sql = std::fs::read_to_string(&path).unwrap().replace("{BLOB}", blob);
+            let sql = std::fs::read_to_string(&path).unwrap();
+            let sql = sql.replace("{BLOB}", blob).replace("{CLIENT_IDS}", &client_ids);
             let sql = sqlx::SqlSafeStr::into_sql_str(AssertSqlSafe(sql));
             let (version, description) = (version.parse().unwrap(), description.to_owned().into());
             Migration::new(version, description, MigrationType::Simple, sql, false)

@@ -43,7 +43,10 @@ numbered! {
     user_id UserId;
     grant_id GrantId;
     token_id TokenId;
-    oauth_id OauthClientId;
+}
+
+pub fn oauth_id(n: usize) -> OauthClientId {
+    OauthClientId::parse(&format!("{n:022}")).unwrap()
 }
 
 pub fn slug(text: &str) -> Slug {
@@ -81,6 +84,7 @@ pub fn environment(text: &str, position: i64) -> Environment {
         max_age_days: Some(90),
         guard_extension_hours: None,
         signing_key_rotation_days: None,
+        upstream: None,
         created_at: at(0),
         version: 1,
     }

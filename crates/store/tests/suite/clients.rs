@@ -142,6 +142,8 @@ async fn an_oauth_client_id_is_never_given_again_rule_14(t: TestDb) {
     let taken = Registration { oauth_client_id: oauth_id(1), ..registration(3, 2, "staging") };
     let again = t.try_write(async |tx| tx.insert_registration(&taken).await).await;
     assert!(matches!(again, Err(StoreError::Duplicate)), "{again:?}");
+    let elsewhere = Registration { oauth_client_id: oauth_id(1), ..registration(5, 2, "development") };
+    t.write(async |tx| tx.insert_registration(&elsewhere).await).await;
     t.write(async |tx| tx.insert_registration(&registration(3, 2, "staging")).await).await;
     let second = t.try_write(async |tx| tx.insert_registration(&registration(4, 2, "staging")).await).await;
     assert!(matches!(second, Err(StoreError::Duplicate)), "one registration in each environment");
@@ -193,6 +195,19 @@ async fn a_search_finds_a_whole_oauth_client_id_and_no_part_of_it(t: TestDb) {
     .await;
     assert_eq!(search(&t, "AbCdEfGhIjKlMnOpQrStUv").await, ["Other"]);
     assert_eq!(search(&t, oauth_id(2).as_str()).await, ["Billing"], "of any environment");
+    let given = OauthClientId::parse("web:app \"1\" %_!").unwrap();
+    t.write(async |tx| {
+        for (n, client) in [(4, 1), (5, 2)] {
+            let environment = if n == 4 { "development" } else { "production" };
+            let registered =
+                Registration { oauth_client_id: given.clone(), ..registration(n, client, environment) };
+            tx.insert_registration(&registered).await?;
+        }
+        Ok(())
+    })
+    .await;
+    let both = search(&t, given.as_str()).await;
+    assert_eq!(both, ["Billing", "Other"], "a given one, in each environment that has it");
     for part in ["AbCdEfGhIjKlMnOpQrStU", "abcdefghijklmnopqrstuv", "AbCdEfGhIjKlMnOpQrStU_"] {
         assert_eq!(search(&t, part).await, [""; 0], "{part}");
     }

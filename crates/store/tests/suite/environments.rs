@@ -5,6 +5,7 @@ use crate::harness::*;
 use crossfade_core::{
     environment::{EnvironmentKind, SigningAlg},
     signing_key::KeyTimes,
+    upstream::Upstream,
 };
 use crossfade_store::{Environment, SigningKey, StoreError};
 
@@ -27,6 +28,14 @@ fn key(kid: &str, environment: &str, alg: SigningAlg, active_from: u32) -> Signi
     }
 }
 
+fn upstream() -> Upstream {
+    serde_json::from_value(serde_json::json!({
+        "kind": "okta",
+        "servers": [{"name": "main", "issuer": "https://id.example", "token_endpoint": "https://id.example/token"}],
+    }))
+    .unwrap()
+}
+
 async fn every_setting_of_an_environment_survives_storage(t: TestDb) {
     let created = environment("staging", 7);
     t.write(async |tx| tx.insert_environment(&created).await).await;
@@ -44,12 +53,15 @@ async fn every_setting_of_an_environment_survives_storage(t: TestDb) {
             max_age_days: None,
             guard_extension_hours: Some(24),
             signing_key_rotation_days: Some(90),
+            upstream: (alg == SigningAlg::RS256).then(upstream),
             version: before.version + 1,
             ..before
         };
         t.write(async |tx| tx.update_environment(&changed).await).await;
         let stored = t.read(async |tx| tx.environment(&slug("staging")).await).await.unwrap();
         assert_same(&stored, &changed);
+        let front = t.read(async |tx| tx.upstream(&slug("staging")).await).await;
+        assert_eq!(front, changed.upstream);
     }
     assert!(t.read(async |tx| tx.environment(&slug("production")).await).await.is_none());
     let twice = t.try_write(async |tx| tx.insert_environment(&created).await).await;

@@ -75,6 +75,9 @@ const ROWS: &[(i64, i64, &str)] = &[
     (29, i64::MAX, "INSERT INTO audit_statements (seq, kind, at, signed) VALUES (2, 'start', 1, '{}')"),
     (38, i64::MAX, "INSERT INTO webhooks (id, name, url, environments, events, format, signing_secret, created_at, created_by, version)
          VALUES ('wh_1', 'Rotations', 'https://hooks.example.com/', '[]', '[]', 'standard', {B}, 1, 'usr_1', 1)"),
+    (51, i64::MAX, "INSERT INTO upstream_credentials (registration_id, method, origins, leading_slot, version)
+         VALUES ('reg_1', 'client_secret_basic', '[]', 'current', 1)"),
+    (51, i64::MAX, "INSERT INTO upstream_slots (registration_id, slot, sealed, set_at, state) VALUES ('reg_1', 'current', {B}, 1, 'untested')"),
     (39, i64::MAX, "INSERT INTO seen (rotation_id, user_id, seen_at) VALUES ('rot_1', 'usr_1', 1)"),
     (39, i64::MAX, "INSERT INTO messages_off (subject, word, since) VALUES ('cl_1', 'digest', 1)"),
     (21, i64::MAX, "INSERT INTO unreadable_proxies (address, noted_at) VALUES ('192.0.2.9', 1)"),
@@ -86,6 +89,12 @@ const MADE: &[(i64, &str, i64)] = &[
     (17, "SELECT token_generation FROM registrations", 1),
     (14, "SELECT COUNT(*) FROM users WHERE id = 'usr_2' AND created_by = 'usr_1' AND linked_by = 'usr_1'", 1),
     (24, "SELECT COUNT(*) FROM link_makers WHERE account_id = 'usr_2' AND maker_id = 'usr_1'", 1),
+    (
+        50,
+        "SELECT COUNT(*) FROM registrations r JOIN secrets s ON s.registration_id = r.id
+         WHERE r.oauth_client_id = 'billing' AND r.access_token_ttl_seconds = 900 AND r.disabled_at = 2",
+        2,
+    ),
     (25, "SELECT COUNT(*) FROM clients WHERE name_key = 'άρησ'", 1),
     (25, "SELECT COUNT(*) FROM properties WHERE name_key = 'νόμοσ'", 1),
 ];

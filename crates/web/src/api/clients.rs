@@ -7,7 +7,7 @@ use super::{
 };
 use crate::reply::Reply;
 use crossfade_app::{ClientPath, ClientQuery, RegistrationPath};
-use crossfade_core::{api, registration::AuthMethod};
+use crossfade_core::{api, registration::AuthMethod, upstream::CredentialMethod};
 
 /// Filter parameters of the list of clients.
 const CLIENT_FILTERS: &[&str] = &["q", "property_id", "environment", "overdue", "ownerless"];
@@ -40,6 +40,7 @@ pub(super) fn create_shape(schemas: &mut Schemas) -> Shape {
         description: Some("Writes invoices.".into()),
         owners: vec!["ada@example.com".into()],
         environments: vec!["development".into(), "production".into()],
+        client_id: None,
         require_value: false,
     };
     schemas.reads(shape, &example)
@@ -83,7 +84,9 @@ pub(super) async fn create_registration(Ids(client): Ids<String>, call: Call) ->
 
 pub(super) fn create_registration_shape(schemas: &mut Schemas) -> Shape {
     let shape = schemas.tagged::<api::Registration>(201);
-    schemas.reads(shape, &api::CreateRegistration { environment: "staging".into(), require_value: false })
+    let example =
+        api::CreateRegistration { environment: "staging".into(), client_id: None, require_value: false };
+    schemas.reads(shape, &example)
 }
 
 pub(super) async fn read_registration(
@@ -113,6 +116,37 @@ pub(super) fn update_registration_shape(schemas: &mut Schemas) -> Shape {
         token_endpoint_auth_methods: Some(vec![AuthMethod::ClientSecretBasic]),
         scopes: Some(vec!["invoices:read".into()]),
         ..Default::default()
+    };
+    schemas.reads(shape, &example)
+}
+
+pub(super) async fn read_upstream_credential(
+    Ids((client, environment)): Ids<(String, String)>,
+    call: Call,
+) -> Reply {
+    let path = RegistrationPath { client: &client, environment: &environment };
+    tagged(ok, &call.app.read_upstream_credential(&call.principal, path).await?)
+}
+
+pub(super) fn read_upstream_credential_shape(schemas: &mut Schemas) -> Shape {
+    schemas.tagged::<api::UpstreamCredential>(200)
+}
+
+pub(super) async fn update_upstream_credential(
+    Ids((client, environment)): Ids<(String, String)>,
+    call: Call,
+) -> Reply {
+    let path = RegistrationPath { client: &client, environment: &environment };
+    let request = call.request();
+    tagged(ok, &call.app.update_upstream_credential(&request, path, call.input()?).await?)
+}
+
+pub(super) fn update_upstream_credential_shape(schemas: &mut Schemas) -> Shape {
+    let shape = schemas.tagged::<api::UpstreamCredential>(200);
+    let example = api::UpdateUpstreamCredential {
+        method: Some(CredentialMethod::ClientSecretBasic),
+        secret: Some("the secret at the issuer".into()),
+        next: None,
     };
     schemas.reads(shape, &example)
 }

@@ -92,6 +92,12 @@ fn route(operation: Operation) -> Route {
         CreateRegistration => of(operation, clients::create_registration, clients::create_registration_shape),
         ReadRegistration => of(operation, clients::read_registration, clients::read_registration_shape),
         UpdateRegistration => of(operation, clients::update_registration, clients::update_registration_shape),
+        ReadUpstreamCredential => {
+            of(operation, clients::read_upstream_credential, clients::read_upstream_credential_shape)
+        }
+        UpdateUpstreamCredential => {
+            of(operation, clients::update_upstream_credential, clients::update_upstream_credential_shape)
+        }
         ListSecrets => of(operation, secrets::list, secrets::list_shape),
         RotateSecret => of(operation, secrets::rotate, secrets::rotate_shape),
         RevealSecret => of(operation, secrets::reveal, secrets::reveal_shape),

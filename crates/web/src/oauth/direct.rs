@@ -2,7 +2,7 @@
 //! its boxes cost more than everything but the signature.
 //!
 //! A request that is anything but ordinary takes the usual way, where the same functions answer it: another method, an
-//! encoded path, an unknown environment, a refusal unread.
+//! encoded path, an unknown environment or one in front of another issuer, a refusal unread.
 
 use super::{introspect::introspect, request::OauthRequest, token::token};
 use crate::{Arrival, Web, metrics::Endpoint, observe::Observed};
@@ -78,6 +78,10 @@ impl Direct {
             return None;
         }
         let environment = web.app.authority().environment(slug)?;
+        // What is forwarded must end also if its caller hangs up.
+        if environment.upstream().is_some() {
+            return None;
+        }
         Some(Asked { web, endpoint, environment })
     }
 }

@@ -10,6 +10,8 @@ use std::borrow::Cow;
 
 /// Maximum number of parameters in a request. Ordinary requests have six.
 const MOST_PARAMETERS: usize = 32;
+/// Maximum number of parameters in a request that is forwarded: other issuers have more of them.
+const MOST_RELAYED: usize = 128;
 /// Parameters that can be repeated (RFC 8707 §2).
 const REPEATABLE: [&str; 2] = ["resource", "audience"];
 /// Parameters that must not be in a URL, where they would be logged.
@@ -36,8 +38,30 @@ impl<'a> Form<'a> {
                 "The content type must be application/x-www-form-urlencoded.",
             ));
         }
+        Self::parse_body(body, OauthError::BodyTooLarge, MOST_PARAMETERS)
+    }
+
+    /// Parses the parameters of a request that is forwarded. `is_converted`: the body was no form when it arrived.
+    pub(crate) fn parse_relayed(
+        headers: &HeaderMap,
+        is_converted: bool,
+        body: &'a Result<Bytes, BodyError>,
+    ) -> Result<Self, OauthError> {
+        if !is_converted && !is_form(headers) {
+            return Err(OauthError::InvalidRequest(
+                "The content type must be application/x-www-form-urlencoded.",
+            ));
+        }
+        Self::parse_body(body, OauthError::RelayedBodyTooLarge, MOST_RELAYED)
+    }
+
+    fn parse_body(
+        body: &'a Result<Bytes, BodyError>,
+        too_large: OauthError,
+        most_parameters: usize,
+    ) -> Result<Self, OauthError> {
         let body = body.as_ref().map_err(|error| match error {
-            BodyError::TooLarge => OauthError::BodyTooLarge,
+            BodyError::TooLarge => too_large,
             BodyError::Broken | BodyError::Late => {
                 OauthError::InvalidRequest("The body did not arrive complete.")
             }
@@ -47,7 +71,7 @@ impl<'a> Form<'a> {
             if value.is_empty() {
                 continue;
             }
-            if parameters.len() == MOST_PARAMETERS {
+            if parameters.len() == most_parameters {
                 return Err(OauthError::InvalidRequest("The request has too many parameters."));
             }
             if parameters.iter().any(|(known, _)| *known == name) && !REPEATABLE.contains(&&*name) {

@@ -9,8 +9,10 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use crossfade_authority::{Authority, Environment};
 use crossfade_core::{registration::AuthMethod, signing_key::JWKS_MAX_AGE};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 pub(super) async fn metadata(
     State(web): State<Web>,
@@ -18,7 +20,7 @@ pub(super) async fn metadata(
     headers: HeaderMap,
 ) -> Response {
     let authority = web.app.authority();
-    let Some(environment) = authority.environment(&environment) else { return crate::nothing_here() };
+    let Some(environment) = own(authority, &environment) else { return crate::nothing_here() };
     let issuer = environment.issuer();
     let methods = AuthMethod::ALL.map(AuthMethod::as_str);
     let document = json!({
@@ -45,8 +47,14 @@ pub(super) async fn jwks(
     headers: HeaderMap,
 ) -> Response {
     let authority = web.app.authority();
-    let Some(environment) = authority.environment(&environment) else { return crate::nothing_here() };
+    let Some(environment) = own(authority, &environment) else { return crate::nothing_here() };
     cacheable(&environment.jwks(authority.clock().now()), &headers)
+}
+
+/// Returns an environment that issues its own tokens. The metadata and the keys of another one are at its issuer: a document
+/// here would have to name that issuer, which RFC 8414 §3.3 forbids.
+fn own(authority: &Authority, slug: &str) -> Option<Arc<Environment>> {
+    authority.environment(slug).filter(|environment| environment.upstream().is_none())
 }
 
 /// Returns a public document that can be cached for a while. Its tag is a hash of it.

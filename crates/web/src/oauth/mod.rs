@@ -5,6 +5,7 @@ mod direct;
 mod form;
 mod introspect;
 mod metadata;
+mod relay;
 mod request;
 mod revoke;
 mod rotate_secret;
@@ -19,7 +20,10 @@ use axum::{
     middleware,
     routing::{MethodRouter, get, post},
 };
-use crossfade_core::oauth::{CHALLENGE, OauthError};
+use crossfade_core::{
+    oauth::{CHALLENGE, OauthError},
+    upstream::Endpoint,
+};
 pub(crate) use direct::Direct;
 use request::OauthRequest;
 
@@ -27,20 +31,49 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
     let name = |handlers: MethodRouter<Web>, operation| {
         observe_oauth(handlers.fallback(method_not_allowed), web, operation)
     };
-    let token = async |request: OauthRequest| token::token(&request).map(Body::from);
-    let introspect = async |request: OauthRequest| introspect::introspect(&request).map(Body::from);
-    let revoke = post(revoke::revoke).layer(middleware::from_fn(crate::finish));
-    let rotate_secret = post(rotate_secret::rotate_secret).layer(middleware::from_fn(crate::finish));
+    // A forwarded request runs to its end, also if its caller hangs up.
+    let finished = |handlers: MethodRouter<Web>| handlers.layer(middleware::from_fn(crate::finish));
+    let token = async |request: OauthRequest| match request.is_forwarded() {
+        false => token::token(&request).map(Body::from),
+        true => relayed(&request, Endpoint::Token).await,
+    };
+    let introspect = async |request: OauthRequest| match request.is_forwarded() {
+        false => introspect::introspect(&request).map(Body::from),
+        true => relayed(&request, Endpoint::Introspection).await,
+    };
+    let revoke = async |request: OauthRequest| match request.is_forwarded() {
+        false => revoke::revoke(request).await,
+        true => relayed(&request, Endpoint::Revocation).await,
+    };
+    let rotate_secret = finished(post(rotate_secret::rotate_secret));
     let metadata = name(get(metadata::metadata), "metadata");
-    Router::new()
-        .route("/env/{environment}/oauth2/token", name(post(token), "token"))
-        .route("/env/{environment}/oauth2/introspect", name(post(introspect), "introspect"))
-        .route("/env/{environment}/oauth2/revoke", name(revoke, "revoke"))
+    let own = Router::new()
+        .route("/env/{environment}/oauth2/token", name(finished(post(token)), "token"))
+        .route("/env/{environment}/oauth2/introspect", name(finished(post(introspect)), "introspect"))
+        .route("/env/{environment}/oauth2/revoke", name(finished(post(revoke)), "revoke"))
         .route("/env/{environment}/oauth2/rotate-secret", name(rotate_secret, "self_rotate_secret"))
         .route("/env/{environment}/oauth2/jwks", name(get(metadata::jwks), "jwks"))
         .route("/env/{environment}/.well-known/openid-configuration", metadata.clone())
         // RFC 8414 §3.1: the well-known part is between host and path of the issuer.
-        .route("/.well-known/oauth-authorization-server/env/{environment}", metadata)
+        .route("/.well-known/oauth-authorization-server/env/{environment}", metadata);
+    Endpoint::ALL.into_iter().fold(own, |routes, endpoint| {
+        let forwards = move || {
+            let answer = move |request: OauthRequest| async move { relayed(&request, endpoint).await };
+            name(finished(post(answer)), endpoint.operation())
+        };
+        let path = endpoint.path();
+        let is_own = matches!(endpoint, Endpoint::Token | Endpoint::Introspection | Endpoint::Revocation);
+        let routes = match is_own {
+            true => routes,
+            false => routes.route(&format!("/env/{{environment}}/oauth2/{path}"), forwards()),
+        };
+        routes.route(&format!("/env/{{environment}}/oauth2/{{server}}/{path}"), forwards())
+    })
+}
+
+/// Answers a request for the issuer that the environment is in front of.
+async fn relayed(request: &OauthRequest, endpoint: Endpoint) -> Response<Body> {
+    relay::relay(request, endpoint).await.unwrap_or_else(crate::nothing_here)
 }
 
 /// Headers and bodies of responses, prepared once: only a copy of the list is made for a response.

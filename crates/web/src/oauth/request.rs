@@ -3,18 +3,18 @@
 use super::{authenticate::authenticate, form::Form};
 use crate::{
     Web,
-    body::{self, BodyError},
+    body::{self, BODY_BYTES, BodyError},
     source::{SourceAddress, peer},
     unread::is_encoded,
 };
 use axum::{
     BoxError,
     body::{Bytes, HttpBody},
-    extract::{FromRequest, FromRequestParts, Path, Request},
+    extract::{FromRequest, FromRequestParts, RawPathParams, Request},
     http::{HeaderMap, Uri, request::Parts},
     response::Response,
 };
-use crossfade_app::IdempotencyKey;
+use crossfade_app::{IdempotencyKey, MAX_FORM};
 use crossfade_authority::{Client, Environment};
 use crossfade_core::{audit::Origin, oauth::OauthError};
 use std::{net::IpAddr, sync::Arc};
@@ -23,10 +23,12 @@ use std::{net::IpAddr, sync::Arc};
 pub(super) struct OauthRequest {
     pub(super) web: Web,
     pub(super) environment: Arc<Environment>,
-    source: SourceAddress,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Result<Bytes, BodyError>,
+    /// Server of the issuer that the environment is in front of, if the path names one.
+    pub(super) server: Option<String>,
+    pub(super) source: SourceAddress,
+    pub(super) uri: Uri,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Result<Bytes, BodyError>,
 }
 
 impl OauthRequest {
@@ -44,19 +46,32 @@ impl OauthRequest {
     {
         let Parts { uri, headers, .. } = parts;
         let source = SourceAddress::of(web, peer, &headers);
-        let body = body::read_directly(body).await;
+        let most = if environment.upstream().is_some() { MAX_FORM } else { BODY_BYTES };
+        let body = body::read_directly(body, most).await;
         let is_late = body == Err(BodyError::Late);
-        (!is_late).then(|| Self { web: web.clone(), environment, source, uri, headers, body })
+        let server = None;
+        (!is_late).then(|| Self { web: web.clone(), environment, server, source, uri, headers, body })
     }
 
-    /// Returns the parameters and the client that sent them.
-    pub(super) fn authenticated(&self) -> Result<(Form<'_>, Client), OauthError> {
+    /// Whether the environment is in front of another issuer.
+    pub(super) fn is_forwarded(&self) -> bool {
+        self.environment.upstream().is_some()
+    }
+
+    /// Refuses requests that cannot be decided now, or whose body cannot be read.
+    pub(super) fn check(&self) -> Result<(), OauthError> {
         if !self.web.app.may_decide() {
             return Err(OauthError::TemporarilyUnavailable);
         }
         if is_encoded(&self.headers) {
             return Err(OauthError::InvalidRequest("Send the body without Content-Encoding."));
         }
+        Ok(())
+    }
+
+    /// Returns the parameters and the client that sent them.
+    pub(super) fn authenticated(&self) -> Result<(Form<'_>, Client), OauthError> {
+        self.check()?;
         let form = Form::parse(&self.uri, &self.headers, &self.body)?;
         let client = authenticate(&self.web, &self.environment, &self.source, &self.headers, &form)?;
         Ok((form, client))
@@ -94,12 +109,16 @@ impl FromRequest<Web> for OauthRequest {
 
     async fn from_request(request: Request, web: &Web) -> Result<Self, Response> {
         let (mut parts, body) = request.into_parts();
-        let environment = match Path::<String>::from_request_parts(&mut parts, web).await {
-            Ok(Path(slug)) => web.app.authority().environment(&slug),
-            Err(_) => None,
+        let path = RawPathParams::from_request_parts(&mut parts, web).await;
+        let named = |name: &str| {
+            let mut parameters = path.as_ref().ok()?.iter();
+            parameters.find_map(|(own, value)| (own == name).then_some(value))
         };
+        let environment = named("environment").and_then(|slug| web.app.authority().environment(slug));
         let Some(environment) = environment else { return Err(crate::nothing_here()) };
+        let server = named("server").map(str::to_owned);
         let peer = peer(&parts.extensions);
-        Self::read(web, environment, parts, peer, body).await.ok_or_else(crate::too_slow)
+        let read = Self::read(web, environment, parts, peer, body).await.ok_or_else(crate::too_slow)?;
+        Ok(Self { server, ..read })
     }
 }

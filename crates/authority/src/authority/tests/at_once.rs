@@ -137,7 +137,7 @@ fn a_registration_that_nobody_changes_is_known_all_the_time() {
         for n in 2..3_000 {
             world.put(n, &[(2, None, None)], |_| {});
             if n % 3 == 0 {
-                world.authority.remove_registration(&client_id(n - 1));
+                world.authority.remove_registration(IssuerMode::Own, &slug("staging"), &client_id(n - 1));
             }
         }
     });

@@ -73,7 +73,7 @@ fn rule_14_tokens_of_a_disabled_or_deleted_client_are_inactive() {
     assert!(!world.is_active(&permitted, &token) && !world.is_active(&owner, &token));
     world.put(1, &[(1, None, None)], |_| {});
     assert!(world.is_active(&permitted, &token), "enabling gives back what has not ended");
-    world.authority.remove_registration(&client_id(1));
+    world.authority.remove_registration(IssuerMode::Own, &slug("staging"), &client_id(1));
     assert!(!world.is_active(&permitted, &token) && !world.is_active(&owner, &token));
 }
 

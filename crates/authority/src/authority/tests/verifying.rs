@@ -12,7 +12,7 @@ fn tables_that_are_replaced_hold_nothing_else() {
     world.authority.end_tokens_of_secret(secret_id(9), at(HOUR));
     world.authority.revoke_token("gone", at(HOUR));
     let as_published = |n: usize, disabled| {
-        let (digest_key, digest) = world.authority.digest(&client_id(n), &value(n)).unwrap();
+        let (digest_key, digest) = world.authority.digest(client_id(n).as_str(), &value(n)).unwrap();
         let secret = SecretSlot {
             id: secret_id(n),
             digest,
@@ -26,6 +26,7 @@ fn tables_that_are_replaced_hold_nothing_else() {
             id: registration_id(n),
             client_id: client_id(n),
             environment: slug("staging"),
+            issuer_mode: IssuerMode::Own,
             disabled,
             methods: AuthMethods::default(),
             scopes: Scopes::parse(&["read".to_owned(), "write".to_owned()]).unwrap(),
@@ -40,6 +41,7 @@ fn tables_that_are_replaced_hold_nothing_else() {
     let changed = world.authority.replace(Tables {
         environments: vec![environment("staging", vec![key(at(-1), None)])],
         registrations: vec![as_published(1, false), as_published(2, true), as_published(4, false)],
+        upstream_credentials: Vec::new(),
         secrets_with_ended_tokens: vec![(secret_id(1), at(HOUR))],
         revoked_tokens: vec![("new".to_owned(), at(HOUR))],
     });
@@ -244,9 +246,9 @@ fn a_secret_is_taken_only_as_it_was_given_out() {
 #[test]
 fn rule_15_the_stored_digest_is_no_secret() {
     let world = World::with_client();
-    let (_, digest) = world.authority.digest(&client_id(1), &value(1)).unwrap();
+    let (_, digest) = world.authority.digest(client_id(1).as_str(), &value(1)).unwrap();
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    let again = world.authority.digest(&client_id(1), &hex).unwrap().1;
+    let again = world.authority.digest(client_id(1).as_str(), &hex).unwrap().1;
     for presented in [
         hex.to_uppercase(),
         format!("0x{hex}"),
@@ -317,11 +319,11 @@ fn publishing_again_replaces_the_registration_and_removing_makes_it_unknown() {
     assert_eq!(world.authority.issue(&world.staging, &client, None).unwrap().scope, "admin");
     world.authority.evidence().drain();
 
-    world.authority.remove_registration(&client_id(1));
+    world.authority.remove_registration(IssuerMode::Own, &slug("staging"), &client_id(1));
     assert_eq!(world.authority.registrations(), 0);
     assert!(enters(2, POST).is_err());
     assert_eq!(world.failure().failure, Failure::UnknownClient);
-    world.authority.remove_registration(&client_id(1));
+    world.authority.remove_registration(IssuerMode::Own, &slug("staging"), &client_id(1));
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub const FRESH: &[&str] = &[
     "/console/clients/{client}/environments/{environment}/secrets/{secret}/extend",
     "/console/clients/{client}/environments/{environment}/secrets/{secret}/reveal",
     "/console/clients/{client}/environments/{environment}/secrets/{secret}/revoke",
+    // A secret of another issuer.
+    "/console/clients/{client}/environments/{environment}/upstream-credential",
     // The settings of a registration, and whether it is enabled.
     "/console/clients/{client}/environments/{environment}/{tab}",
     // Its owners, to whom its messages go.

@@ -31,17 +31,21 @@ struct NewPage {
     properties: Vec<(String, String)>,
     environments: Vec<api::Environment>,
     may_create_property: bool,
+    /// Whether an environment is in front of another issuer, which gives the client_id.
+    has_fronts: bool,
 }
 
 async fn load(signed: &SignedIn, form: Form) -> Result<NewPage, Refused> {
     let (app, principal) = (&signed.app, signed.principal());
     let all = ListQuery { limit: Some("200".into()), cursor: None };
+    let environments = app.list_environments(principal).await?;
     let properties = app.list_properties(principal, &all).await?.items;
     Ok(NewPage {
         layout: signed.layout(Section::Clients, "Create client").crumb("Clients", "/console/clients"),
         form,
         properties: properties.into_iter().map(|it| (it.id.to_string(), it.name)).collect(),
-        environments: app.list_environments(principal).await?,
+        has_fronts: environments.iter().any(|it| it.upstream.is_some()),
+        environments,
         may_create_property: principal.may_somewhere(Permission::PropertyManage),
     })
 }
@@ -81,6 +85,7 @@ async fn created(signed: &SignedIn, fields: &Fields) -> Result<api::Client, cros
         description: fields.filled("description").map(str::to_owned),
         owners: owners(fields.text("owners")),
         environments: fields.all("environments").map(str::to_owned).collect(),
+        client_id: fields.filled("client_id").map(str::to_owned),
         require_value: false,
     };
     Ok(signed.app.create_client(&signed.request(), Input::Value(body)).await?.object)
@@ -122,6 +127,7 @@ mod tests {
             properties: Vec::new(),
             environments: Vec::new(),
             may_create_property: false,
+            has_fronts: false,
         };
         assert!(new.render().unwrap().contains("No properties yet"));
     }

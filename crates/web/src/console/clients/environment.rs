@@ -26,8 +26,9 @@ use axum::{
 use crossfade_app::{Input, RegistrationPath, Request};
 use crossfade_core::{
     Code, Problem,
-    api::{LockedOut, UpdateRegistration},
+    api::{LockedOut, UpdateRegistration, UpdateUpstreamCredential, UpstreamCredential},
     registration::AuthMethod,
+    upstream::{CredentialMethod, IssuerMode},
 };
 
 /// A change of the configuration.
@@ -72,6 +73,7 @@ pub(super) struct Forms {
     pub(super) stop_drill: Form,
     pub(super) settings: Form,
     pub(super) disable: Form,
+    pub(super) credential: Form,
     /// Callers that the refused networks would lock out.
     pub(super) locked_out: Vec<String>,
     /// Number of these callers. Not all of them are in the list.
@@ -91,6 +93,7 @@ impl Forms {
             stop_drill: drills::stop_form(),
             settings: settings(s),
             disable: Form::new("disable", disable),
+            credential: Form::default(),
             locked_out: Vec::new(),
             locked_out_count: String::new(),
         }
@@ -135,6 +138,8 @@ struct EnvironmentPage {
     s: Secrets,
     badge: EnvironmentBadge,
     forms: Forms,
+    /// The upstream credential, on the settings of a registration in front of another issuer.
+    credential: Option<UpstreamCredential>,
     /// The refusal, if its dialog is no longer on the page.
     refused: Option<String>,
 }
@@ -167,13 +172,23 @@ impl EnvironmentPage {
         let s = Secrets::of(&place, slug, (read, may), (signed.principal().user().clone(), history))?;
         let badge = place.badges.get(slug).map(|known| known.badge.clone());
         let badge = badge.ok_or_else(Problem::not_found)?;
+        let mut forms = Forms::of(&s);
+        let credential = match configure == Configure::Settings && s.environment.upstream.is_some() {
+            true => Some(signed.app.read_upstream_credential(signed.principal(), path).await?.object),
+            false => None,
+        };
+        if let Some(credential) = &credential {
+            let method = credential.method.unwrap_or(CredentialMethod::ClientSecretBasic);
+            forms.credential = Form::new("credential", Fields::default().with("method", method.as_str()));
+        }
         Ok(Self {
+            credential,
             layout: place.layout(signed).in_environment(badge.clone()),
             tabs: place.tabs("Environment"),
             switch: place.switch(slug, configure.word()),
             configure,
             badge,
-            forms: Forms::of(&s),
+            forms,
             refused: None,
             s,
         })
@@ -279,6 +294,9 @@ fn done(word: &str, s: &Secrets) -> Option<String> {
             format!("{} was created in {}. {}", s.client, listed(&s.registered_in), first_secret(s))
         }
         ("saved", _) => "The settings were saved. They apply from the next request.".to_owned(),
+        ("credential", _) => {
+            "The upstream credential was saved. It is sent to every server of the environment.".to_owned()
+        }
         ("disabled", _) => "The registration was disabled. Every secret is refused.".to_owned(),
         ("enabled", _) => {
             "The registration was enabled. Secrets and access tokens that had ended stay ended.".to_owned()
@@ -292,13 +310,18 @@ fn settings(s: &Secrets) -> Form {
     let it = &s.registration;
     let mut fields = Fields::default()
         .with("version", s.version.to_string())
-        .with("scopes", it.scopes.join(" "))
-        .with("audience", if it.audience == s.environment.issuer { "" } else { &it.audience })
-        .with("access_token_ttl_seconds", it.access_token_ttl_seconds.to_string());
+        .with("issuer_mode", s.environment.issuer_mode.as_str());
+    if let (Some(scopes), Some(audience), Some(ttl)) = (&it.scopes, &it.audience, it.access_token_ttl_seconds)
+    {
+        fields = fields
+            .with("scopes", scopes.join(" "))
+            .with("audience", if *audience == s.environment.issuer { "" } else { audience })
+            .with("access_token_ttl_seconds", ttl.to_string());
+    }
     for method in &it.token_endpoint_auth_methods {
         fields = fields.with("token_endpoint_auth_methods", method.as_str());
     }
-    if it.may_introspect {
+    if it.may_introspect == Some(true) {
         fields = fields.with("may_introspect", "true");
     }
     if it.self_rotation {
@@ -444,6 +467,38 @@ pub(super) async fn configure(
     }
 }
 
+/// Sets the upstream credential of a registration, or confirms it for the present servers.
+pub(super) async fn set_upstream_credential(
+    Path((client, environment)): Path<(String, String)>,
+    Fresh { signed, fields }: Fresh,
+) -> Reply {
+    let path = RegistrationPath { client: &client, environment: &environment };
+    let body = UpdateUpstreamCredential {
+        method: CredentialMethod::parse(fields.text("method")),
+        secret: fields.filled("secret").map(str::to_owned),
+        next: match fields.ticked("remove_next") {
+            true => Some(None),
+            false => fields.filled("next").map(|text| Some(text.to_owned())),
+        },
+    };
+    match signed.app.update_upstream_credential(&signed.request(), path, Input::Value(body)).await {
+        Ok(_) => {
+            let to = format!("/console/clients/{client}/environments/{environment}/settings");
+            Ok(redirect_with(&to, "credential"))
+        }
+        Err(error) if belongs_to_form(&error.problem) => {
+            let names = (client.as_str(), environment.as_str());
+            // Never the secrets that were typed.
+            let typed = Fields::default().with("method", fields.text("method"));
+            again(&signed, names, Configure::Settings, error.problem, |forms, problem| {
+                forms.credential = Form::new("credential", typed).refused(problem);
+            })
+            .await
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn disabling(fields: &Fields) -> UpdateRegistration {
     UpdateRegistration {
         enabled: Some(false),
@@ -477,13 +532,16 @@ fn changed(fields: &Fields) -> UpdateRegistration {
     let methods = [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost];
     let chosen =
         |method: &AuthMethod| fields.all("token_endpoint_auth_methods").any(|own| own == method.as_str());
+    // The upstream issuer decides about the others.
+    let is_own = fields.text("issuer_mode") != IssuerMode::Upstream.as_str();
     UpdateRegistration {
         token_endpoint_auth_methods: Some(methods.into_iter().filter(chosen).collect()),
-        scopes: Some(fields.text("scopes").split_whitespace().map(str::to_owned).collect()),
-        audience: Some(fields.filled("audience").map(|text| text.trim().to_owned())),
+        scopes: is_own.then(|| fields.text("scopes").split_whitespace().map(str::to_owned).collect()),
+        audience: is_own.then(|| fields.filled("audience").map(|text| text.trim().to_owned())),
         // Send 0 for text that is not a number, which the server refuses as out of range.
-        access_token_ttl_seconds: Some(fields.text("access_token_ttl_seconds").trim().parse().unwrap_or(0)),
-        may_introspect: Some(fields.ticked("may_introspect")),
+        access_token_ttl_seconds: is_own
+            .then(|| fields.text("access_token_ttl_seconds").trim().parse().unwrap_or(0)),
+        may_introspect: is_own.then(|| fields.ticked("may_introspect")),
         allowed_networks: Some(networks(fields)),
         self_rotation: Some(fields.ticked("self_rotation")),
         // The number that was shown, so that a caller found since then is shown first.
@@ -526,9 +584,19 @@ mod tests {
         let layout = Layout::sample(Section::Clients, "Billing").in_environment(badge.clone());
         let tabs = Tabs::sample("Environment");
         let refused = forms.refused_without_a_dialog(&s);
-        EnvironmentPage { layout, tabs, switch: Vec::new(), configure, s, badge, forms, refused }
-            .render()
-            .unwrap()
+        EnvironmentPage {
+            layout,
+            tabs,
+            switch: Vec::new(),
+            configure,
+            s,
+            badge,
+            forms,
+            credential: None,
+            refused,
+        }
+        .render()
+        .unwrap()
     }
 
     const BUTTONS: [&str; 4] = [

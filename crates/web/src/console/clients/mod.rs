@@ -40,6 +40,10 @@ pub(super) fn router() -> Router<Web> {
         )
         .route("/console/clients/{client}/environments/{environment}/live", get(environment::live))
         .route(
+            "/console/clients/{client}/environments/{environment}/upstream-credential",
+            get(environment::back).post(environment::set_upstream_credential),
+        )
+        .route(
             "/console/clients/{client}/environments/{environment}/rotate",
             get(environment::back).post(change::rotate),
         )

@@ -27,6 +27,8 @@ struct SettingsPage {
     name: String,
     /// Environments in which it is not registered.
     others: Vec<(String, String)>,
+    /// Whether one of them is in front of another issuer, which gives the client_id.
+    has_fronts: bool,
     edit: Form,
     messages: Form,
     add: Form,
@@ -85,6 +87,7 @@ async fn load(signed: &SignedIn, client: &str) -> Result<SettingsPage, Refused> 
         tabs: place.tabs("Client settings"),
         id: it.id.to_string(),
         name: it.name.clone(),
+        has_fronts: others.clone().any(|other| other.upstream.is_some()),
         others: others.map(|other| (other.slug.clone(), other.name.clone())).collect(),
         edit: Form::new("edit", fields),
         messages: Form::new("messages", messages),
@@ -175,7 +178,8 @@ pub(super) async fn switch_messages(Path(client): Path<String>, Fresh { signed, 
 
 pub(super) async fn add_environment(Path(client): Path<String>, Fresh { signed, fields }: Fresh) -> Reply {
     let slug = fields.text("environment").to_owned();
-    let body = CreateRegistration { environment: slug.clone(), require_value: false };
+    let client_id = fields.filled("client_id").map(str::to_owned);
+    let body = CreateRegistration { environment: slug.clone(), client_id, require_value: false };
     match signed.app.create_registration(&signed.request(), ClientPath(&client), Input::Value(body)).await {
         Ok(created) => {
             let secrets = vec![(slug.clone(), created.object)];
@@ -223,6 +227,7 @@ mod tests {
             id: "cl_1".into(),
             name: "Billing".into(),
             others: vec![("staging".into(), "Staging".into())],
+            has_fronts: true,
             edit: Form::new("edit", Fields::default()),
             messages: Form::new("messages", Fields::default()),
             add: Form::new("add", Fields::default()),

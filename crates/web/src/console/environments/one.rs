@@ -18,7 +18,9 @@ use crossfade_app::{Deletion, EnvironmentPath, Input};
 use crossfade_core::{
     Code, Problem, Timestamp, api,
     api::{RotateSigningKey, UpdateEnvironment},
+    environment::SigningAlg,
     roles::Permission,
+    upstream::IssuerMode,
 };
 
 #[derive(Template)]
@@ -92,7 +94,7 @@ async fn load(signed: &SignedIn, slug: &str) -> Result<OnePage, Refused> {
     let mut fields = Fields::default()
         .with("name", it.name.clone())
         .with("kind", it.kind.as_str())
-        .with("signing_alg", it.signing_alg.as_str())
+        .with("signing_alg", it.signing_alg.map_or("", SigningAlg::as_str))
         .with("wipe_after_days", it.wipe_after_days.to_string())
         .with("max_age_days", it.max_age_days.map(|days| days.to_string()).unwrap_or_default())
         .with(
@@ -134,7 +136,7 @@ pub(in crate::console) async fn show(Path(slug): Path<String>, signed: SignedIn)
             None => "The settings were saved.".to_owned(),
             Some(from) => format!(
                 "The settings were saved. New tokens are signed with {} from {}. Until then, the previous algorithm is used.",
-                shown.it.signing_alg.as_str(),
+                shown.it.signing_alg.map_or("", SigningAlg::as_str),
                 moment::utc(from)
             ),
         }),
@@ -183,15 +185,18 @@ fn number(text: &str) -> i64 {
 }
 
 pub(in crate::console) async fn update(Path(slug): Path<String>, Fresh { signed, fields }: Fresh) -> Reply {
+    let is_own = fields.text("issuer_mode") != IssuerMode::Upstream.as_str();
     let body = UpdateEnvironment {
         name: Some(fields.text("name").to_owned()),
         kind: Some(kind(&fields)),
-        signing_alg: algorithm(&fields),
+        signing_alg: algorithm(&fields).filter(|_| is_own),
         show_once: Some(fields.ticked("show_once")),
         wipe_after_days: Some(number(fields.text("wipe_after_days"))),
         max_age_days: Some(fields.filled("max_age_days").map(number)),
         guard_extension_hours: Some(fields.filled("guard_extension_hours").map(number)),
-        signing_key_rotation_days: Some(fields.filled("signing_key_rotation_days").map(number)),
+        signing_key_rotation_days: is_own.then(|| fields.filled("signing_key_rotation_days").map(number)),
+        issuer_mode: None,
+        upstream: None,
         position: Some(number(fields.text("position"))),
         confirm_environment_slug: fields
             .filled("confirm_environment_slug")

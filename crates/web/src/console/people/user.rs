@@ -400,7 +400,10 @@ fn to(id: &str, done: &'static str) -> Response {
 mod tests {
     use super::{super::samples, *};
     use crate::console::crossfade;
-    use crossfade_core::environment::{EnvironmentKind, SigningAlg};
+    use crossfade_core::{
+        environment::{EnvironmentKind, SigningAlg},
+        upstream::IssuerMode,
+    };
 
     fn owned(number: u32, name: &str, owners: &[&str]) -> HandedOverClient {
         HandedOverClient {
@@ -433,7 +436,9 @@ mod tests {
                 name: "Production".into(),
                 kind: EnvironmentKind::Live,
                 issuer: String::new(),
-                signing_alg: SigningAlg::ES256,
+                issuer_mode: IssuerMode::Own,
+                upstream: None,
+                signing_alg: Some(SigningAlg::ES256),
                 signing_alg_from: None,
                 show_once: false,
                 wipe_after_days: 30,

@@ -1,0 +1,115 @@
+//! Forwards the request of an authenticated client to the issuer that its environment is in front of.
+
+use crate::{
+    app::App,
+    upstream::{opening::OpenedCredential, outcomes::UpstreamOutcome},
+};
+use crossfade_authority::{Client, Environment};
+use crossfade_core::upstream::{Endpoint, Server, SlotState, origin};
+use crossfade_outbound::{Forward, Kept, Relay, RelayFailure, Relayed, SentCredential, SentSecret};
+use http::HeaderMap;
+
+/// A request that is forwarded.
+#[derive(Clone, Copy, Debug)]
+pub struct Relaying<'a> {
+    /// Server of the issuer that was asked for.
+    pub server: &'a Server,
+    /// Endpoint that was asked for.
+    pub endpoint: Endpoint,
+    /// Parameters without the authentication of the client.
+    pub parameters: &'a Kept,
+    /// Headers of the request.
+    pub headers: &'a HeaderMap,
+    /// Host and port that the request was sent to.
+    pub host: Option<&'a str>,
+}
+
+impl App {
+    /// Whether a request was already forwarded by this environment. It then has the upstream credential, which is no secret of
+    /// ours, so this is asked first.
+    pub fn has_passed(&self, environment: &Environment, headers: &HeaderMap) -> bool {
+        let has_passed = Relay::has_passed(headers, &self.pseudonym(environment));
+        if has_passed {
+            self.note_forwarded(environment, Some(RelayFailure::Loop));
+        }
+        has_passed
+    }
+
+    /// Forwards a request of an authenticated client. Must run to its end, also if the caller hangs up.
+    pub async fn forward(
+        &self,
+        environment: &Environment,
+        client: &Client,
+        asked: Relaying<'_>,
+    ) -> Result<Relayed, RelayFailure> {
+        let answer = self.send_on(environment, client, asked).await;
+        self.note_forwarded(environment, answer.as_ref().err().copied());
+        answer
+    }
+
+    async fn send_on(
+        &self,
+        environment: &Environment,
+        client: &Client,
+        asked: Relaying<'_>,
+    ) -> Result<Relayed, RelayFailure> {
+        let upstream = environment.upstream().ok_or(RelayFailure::NotReached)?;
+        let url = asked.server.endpoint(asked.endpoint).ok_or(RelayFailure::NotReached)?;
+        // The networks that are allowed can be others than when the URL was set.
+        let read = |url: &str| self.posting.poster.destination(url).map_err(|_| RelayFailure::NotReached);
+        let to = read(url)?;
+        // The credential was confirmed for the origin of `url`, and perhaps for no other.
+        let test_at = [Endpoint::Revocation, Endpoint::Token].into_iter().find_map(|endpoint| {
+            let own = asked.server.endpoint(endpoint).filter(|own| origin(own) == origin(url))?;
+            Some((endpoint, read(own).ok()?))
+        });
+        let opened = self.open_upstream_credential(client.registration(), url);
+        let OpenedCredential { registration, method, first, second } =
+            opened.map_err(|_| RelayFailure::NoCredential)?;
+        let secrets = std::iter::once(first).chain(second).map(|secret| SentSecret {
+            slot: secret.slot,
+            value: secret.value,
+            set_at: secret.set_at,
+        });
+        let credential = SentCredential {
+            registration: &registration,
+            client_id: client.client_id().as_str(),
+            method,
+            secrets: secrets.collect(),
+        };
+        let request = Forward {
+            endpoint: asked.endpoint,
+            to: &to,
+            test_at: test_at.as_ref().map(|(endpoint, to)| (*endpoint, to)),
+            kind: upstream.kind,
+            parameters: asked.parameters,
+            headers: asked.headers,
+            host: asked.host,
+            pseudonym: &self.pseudonym(environment),
+        };
+        let forwarded = self.relay.forward(request, &credential).await;
+        for tried in forwarded.tried {
+            let outcome = match (tried.state, tried.error) {
+                (SlotState::Ok, _) => UpstreamOutcome::Accepted,
+                (SlotState::Refused, error) => UpstreamOutcome::Refused(error.unwrap_or_default()),
+                (SlotState::Unknown | SlotState::Untested, _) => UpstreamOutcome::Unknown,
+            };
+            self.note_upstream_outcome(&registration, tried.slot, tried.set_at, &outcome);
+        }
+        forwarded.answer
+    }
+
+    fn note_forwarded(&self, environment: &Environment, failure: Option<RelayFailure>) {
+        self.relay.count(failure);
+        if let Some(failure) = failure {
+            let (environment, failure) = (environment.slug(), failure.as_str());
+            tracing::warn!(%environment, failure, "cannot forward a request to the issuer");
+        }
+    }
+
+    /// Returns the name of an environment in `Via`. It is the same on every node, so that a request that comes back through
+    /// another one is recognised.
+    fn pseudonym(&self, environment: &Environment) -> String {
+        format!("crossfade-{}-{}", self.mark(), environment.slug())
+    }
+}

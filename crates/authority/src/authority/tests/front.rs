@@ -1,0 +1,171 @@
+//! Environments in front of other issuers, whose client_ids are given by those issuers.
+
+use super::*;
+use crate::{SealedSlot, UpstreamCredential};
+use crossfade_core::upstream::{CredentialMethod, Kind, Server, Slot, Upstream};
+
+const GIVEN: &str = "web:app \"1\" \\ %2B";
+
+fn upstream() -> Upstream {
+    let server = Server {
+        name: "main".to_owned(),
+        issuer: "https://id.example.com".to_owned(),
+        token_endpoint: "https://id.example.com/token".to_owned(),
+        pushed_authorization_request_endpoint: None,
+        device_authorization_endpoint: None,
+        backchannel_authentication_endpoint: None,
+        revocation_endpoint: None,
+        introspection_endpoint: None,
+    };
+    Upstream { kind: Kind::Generic, servers: vec![server] }
+}
+
+fn front(name: &str) -> Environment {
+    Environment::in_front_of(slug(name), format!("https://auth.example.com/{name}"), upstream())
+}
+
+/// Publishes registration `n` with the given `client_id` in an environment in front of another issuer. Its secret has
+/// the same number.
+fn put(world: &World, n: usize, environment: &str, given: &str) {
+    let (digest_key, digest) = world.authority.digest(registration_id(n).as_str(), &value(n)).unwrap();
+    world.put(n, &[], |registration| {
+        registration.client_id = OauthClientId::parse(given).unwrap();
+        registration.environment = slug(environment);
+        registration.issuer_mode = IssuerMode::Upstream;
+        registration.secrets = vec![SecretSlot {
+            id: secret_id(n),
+            digest,
+            digest_key,
+            has_value_digest: true,
+            expires_at: None,
+            revoked_at: None,
+            drill: None,
+        }];
+    });
+}
+
+fn present(world: &World, environment: &str, client_id: &str, secret: usize) -> Result<SecretId, OauthError> {
+    let environment = world.authority.environment(environment).unwrap();
+    let value = value(secret);
+    let credentials = Credentials {
+        client_id,
+        secret: &value,
+        method: BASIC,
+        source: Source { ip: IP, user_agent: "tests/1", instance: "" },
+        sender: Some(IP),
+    };
+    world.authority.authenticate(&environment, &credentials).map(|client| client.secret().clone())
+}
+
+fn world() -> World {
+    let world = World::with_client();
+    world.authority.put_environment(front("okta"));
+    world.authority.put_environment(front("auth0"));
+    world
+}
+
+#[test]
+fn a_given_client_id_belongs_to_its_environment() {
+    let world = world();
+    put(&world, 2, "okta", GIVEN);
+    put(&world, 3, "auth0", GIVEN);
+    assert_eq!(present(&world, "okta", GIVEN, 2), Ok(secret_id(2)));
+    assert_eq!(present(&world, "auth0", GIVEN, 3), Ok(secret_id(3)));
+    assert_eq!(present(&world, "okta", GIVEN, 3), REFUSED);
+    assert_eq!(present(&world, "auth0", GIVEN, 2), REFUSED);
+    assert_eq!(present(&world, "staging", GIVEN, 2), REFUSED);
+    world.authority.remove_registration(
+        IssuerMode::Upstream,
+        &slug("okta"),
+        &OauthClientId::parse(GIVEN).unwrap(),
+    );
+    assert_eq!(present(&world, "okta", GIVEN, 2), REFUSED);
+    assert_eq!(present(&world, "auth0", GIVEN, 3), Ok(secret_id(3)));
+}
+
+#[test]
+fn a_given_client_id_never_takes_the_place_of_a_generated_one() {
+    let world = world();
+    let own = client_id(1);
+    put(&world, 2, "okta", own.as_str());
+    assert_eq!(present(&world, "staging", own.as_str(), 1), Ok(secret_id(1)));
+    assert_eq!(present(&world, "okta", own.as_str(), 2), Ok(secret_id(2)));
+    for (environment, secret) in [("staging", 2), ("okta", 1), ("auth0", 1), ("auth0", 2), ("production", 1)]
+    {
+        assert_eq!(present(&world, environment, own.as_str(), secret), REFUSED, "{environment} {secret}");
+    }
+    let token = world.token(&world.client(1, 1));
+    world.authority.remove_registration(IssuerMode::Upstream, &slug("okta"), &own);
+    assert!(world.is_active(&world.client(1, 1), &token));
+}
+
+#[test]
+fn a_digest_that_was_copied_to_another_environment_matches_nothing_there() {
+    let world = world();
+    put(&world, 2, "okta", GIVEN);
+    let (digest_key, digest) = world.authority.digest(registration_id(2).as_str(), &value(2)).unwrap();
+    let (_, of_name) = world.authority.digest(GIVEN, &value(2)).unwrap();
+    for digest in [digest, of_name] {
+        world.put(3, &[], |registration| {
+            registration.client_id = OauthClientId::parse(GIVEN).unwrap();
+            registration.environment = slug("auth0");
+            registration.issuer_mode = IssuerMode::Upstream;
+            registration.secrets = vec![SecretSlot {
+                id: secret_id(3),
+                digest,
+                digest_key: digest_key.clone(),
+                has_value_digest: true,
+                expires_at: None,
+                revoked_at: None,
+                drill: None,
+            }];
+        });
+        assert_eq!(present(&world, "auth0", GIVEN, 2), REFUSED);
+    }
+}
+
+#[test]
+fn an_environment_in_front_of_another_issuer_issues_nothing_and_has_no_keys() {
+    let world = world();
+    put(&world, 2, "okta", GIVEN);
+    let environment = world.authority.environment("okta").unwrap();
+    let value = value(2);
+    let credentials = Credentials {
+        client_id: GIVEN,
+        secret: &value,
+        method: BASIC,
+        source: Source { ip: IP, user_agent: "tests/1", instance: "" },
+        sender: Some(IP),
+    };
+    let client = world.authority.authenticate(&environment, &credentials).ok().unwrap();
+    let refused = world.authority.issue(&environment, &client, None).err();
+    assert_eq!(refused, Some(OauthError::TemporarilyUnavailable));
+    assert_eq!(environment.jwks(at(0))["keys"], json!([]));
+    let own = world.token(&world.client(1, 1));
+    assert!(world.authority.introspect(&environment, &client, &own).is_none());
+    assert!(world.authority.revocable(&environment, &client, &own).is_none());
+    assert_eq!((client.client_id().as_str(), client.registration()), (GIVEN, &registration_id(2)));
+}
+
+#[test]
+fn replaced_tables_keep_both_kinds_of_registrations_apart() {
+    let world = world();
+    put(&world, 2, "okta", GIVEN);
+    put(&world, 3, "auth0", GIVEN);
+    assert_eq!(world.authority.registrations(), 3);
+    let slot = SealedSlot::new(Slot::Current, vec![1], at(0));
+    let method = CredentialMethod::ClientSecretBasic;
+    let credential = UpstreamCredential::new(method, Vec::new(), vec![slot], Slot::Current);
+    world.authority.put_upstream_credential(&registration_id(2), Some(credential));
+    assert!(world.authority.upstream_credential(&registration_id(2)).is_some());
+    assert!(world.authority.upstream_credential(&registration_id(3)).is_none());
+    let changed = world.authority.replace(Tables { environments: vec![front("okta")], ..Tables::default() });
+    let given = OauthClientId::parse(GIVEN).unwrap();
+    assert_eq!(changed, [client_id(1), given.clone(), given]);
+    assert_eq!(world.authority.registrations(), 0);
+    assert_eq!(present(&world, "okta", GIVEN, 2), REFUSED);
+    assert!(world.authority.upstream_credential(&registration_id(2)).is_none(), "replaced, too");
+    put(&world, 2, "okta", GIVEN);
+    world.authority.remove_unreadable(&registration_id(2));
+    assert_eq!(world.authority.registrations(), 0);
+}

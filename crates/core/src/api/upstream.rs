@@ -1,0 +1,56 @@
+//! API types of upstream credentials.
+
+use super::present;
+use crate::{
+    Timestamp,
+    upstream::{CredentialMethod, MAX_SECRET, Slot, SlotState},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The credential with which Crossfade authenticates at the upstream issuer for a registration. Its secrets are never
+/// shown.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct UpstreamCredential {
+    /// How it is sent; `null` if none is set.
+    pub method: Option<CredentialMethod>,
+    /// Its secrets: the one in use, and the one that will replace it at the issuer.
+    pub slots: Vec<UpstreamSlot>,
+    /// Scheme, host and port of each server that it is sent to.
+    pub confirmed_origins: Vec<String>,
+    /// Servers of the environment that were added since it was set. It is not sent to them until it is set or confirmed
+    /// again.
+    pub unconfirmed_origins: Vec<String>,
+}
+
+/// A secret of an upstream credential, without its value.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct UpstreamSlot {
+    /// Which of the two it is.
+    pub slot: Slot,
+    /// When it was set.
+    pub set_at: Timestamp,
+    /// What is known about it.
+    pub state: SlotState,
+    /// When the issuer last accepted it, to the minute; `null`: not since it was set.
+    pub last_ok_at: Option<Timestamp>,
+    /// How the issuer last refused it, such as `401 invalid_client`; `null`: not since it was set.
+    pub last_error: Option<String>,
+}
+
+/// Sets or confirms the upstream credential of a registration. It is sent to the servers that the environment has now.
+/// Stored secrets cannot be read, so those that are absent stay.
+#[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateUpstreamCredential {
+    /// How it is sent.
+    pub method: Option<CredentialMethod>,
+    /// The secret that the issuer has now. Required the first time; absent: the stored one stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = MAX_SECRET))]
+    pub secret: Option<String>,
+    /// The secret that the issuer will have. Absent: the stored one stays; `null`: it is removed.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = MAX_SECRET))]
+    pub next: Option<Option<String>>,
+}

@@ -1,0 +1,89 @@
+//! The commands under `crossfade upstream`.
+
+use super::http::{Api, segment};
+use crate::{
+    cli::{Place, SetUpstream, Upstream as Command},
+    failure::Failure,
+    output::{self, fixed, text, time},
+};
+use crossfade_core::{
+    api::{UpdateUpstreamCredential, UpstreamCredential},
+    upstream::MAX_SECRET,
+};
+use reqwest::Method;
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+/// Runs the command.
+pub(crate) async fn upstream(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Show { place, remote } => {
+            let api = Api::new(&remote)?;
+            shown(&api.get(&path(&api, &place).await?).await?, remote.json)
+        }
+        Command::Set(SetUpstream { place, change, remote }) => {
+            let body = UpdateUpstreamCredential {
+                method: change.method,
+                secret: change.secret_file.map(read).transpose()?,
+                next: match (change.next_file, change.no_next) {
+                    (Some(file), _) => Some(Some(read(file)?)),
+                    (None, true) => Some(None),
+                    (None, false) => None,
+                },
+            };
+            let api = Api::new(&remote)?;
+            let path = path(&api, &place).await?;
+            shown(&api.send(Method::PUT, &path, &body).await?, remote.json)
+        }
+    }
+}
+
+async fn path(api: &Api, place: &Place) -> Result<String, Failure> {
+    let client = api.find_client(&place.client).await?;
+    Ok(format!("/clients/{}/environments/{}/upstream-credential", client.id, segment(&place.env)))
+}
+
+/// Reads a secret without the end of its last line.
+fn read(file: PathBuf) -> Result<String, Failure> {
+    let read = |from: &mut dyn Read| {
+        let mut text = String::new();
+        from.take(MAX_SECRET as u64 + 3).read_to_string(&mut text)?;
+        Ok::<_, std::io::Error>(text.trim_end_matches(['\r', '\n']).to_owned())
+    };
+    let result = match file == Path::new("-") {
+        true => read(&mut std::io::stdin().lock()),
+        false => std::fs::File::open(&file).and_then(|mut file| read(&mut file)),
+    };
+    result.map_err(|error| {
+        Failure::failed(format!("Cannot read the file {}: {error}. Nothing was changed.", file.display()))
+    })
+}
+
+fn shown(credential: &UpstreamCredential, json: bool) -> Result<(), Failure> {
+    if json {
+        return output::json(credential);
+    }
+    let rows = credential.slots.iter().map(|slot| {
+        vec![
+            slot.slot.as_str().to_owned(),
+            slot.state.as_str().to_owned(),
+            time(Some(slot.set_at)),
+            time(slot.last_ok_at),
+            slot.last_error.clone().unwrap_or_else(|| "-".to_owned()),
+        ]
+    });
+    let heads = [fixed("slot"), fixed("state"), fixed("set"), fixed("last accepted"), text("last refusal")];
+    output::table(&heads, rows.collect())?;
+    if let Some(method) = credential.method {
+        output::note(&format!("Sent as {} to {}.", method.as_str(), credential.confirmed_origins.join(", ")));
+    }
+    if !credential.unconfirmed_origins.is_empty() {
+        output::note(&format!(
+            "Not sent to {} until you confirm it: crossfade upstream set … --confirm-servers.",
+            credential.unconfirmed_origins.join(", ")
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! The credential with which a request is forwarded, and what the issuer says about it.
+
+use crossfade_core::{
+    RegistrationId, Timestamp,
+    upstream::{CredentialMethod, Slot, SlotState},
+};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+use tokio::time::{Duration, Instant};
+use zeroize::Zeroizing;
+
+/// How long the outcome of a test is used.
+const TEST_EVERY: Duration = Duration::from_secs(60);
+/// Number of outcomes from which old ones are removed.
+const TIDY_AT: usize = 1024;
+/// Maximum length of an `error` of an issuer that is repeated.
+const MAX_ERROR: usize = 64;
+
+/// The upstream credential of a registration, opened for one request. Nothing prints it.
+pub struct SentCredential<'a> {
+    /// Registration that it belongs to.
+    pub registration: &'a RegistrationId,
+    /// `client_id` at the issuer.
+    pub client_id: &'a str,
+    /// How it is sent.
+    pub method: CredentialMethod,
+    /// Its secrets, in the order in which they are tried.
+    pub secrets: Vec<SentSecret>,
+}
+
+/// A secret of an upstream credential.
+pub struct SentSecret {
+    /// Which of the two it is.
+    pub slot: Slot,
+    /// The secret.
+    pub value: Zeroizing<String>,
+    /// When it was set.
+    pub set_at: Timestamp,
+}
+
+/// What the issuer said about a secret.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tried {
+    /// Slot of the secret.
+    pub slot: Slot,
+    /// When the secret was set.
+    pub set_at: Timestamp,
+    /// What is known about it now.
+    pub state: SlotState,
+    /// How the issuer refused it, such as `401 invalid_client`; `None` if it did not.
+    pub error: Option<String>,
+}
+
+impl fmt::Debug for SentCredential<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SentCredential").field("registration", self.registration).finish_non_exhaustive()
+    }
+}
+
+/// Returns how an issuer refused something. Its `error` is repeated only if it looks like one.
+pub(super) fn describe_refusal(status: u16, error: Option<&str>) -> String {
+    let is_plain = |error: &&str| {
+        (1..=MAX_ERROR).contains(&error.len())
+            && error.bytes().all(|byte| byte.is_ascii_lowercase() || b"_-.".contains(&byte))
+    };
+    match error.filter(is_plain) {
+        Some(error) => format!("{status} {error}"),
+        None => status.to_string(),
+    }
+}
+
+/// A secret of a registration, as it was set at this time.
+type Key = (RegistrationId, Slot, i64);
+
+/// When a test began, and whether the secret was accepted; `None` if the issuer did not tell.
+type Tested = (Instant, Option<bool>);
+
+/// The tests of secrets within the last minute.
+#[derive(Default)]
+pub(super) struct Tests(Mutex<HashMap<Key, Tested>>);
+
+impl Tests {
+    /// Returns what the last test of a secret said, if it began less than a minute ago. Otherwise the caller tests it; until
+    /// that ends, nothing is known.
+    pub(super) fn begin(&self, key: &Key) -> Option<Option<bool>> {
+        let mut tests = self.locked();
+        if let Some((_, said)) = tests.get(key).filter(|(begun, _)| begun.elapsed() < TEST_EVERY) {
+            return Some(*said);
+        }
+        if tests.len() >= TIDY_AT {
+            tests.retain(|_, (begun, _)| begun.elapsed() < TEST_EVERY);
+        }
+        tests.insert(key.clone(), (Instant::now(), None));
+        None
+    }
+
+    /// Notes what a test said.
+    pub(super) fn end(&self, key: &Key, said: Option<bool>) {
+        if let Some((_, last)) = self.locked().get_mut(key) {
+            *last = said;
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, HashMap<Key, Tested>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the key of a secret.
+pub(super) fn key(credential: &SentCredential<'_>, secret: &SentSecret) -> Key {
+    (credential.registration.clone(), secret.slot, secret.set_at.as_micros())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_an_issuer_is_repeated_only_if_it_looks_like_one() {
+        assert_eq!(describe_refusal(401, Some("invalid_client")), "401 invalid_client");
+        for strange in ["", "Crossfade_live_x", "<b>", "a b", "a\n", &"x".repeat(65), "abc123"] {
+            assert_eq!(describe_refusal(401, Some(strange)), "401", "{strange}");
+        }
+        assert_eq!(describe_refusal(403, None), "403");
+    }
+}

@@ -1,0 +1,311 @@
+//! Front mode's relay: forwards a request to an upstream issuer with the upstream credential of a registration. It knows
+//! neither who asked nor whether they may.
+
+mod answer;
+mod credential;
+mod form;
+mod headers;
+mod pool;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    answer::{RelayFailure, Relayed},
+    credential::{SentCredential, SentSecret, Tried},
+    form::{FormFault, Kept, MAX_FORM, form_of_json},
+};
+
+use self::{
+    credential::{Tests, describe_refusal, key},
+    pool::Issuer,
+};
+use crate::{
+    connect::Connector,
+    webhook::{Destination, Poster},
+};
+use bytes::Bytes;
+use crossfade_core::upstream::{Endpoint, Kind, Refusal, SlotState};
+use http::{
+    HeaderMap, HeaderValue, Request, StatusCode,
+    header::{AUTHORIZATION, HOST},
+};
+use http_body_util::Full;
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use tokio::time::{Duration, timeout};
+use zeroize::Zeroizing;
+
+/// Number of requests to one issuer that wait for an answer at the same time.
+const MAX_IN_FLIGHT: usize = 200;
+/// Number of issuers from which unused ones are removed.
+const TIDY_AT: usize = 64;
+/// Form that only tests a credential: no issuer has given this token.
+const TEST_REFRESH: &[u8] = b"grant_type=refresh_token&refresh_token=crossfade-test";
+const TEST_REVOCATION: &[u8] = b"token=crossfade-test";
+
+/// How long a forwarded request can take.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    /// Looking up the host and connecting, with TLS.
+    connect: Duration,
+    /// Connecting to one of several addresses.
+    address: Duration,
+    /// How long a connection is kept without a request. Less than issuers keep it, so that none is closed just as a request
+    /// is sent.
+    idle: Duration,
+    /// From the first to the last byte of the answer, with all attempts.
+    whole: Duration,
+}
+
+const TIMES: Times = Times {
+    connect: Duration::from_secs(2),
+    address: Duration::from_secs(1),
+    idle: Duration::from_secs(4),
+    whole: Duration::from_secs(30),
+};
+
+/// Forwards requests to upstream issuers.
+pub struct Relay {
+    connector: Connector,
+    times: Times,
+    max_in_flight: usize,
+    issuers: Mutex<HashMap<String, Arc<Issuer>>>,
+    tests: Tests,
+    answered: AtomicU64,
+    failed: [AtomicU64; RelayFailure::ALL.len()],
+}
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay").field("times", &self.times).finish_non_exhaustive()
+    }
+}
+
+/// A request of an authenticated client.
+#[derive(Clone, Copy, Debug)]
+pub struct Forward<'a> {
+    /// Endpoint that the caller asked.
+    pub endpoint: Endpoint,
+    /// URL of the endpoint at the issuer.
+    pub to: &'a Destination,
+    /// Where the credential is tested if an answer does not tell whether it was refused: the endpoint for revocation or for
+    /// tokens; `None` if the credential is for neither.
+    pub test_at: Option<(Endpoint, &'a Destination)>,
+    /// Kind of the issuer.
+    pub kind: Kind,
+    /// Parameters of the caller.
+    pub parameters: &'a Kept,
+    /// Headers of the caller.
+    pub headers: &'a HeaderMap,
+    /// Host and port that the caller asked for.
+    pub host: Option<&'a str>,
+    /// Name of this door in `Via`: a token (RFC 9110 §7.6.3).
+    pub pseudonym: &'a str,
+}
+
+/// A forwarded request.
+#[derive(Clone, Debug)]
+pub struct Forwarded {
+    /// What the caller gets.
+    pub answer: Result<Relayed, RelayFailure>,
+    /// What the issuer said about the secrets that were sent, in their order.
+    pub tried: Vec<Tried>,
+}
+
+impl Relay {
+    /// Returns a relay that connects where webhooks are sent, too.
+    pub fn new(poster: &Poster) -> Self {
+        Self {
+            connector: poster.connector.clone(),
+            times: TIMES,
+            max_in_flight: MAX_IN_FLIGHT,
+            issuers: Mutex::default(),
+            tests: Tests::default(),
+            answered: AtomicU64::new(0),
+            failed: Default::default(),
+        }
+    }
+
+    /// Whether a request was already forwarded by this door. Asked before anything else, because such a request has the
+    /// upstream credential, which is no secret of ours.
+    pub fn has_passed(headers: &HeaderMap, pseudonym: &str) -> bool {
+        headers::has_passed(headers, pseudonym)
+    }
+
+    /// Forwards a request. The caller must wait until this returns, also if its own caller hangs up: a lost answer to a
+    /// rotated refresh token ends the session of a user.
+    pub async fn forward(&self, request: Forward<'_>, credential: &SentCredential<'_>) -> Forwarded {
+        let mut tried = Vec::new();
+        let answer = self.attempt(request, credential, &mut tried).await;
+        Forwarded { answer, tried }
+    }
+
+    /// Counts a request that was answered, or failed for this reason.
+    pub fn count(&self, failure: Option<RelayFailure>) {
+        let counter = match failure {
+            None => &self.answered,
+            Some(failure) => &self.failed[failure as usize],
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns the number of forwarded requests by outcome.
+    pub fn counts(&self) -> Vec<(&'static str, u64)> {
+        let failed = RelayFailure::ALL.into_iter().zip(&self.failed);
+        let failed = failed.map(|(failure, count)| (failure.as_str(), count.load(Ordering::Relaxed)));
+        std::iter::once(("answered", self.answered.load(Ordering::Relaxed))).chain(failed).collect()
+    }
+
+    async fn attempt(
+        &self,
+        request: Forward<'_>,
+        credential: &SentCredential<'_>,
+        tried: &mut Vec<Tried>,
+    ) -> Result<Relayed, RelayFailure> {
+        if Self::has_passed(request.headers, request.pseudonym) {
+            return Err(RelayFailure::Loop);
+        }
+        if headers::has_dpop(request.headers) && !is_same_address(request.host, request.to) {
+            return Err(RelayFailure::ProofForOtherUrl);
+        }
+        let issuer = self.issuer(request.to);
+        let _permit = issuer.in_flight.clone().try_acquire_owned().map_err(|_| RelayFailure::Busy)?;
+        let sent = self.send(&issuer, request, credential, tried);
+        timeout(self.times.whole, sent).await.unwrap_or(Err(RelayFailure::Late))
+    }
+
+    /// Sends a request with the secret that leads, and with the other one if the issuer refuses that: then it has executed
+    /// nothing.
+    async fn send(
+        &self,
+        issuer: &Arc<Issuer>,
+        request: Forward<'_>,
+        credential: &SentCredential<'_>,
+        tried: &mut Vec<Tried>,
+    ) -> Result<Relayed, RelayFailure> {
+        let mut failure = RelayFailure::NoCredential;
+        for secret in &credential.secrets {
+            let sent = (request.endpoint, request.to, request.parameters);
+            let Some(message) = compose(&request, sent, credential, secret) else { continue };
+            let answer = issuer.exchange(request.to, message).await?;
+            let (state, error) = self.judge(&request, credential, secret, &answer).await;
+            tried.push(Tried { slot: secret.slot, set_at: secret.set_at, state, error });
+            match state {
+                SlotState::Ok => return Ok(answer),
+                SlotState::Refused => failure = RelayFailure::CredentialRefused,
+                SlotState::Unknown | SlotState::Untested => return Err(RelayFailure::CredentialUnknown),
+            }
+        }
+        Err(failure)
+    }
+
+    /// Returns what an answer says about the secret that was sent, and how the issuer refused it.
+    async fn judge(
+        &self,
+        request: &Forward<'_>,
+        credential: &SentCredential<'_>,
+        secret: &SentSecret,
+        answer: &Relayed,
+    ) -> (SlotState, Option<String>) {
+        if answer.status.is_success() {
+            return (SlotState::Ok, None);
+        }
+        let (status, error) = (answer.status.as_u16(), answer.error());
+        let described = || Some(describe_refusal(status, error.as_deref()));
+        match request.kind.refusal(status, error.as_deref()) {
+            Refusal::Request => (SlotState::Ok, None),
+            Refusal::Credential => (SlotState::Refused, described()),
+            Refusal::Undecided => match self.test(request, credential, secret).await {
+                Some(true) => (SlotState::Ok, None),
+                Some(false) => (SlotState::Refused, described()),
+                None => (SlotState::Unknown, described()),
+            },
+        }
+    }
+
+    /// Tests a secret, at most once a minute: revokes or refreshes a token that nobody has. Returns `None` if that does not
+    /// tell.
+    async fn test(
+        &self,
+        request: &Forward<'_>,
+        credential: &SentCredential<'_>,
+        secret: &SentSecret,
+    ) -> Option<bool> {
+        let key = key(credential, secret);
+        if let Some(known) = self.tests.begin(&key) {
+            return known;
+        }
+        let (endpoint, to) = request.test_at?;
+        let is_revocation = endpoint == Endpoint::Revocation;
+        let form = if is_revocation { TEST_REVOCATION } else { TEST_REFRESH };
+        let parameters = Kept::of(form).ok()?;
+        let message = compose(request, (endpoint, to, &parameters), credential, secret)?;
+        let answer = self.issuer(to).exchange(to, message).await.ok()?;
+        let said = match request.kind.refusal(answer.status.as_u16(), answer.error().as_deref()) {
+            _ if answer.status.is_success() => Some(true),
+            _ if answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS => None,
+            Refusal::Request => Some(true),
+            Refusal::Credential => Some(false),
+            // The token is nobody's, so only the client can be unauthorized.
+            Refusal::Undecided if answer.status == StatusCode::UNAUTHORIZED => Some(false),
+            Refusal::Undecided => request.kind.is_accepted_without_grant(),
+        };
+        self.tests.end(&key, said);
+        said
+    }
+
+    /// Returns the issuer of a URL: scheme, host and port.
+    fn issuer(&self, to: &Destination) -> Arc<Issuer> {
+        let mut issuers = self.issuers.lock().unwrap_or_else(PoisonError::into_inner);
+        let origin = to.origin();
+        if let Some(issuer) = issuers.get(&origin) {
+            return issuer.clone();
+        }
+        if issuers.len() >= TIDY_AT {
+            issuers.retain(|_, issuer| !issuer.is_unused());
+        }
+        let issuer = Arc::new(Issuer::new(&self.connector, self.times, self.max_in_flight));
+        issuers.insert(origin, issuer.clone());
+        issuer
+    }
+}
+
+/// Returns the request to an issuer; `None` if it cannot be written.
+fn compose(
+    request: &Forward<'_>,
+    (endpoint, to, parameters): (Endpoint, &Destination, &Kept),
+    credential: &SentCredential<'_>,
+    secret: &SentSecret,
+) -> Option<Request<Full<Bytes>>> {
+    let (authorization, body) = parameters.authenticated(endpoint, credential, secret)?;
+    let via = HeaderValue::from_str(&format!("1.1 {}", request.pseudonym)).ok()?;
+    let passes_dpop = headers::has_dpop(request.headers) && to == request.to;
+    let mut headers = headers::to_issuer(request.headers, passes_dpop, &via);
+    headers.insert(HOST, HeaderValue::from_str(&to.authority()).ok()?);
+    if let Some(authorization) = authorization {
+        headers.insert(AUTHORIZATION, authorization);
+    }
+    let mut message = Request::post(to.target.clone()).body(Full::new(wiped(body))).ok()?;
+    *message.headers_mut() = headers;
+    Some(message)
+}
+
+/// Returns bytes that are wiped when the last copy is dropped.
+fn wiped(body: Zeroizing<Vec<u8>>) -> Bytes {
+    Bytes::from_owner(body)
+}
+
+/// Whether a caller asked for the host and port of the issuer's URL.
+fn is_same_address(host: Option<&str>, to: &Destination) -> bool {
+    let default = if to.is_encrypted() { ":443" } else { ":80" };
+    let own = to.authority();
+    host.is_some_and(|host| {
+        host.strip_suffix(default).unwrap_or(host).eq_ignore_ascii_case(own.trim_end_matches('.'))
+    })
+}

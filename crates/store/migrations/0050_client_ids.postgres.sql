@@ -1,0 +1,1 @@
+ALTER TABLE registrations DROP CONSTRAINT registrations_oauth_client_id_key;

@@ -1,0 +1,200 @@
+//! Upstream credentials: with what Crossfade authenticates at the issuer that an environment is in front of.
+
+use crate::{StoreError, Tx, access::words_json, catalogue::statements, db::Row};
+use crossfade_core::{
+    RegistrationId, Timestamp,
+    upstream::{CredentialMethod, Slot, SlotState},
+};
+
+/// A stored upstream credential.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UpstreamCredential {
+    /// Registration it belongs to.
+    pub registration_id: RegistrationId,
+    /// How it is sent.
+    pub method: CredentialMethod,
+    /// Scheme, host and port of each server that it was set or confirmed for.
+    pub origins: Vec<String>,
+    /// The slot that is tried first.
+    pub leading_slot: Slot,
+    /// Version, increased by every change of a person.
+    pub version: i64,
+    /// Its secrets, at most one a slot, sorted.
+    pub slots: Vec<UpstreamSlot>,
+}
+
+/// A stored secret of an upstream credential.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UpstreamSlot {
+    /// Which of the two it is.
+    pub slot: Slot,
+    /// The sealed secret.
+    pub sealed: Vec<u8>,
+    /// When it was set.
+    pub set_at: Timestamp,
+    /// What is known about it.
+    pub state: SlotState,
+    /// When the issuer last accepted it.
+    pub last_ok_at: Option<Timestamp>,
+    /// How the issuer last refused it.
+    pub last_error: Option<String>,
+}
+
+/// What the issuer said about a secret.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SlotOutcome {
+    /// Registration of the secret.
+    pub registration_id: RegistrationId,
+    /// Slot of the secret.
+    pub slot: Slot,
+    /// When the secret was set that was sent. A secret that was replaced since then has no part in the outcome.
+    pub set_at: Timestamp,
+    /// What is known about it now.
+    pub state: SlotState,
+    /// When the issuer last accepted it.
+    pub last_ok_at: Option<Timestamp>,
+    /// How the issuer last refused it.
+    pub last_error: Option<String>,
+}
+
+statements! {
+    GET = "SELECT registration_id, method, origins, leading_slot, version FROM upstream_credentials
+           WHERE registration_id >= $1 AND registration_id <= $2 ORDER BY registration_id";
+    SLOTS = "SELECT registration_id, slot, sealed, set_at, state, last_ok_at, last_error FROM upstream_slots
+             WHERE registration_id >= $1 AND registration_id <= $2 ORDER BY registration_id, slot";
+    SET = "INSERT INTO upstream_credentials (registration_id, method, origins, leading_slot, version) VALUES ($1, $2, $3, $4, 1)
+           ON CONFLICT (registration_id) DO UPDATE SET method = excluded.method, origins = excluded.origins,
+               leading_slot = excluded.leading_slot, version = upstream_credentials.version + 1";
+    SET_SLOT = "INSERT INTO upstream_slots (registration_id, slot, sealed, set_at, state) VALUES ($1, $2, $3, $4, 'untested')
+                ON CONFLICT (registration_id, slot) DO UPDATE SET sealed = excluded.sealed, set_at = excluded.set_at,
+                    state = excluded.state, last_ok_at = NULL, last_error = NULL";
+    DELETE_SLOT = "DELETE FROM upstream_slots WHERE registration_id = $1 AND slot = $2";
+    NOTE = "UPDATE upstream_slots SET state = $4, last_ok_at = COALESCE($5, last_ok_at), last_error = COALESCE($6, last_error)
+            WHERE registration_id = $1 AND slot = $2 AND set_at = $3";
+    LEAD = "UPDATE upstream_credentials SET leading_slot = $2 WHERE registration_id = $1";
+    SEALED = "SELECT registration_id, slot, sealed FROM upstream_slots";
+}
+
+fn registration_id(row: &Row) -> Result<RegistrationId, StoreError> {
+    row.parsed("registration_id", |text| RegistrationId::parse(text).ok())
+}
+
+fn credential(row: &Row) -> Result<UpstreamCredential, StoreError> {
+    Ok(UpstreamCredential {
+        registration_id: registration_id(row)?,
+        method: row.parsed("method", CredentialMethod::parse)?,
+        origins: row.parsed("origins", |text| serde_json::from_str(text).ok())?,
+        leading_slot: row.parsed("leading_slot", Slot::parse)?,
+        version: row.int("version")?,
+        slots: Vec::new(),
+    })
+}
+
+fn slot(row: &Row) -> Result<UpstreamSlot, StoreError> {
+    Ok(UpstreamSlot {
+        slot: row.parsed("slot", Slot::parse)?,
+        sealed: row.blob("sealed")?,
+        set_at: row.time("set_at")?,
+        state: row.parsed("state", SlotState::parse)?,
+        last_ok_at: row.opt_time("last_ok_at")?,
+        last_error: row.opt_text("last_error")?,
+    })
+}
+
+impl Tx {
+    /// Returns the upstream credential of a registration.
+    pub async fn upstream_credential(
+        &mut self,
+        registration: &RegistrationId,
+    ) -> Result<Option<UpstreamCredential>, StoreError> {
+        let id = registration.as_str();
+        self.upstream_credentials(id, id).await?.pop().transpose()
+    }
+
+    /// Returns the upstream credentials of the registrations with these IDs and all between them, by ID, with an error for
+    /// each that cannot be read.
+    pub(crate) async fn upstream_credentials(
+        &mut self,
+        first: &str,
+        last: &str,
+    ) -> Result<Vec<Result<UpstreamCredential, StoreError>>, StoreError> {
+        let mut read: Vec<_> =
+            self.rows(GET, vec![first.into(), last.into()]).await?.iter().map(credential).collect();
+        for row in self.rows(SLOTS, vec![first.into(), last.into()]).await? {
+            let Ok(id) = registration_id(&row) else { continue };
+            let own = read.iter_mut().find(|it| it.as_ref().is_ok_and(|it| it.registration_id == id));
+            match (own, slot(&row)) {
+                (Some(Ok(own)), Ok(slot)) => own.slots.push(slot),
+                // Without one of its secrets, it would look as if nobody had set that.
+                (Some(own), Err(error)) => *own = Err(error),
+                _ => {}
+            }
+        }
+        Ok(read)
+    }
+
+    /// Sets the upstream credential of a registration, without its secrets.
+    pub async fn set_upstream_credential(&mut self, set: &UpstreamCredential) -> Result<(), StoreError> {
+        let args = vec![
+            set.registration_id.as_str().into(),
+            set.method.as_str().into(),
+            words_json(Some(&set.origins)).into(),
+            set.leading_slot.as_str().into(),
+        ];
+        self.execute(SET, args).await.map(drop)
+    }
+
+    /// Puts a secret into a slot. Nothing is known about it yet.
+    pub async fn set_upstream_slot(
+        &mut self,
+        registration: &RegistrationId,
+        slot: Slot,
+        sealed: &[u8],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let args = vec![registration.as_str().into(), slot.as_str().into(), sealed.into(), now.into()];
+        self.execute(SET_SLOT, args).await.map(drop)
+    }
+
+    /// Empties a slot.
+    pub async fn delete_upstream_slot(
+        &mut self,
+        registration: &RegistrationId,
+        slot: Slot,
+    ) -> Result<(), StoreError> {
+        self.execute(DELETE_SLOT, vec![registration.as_str().into(), slot.as_str().into()]).await.map(drop)
+    }
+
+    /// Records what the issuer said about a secret. Returns whether the secret is still in its slot.
+    pub async fn note_upstream_outcome(&mut self, outcome: &SlotOutcome) -> Result<bool, StoreError> {
+        let args = vec![
+            outcome.registration_id.as_str().into(),
+            outcome.slot.as_str().into(),
+            outcome.set_at.into(),
+            outcome.state.as_str().into(),
+            outcome.last_ok_at.into(),
+            outcome.last_error.as_deref().into(),
+        ];
+        Ok(self.execute(NOTE, args).await? > 0)
+    }
+
+    /// Sets which slot of a registration is tried first.
+    pub async fn lead_with_upstream_slot(
+        &mut self,
+        registration: &RegistrationId,
+        slot: Slot,
+    ) -> Result<(), StoreError> {
+        self.execute(LEAD, vec![registration.as_str().into(), slot.as_str().into()]).await.map(drop)
+    }
+
+    /// Passes on the sealed secret of every upstream credential.
+    pub async fn each_sealed_upstream_secret<E: From<StoreError>>(
+        &mut self,
+        mut work: impl FnMut(&RegistrationId, Slot, &[u8]) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        self.each(SEALED, vec![], |row| {
+            work(&registration_id(row)?, row.parsed("slot", Slot::parse)?, &row.blob("sealed")?)
+        })
+        .await
+    }
+}

@@ -1,0 +1,129 @@
+//! Upstream credentials: what is stored of them, and what issuers said about them.
+
+use crate::engines::on_both_engines;
+use crate::harness::*;
+use crossfade_core::upstream::{CredentialMethod, Slot, SlotState};
+use crossfade_store::{SlotOutcome, StoreError, UpstreamCredential};
+
+on_both_engines! {
+    a_credential_survives_storage_and_a_new_secret_is_untested,
+    an_outcome_is_about_the_secret_that_was_sent,
+    a_registration_in_front_of_an_issuer_is_read_with_its_credential,
+    every_sealed_secret_is_passed_on,
+}
+
+fn credential(registration: usize) -> UpstreamCredential {
+    UpstreamCredential {
+        registration_id: registration_id(registration),
+        method: CredentialMethod::ClientSecretPost,
+        origins: vec!["https://id.example".into(), "https://id.example:8443".into()],
+        leading_slot: Slot::Current,
+        version: 1,
+        slots: Vec::new(),
+    }
+}
+
+async fn get(t: &TestDb, registration: usize) -> Option<UpstreamCredential> {
+    t.read(async |tx| tx.upstream_credential(&registration_id(registration)).await).await
+}
+
+async fn set(t: &TestDb, registration: usize, slot: Slot, sealed: &[u8], seconds: u32) {
+    t.write(async |tx| {
+        tx.set_upstream_credential(&credential(registration)).await?;
+        tx.set_upstream_slot(&registration_id(registration), slot, sealed, at(seconds)).await
+    })
+    .await;
+}
+
+fn outcome(slot: Slot, set_at: u32, state: SlotState) -> SlotOutcome {
+    SlotOutcome {
+        registration_id: registration_id(1),
+        slot,
+        set_at: at(set_at),
+        state,
+        last_ok_at: (state == SlotState::Ok).then(|| at(50)),
+        last_error: (state == SlotState::Refused).then(|| "401 invalid_client".into()),
+    }
+}
+
+async fn a_credential_survives_storage_and_a_new_secret_is_untested(t: TestDb) {
+    t.write(seed_client).await;
+    assert!(get(&t, 1).await.is_none());
+    set(&t, 1, Slot::Next, &[2, 255], 2).await;
+    set(&t, 1, Slot::Current, &[1, 0], 3).await;
+    let stored = get(&t, 1).await.unwrap();
+    assert_eq!((stored.version, &stored.origins), (2, &credential(1).origins));
+    assert_eq!(stored.method, CredentialMethod::ClientSecretPost);
+    let slots: Vec<_> =
+        stored.slots.iter().map(|it| (it.slot, it.sealed.clone(), it.set_at, it.state)).collect();
+    assert_eq!(
+        slots,
+        [
+            (Slot::Current, vec![1, 0], at(3), SlotState::Untested),
+            (Slot::Next, vec![2, 255], at(2), SlotState::Untested),
+        ]
+    );
+    t.write(async |tx| tx.delete_upstream_slot(&registration_id(1), Slot::Next).await).await;
+    assert_eq!(get(&t, 1).await.unwrap().slots.len(), 1);
+    assert!(get(&t, 2).await.is_none());
+}
+
+async fn an_outcome_is_about_the_secret_that_was_sent(t: TestDb) {
+    t.write(seed_client).await;
+    set(&t, 1, Slot::Current, &[1], 3).await;
+    let note =
+        async |outcome: SlotOutcome| t.write(async |tx| tx.note_upstream_outcome(&outcome).await).await;
+    assert!(!note(outcome(Slot::Current, 2, SlotState::Refused)).await, "an earlier secret");
+    assert!(!note(outcome(Slot::Next, 3, SlotState::Ok)).await);
+    assert_eq!(get(&t, 1).await.unwrap().slots[0].state, SlotState::Untested);
+    assert!(note(outcome(Slot::Current, 3, SlotState::Ok)).await);
+    assert!(note(outcome(Slot::Current, 3, SlotState::Refused)).await);
+    let slot = get(&t, 1).await.unwrap().slots.remove(0);
+    assert_eq!(slot.state, SlotState::Refused);
+    assert_eq!((slot.last_ok_at, slot.last_error.as_deref()), (Some(at(50)), Some("401 invalid_client")));
+    set(&t, 1, Slot::Current, &[1], 4).await;
+    let slot = get(&t, 1).await.unwrap().slots.remove(0);
+    assert_eq!((slot.state, slot.last_ok_at, slot.last_error), (SlotState::Untested, None, None));
+    t.write(async |tx| tx.lead_with_upstream_slot(&registration_id(1), Slot::Next).await).await;
+    let stored = get(&t, 1).await.unwrap();
+    assert_eq!((stored.leading_slot, stored.version), (Slot::Next, 2), "no change of a person");
+}
+
+async fn a_registration_in_front_of_an_issuer_is_read_with_its_credential(t: TestDb) {
+    t.write(seed_client).await;
+    set(&t, 1, Slot::Current, &[1], 3).await;
+    let read = async || {
+        let read = t.read(async |tx| tx.verifiers(None, 100).await).await;
+        read.into_iter().map(|it| it.row.unwrap().upstream_credential.is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(read().await, [false, false], "the environment issues its own tokens");
+    let issuer = r#"'{"kind": "okta", "servers": []}'"#;
+    t.place.raw(&format!("UPDATE environments SET issuer_mode = 'upstream', upstream = {issuer}")).await;
+    // In front of another issuer, the form of a generated client_id is one of many.
+    assert_eq!(read().await, [true, false]);
+    t.place.raw("UPDATE upstream_slots SET state = 'maybe'").await;
+    let read = t.read(async |tx| tx.verifiers(None, 100).await).await;
+    assert!(read[0].row.as_ref().unwrap().upstream_credential.is_none());
+    assert!(matches!(read[0].unreadable_secrets[..], [StoreError::Corrupt { .. }]), "{read:?}");
+    assert!(read[1].unreadable_secrets.is_empty());
+}
+
+async fn every_sealed_secret_is_passed_on(t: TestDb) {
+    t.write(seed_client).await;
+    set(&t, 1, Slot::Current, &[1], 3).await;
+    set(&t, 2, Slot::Next, &[2], 3).await;
+    let mut passed = t
+        .read(async |tx| {
+            let mut passed = Vec::new();
+            tx.each_sealed_upstream_secret(|id, slot, sealed| {
+                passed.push((id.clone(), slot, sealed.to_vec()));
+                Ok::<_, StoreError>(())
+            })
+            .await?;
+            Ok(passed)
+        })
+        .await;
+    passed.sort();
+    let expected = [(registration_id(1), Slot::Current, vec![1]), (registration_id(2), Slot::Next, vec![2])];
+    assert_eq!(passed, expected);
+}

@@ -1,0 +1,44 @@
+// Usage: oidc-provider.mjs PORT. An issuer by its own documentation, which knows nothing of Crossfade. A line of JSON sets
+// its one client, and is answered when it is served: {client_id, client_secret}.
+import './node18.mjs';
+import http from 'node:http';
+import { serve } from './lines.mjs';
+
+// The library writes its notices to stdout, which has the answers.
+for (const level of ['log', 'info', 'warn']) console[level] = console.error;
+
+const port = Number(process.argv[2]);
+const issuer = `http://127.0.0.1:${port}`;
+const { Provider } = await import('oidc-provider');
+
+function provider({ client_id, client_secret }) {
+  return new Provider(issuer, {
+    clients: [{
+      client_id,
+      client_secret,
+      grant_types: ['client_credentials', 'authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'],
+      redirect_uris: ['https://app.example.com/callback'],
+      token_endpoint_auth_method: 'client_secret_basic',
+    }],
+    features: {
+      clientCredentials: { enabled: true },
+      deviceFlow: { enabled: true },
+      introspection: { enabled: true },
+      revocation: { enabled: true },
+      pushedAuthorizationRequests: { enabled: true },
+      devInteractions: { enabled: false },
+    },
+  });
+}
+
+let answer;
+const server = http.createServer((request, response) => answer(request, response));
+await new Promise((listening) => server.listen(port, '127.0.0.1', listening));
+
+await serve(
+  async (request) => {
+    answer = provider(request).callback();
+    return { issuer };
+  },
+  async (error) => ({ error: String(error) }),
+);
