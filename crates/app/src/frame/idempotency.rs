@@ -135,10 +135,11 @@ impl App {
         // Authorised again. What the first request deleted is not there any more, which is its success.
         let gone = matches!(loaded, Err(error) if error.problem.code == Code::NotFound);
         let deleted = operation.method() == Method::Delete;
-        if loaded.is_err() && !(gone && deleted && remembered.request == key.request) {
+        let is_same = self.is_request(&remembered.request, key);
+        if loaded.is_err() && !(gone && deleted && is_same) {
             return Ok(None);
         }
-        if remembered.request != key.request {
+        if !is_same {
             return Err(Problem::new(
                 Code::IdempotencyMismatch,
                 "This Idempotency-Key was already used for a different request. Nothing was changed. Use a \
@@ -181,8 +182,14 @@ impl App {
             Some(self.vault.seal(&SealPlace::Answer { actor: principal.key(), key: &key.key }, &plain)?)
         };
         reply.put_values(values);
-        let answer = Remembered { request: key.request.clone(), created_at: act.now, reply: stored, sealed };
+        let request = self.digests.request(&key.request);
+        let answer = Remembered { request, created_at: act.now, reply: stored, sealed };
         Ok(act.tx.remember(principal.key(), &key.key, &answer).await?)
+    }
+
+    /// Whether a stored fingerprint is that of the request of `key`. Earlier versions stored it without a key.
+    fn is_request(&self, stored: &[u8], key: &IdempotencyKey) -> bool {
+        stored == self.digests.request(&key.request) || stored == key.request
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) struct Digests {
     messages: hmac::Key,
     networks: hmac::Key,
     failures: hmac::Key,
+    requests: hmac::Key,
 }
 
 impl Digests {
@@ -31,6 +32,7 @@ impl Digests {
             messages: key(b"crossfade: messages of the Console"),
             networks: key(b"crossfade: networks of sign-ins"),
             failures: key(b"crossfade: failed sign-ins"),
+            requests: key(b"crossfade: repeated requests"),
         }
     }
 
@@ -59,6 +61,11 @@ impl Digests {
     /// Whether `code` is that of a message, compared in constant time.
     pub(crate) fn is_message(&self, text: &str, code: &str) -> bool {
         constant_time::verify_slices_are_equal(self.message(text).as_bytes(), code.as_bytes()).is_ok()
+    }
+
+    /// Returns the digest of the fingerprint of a request. The request can contain a secret of another issuer that is easily guessed.
+    pub(crate) fn request(&self, fingerprint: &[u8]) -> Vec<u8> {
+        hmac::sign(&self.requests, fingerprint).as_ref().to_vec()
     }
 
     pub(crate) fn token(&self, value: &str) -> Vec<u8> {
@@ -102,6 +109,17 @@ pub(crate) fn fingerprint(value: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_can_be_guessed_is_stored_by_a_digest_of_this_instance() {
+        let (one, other) = (Digests::new(&[1; 32]), Digests::new(&[2; 32]));
+        let request = fingerprint("PUT /upstream-credential {\"secret\": \"summer\"}");
+        assert_eq!(one.request(&request), Digests::new(&[1; 32]).request(&request));
+        assert!(one.request(&request) != request && one.request(&request) != other.request(&request));
+        assert_eq!(one.failures("account ada"), Digests::new(&[1; 32]).failures("account ada"));
+        assert_ne!(one.failures("account ada"), other.failures("account ada"));
+        assert_ne!(one.failures("account ada"), one.network("account ada"), "a key for each kind");
+    }
 
     #[test]
     fn instances_and_addresses_have_marks_of_their_own() {
