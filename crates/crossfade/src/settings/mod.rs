@@ -149,11 +149,11 @@ pub(crate) struct Settings {
     /// Sender of mail, such as Crossfade <crossfade@example.com>. Required with --smtp-url.
     #[arg(long, env = "CROSSFADE_MAIL_FROM", hide_env_values = true, value_name = "ADDRESS")]
     pub(crate) mail_from: Option<String>,
-    /// Private networks that webhooks can be sent to, and to which they can be sent without TLS. Comma-separated.
-    /// [default: none, and webhooks are sent only to public addresses with TLS]
+    /// Private networks that webhooks and upstream issuers can be in, also without TLS. Comma-separated.
+    /// [default: none, and only public addresses are reached, with TLS]
     #[arg(long, env = "CROSSFADE_OUTBOUND_PRIVATE_NETWORKS", hide_env_values = true, value_delimiter = ',')]
     pub(crate) outbound_private_networks: Option<Vec<String>>,
-    /// PEM file with certificate authorities of the mail server and of webhooks, in addition to those of the system.
+    /// PEM file with certificate authorities of the mail server, webhooks and upstream issuers, in addition to those of the system.
     /// [default: none]
     #[arg(long, env = "CROSSFADE_OUTBOUND_CA_FILE", hide_env_values = true, value_name = "FILE")]
     pub(crate) outbound_ca_file: Option<PathBuf>,
