@@ -47,6 +47,8 @@ impl IssuerMode {
 /// The product that an upstream issuer runs, because issuers differ in what their refusals mean and in what they accept.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+// The kinds of messages have the other name.
+#[schemars(rename = "IssuerKind")]
 pub enum Kind {
     /// Keycloak.
     Keycloak,
