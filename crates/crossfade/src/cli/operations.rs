@@ -185,12 +185,16 @@ mod tests {
     #[test]
     fn a_token_that_only_rotates_lacks_reading_and_revealing() {
         let found = lacks(&["secret:rotate"]);
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert_eq!(found[0].commands, ["secret rotate"]);
-        assert_eq!(found[0].permissions, ["client:read", "secret:reveal"]);
-        assert_eq!(found[0].without_value, Some(vec!["client:read"]));
+        let [upstream, found] = &found[..] else { panic!("{found:?}") };
         assert_eq!(
-            found[0].to_string(),
+            (&*upstream.commands, &*upstream.permissions),
+            (&["upstream set"][..], &["client:read"][..])
+        );
+        assert_eq!(found.commands, ["secret rotate"]);
+        assert_eq!(found.permissions, ["client:read", "secret:reveal"]);
+        assert_eq!(found.without_value, Some(vec!["client:read"]));
+        assert_eq!(
+            found.to_string(),
             "crossfade secret rotate also needs client:read and secret:reveal; with --no-value only client:read. This token does not have them."
         );
     }

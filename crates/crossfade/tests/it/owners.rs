@@ -308,7 +308,16 @@ async fn the_pace_of_mailed_changes_counts_their_messages(world: World) {
     // Those of a new client and of its switches count, too, and what mails nobody is not held up.
     let property = owner.get(&at).await.ok()["property_id"].clone();
     let new = |owners: Value| json!({"name": "New", "property_id": property, "environments": ["production"], "owners": owners});
-    owner.post("/clients", new(json!(addresses(99)))).await.refused(429, "too_many_requests");
+    let mut made = 0;
+    let refused = loop {
+        let answer = owner.post("/clients", new(json!(addresses(100 + made)))).await;
+        if answer.status.as_u16() != 201 {
+            break answer;
+        }
+        made += 1;
+        assert!(made < 3, "less than two such are left, however slow this machine is");
+    };
+    refused.refused(429, "too_many_requests");
     put(
         &owner,
         &format!("{at}/messages"),

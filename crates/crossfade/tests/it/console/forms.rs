@@ -93,7 +93,12 @@ const ELSEWHERE: &[&str] = &[
 ];
 
 /// Paths of routes that are no literals: those of the operations and of the assets.
-const COMPUTED: &[&str] = &["asset.path()", "operation.path()"];
+const COMPUTED: &[&str] = &[
+    r#"&format!("/env/{{environment}}/oauth2/{path}")"#,
+    r#"&format!("/env/{{environment}}/oauth2/{{server}}/{path}")"#,
+    "asset.path()",
+    "operation.path()",
+];
 
 /// Returns what follows each `.route(` in the sources of the web crate.
 fn sources() -> Vec<String> {
