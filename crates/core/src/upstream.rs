@@ -64,15 +64,17 @@ pub enum Kind {
     Generic,
 }
 
-/// What a refusal of an upstream issuer says about the credential that was sent.
+/// What an answer of an upstream issuer that gives nothing says about the credential that was sent.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Refusal {
     /// The issuer refused the credential. It has executed nothing.
     Credential,
     /// The issuer accepted the credential, and refused the request of the caller.
     Request,
-    /// Either is possible: only another try of the credential tells.
+    /// Either is possible: only another try of the credential tells. The issuer has executed nothing.
     Undecided,
+    /// The answer says nothing about the credential: the issuer may not even have looked at it.
+    Silent,
 }
 
 /// A row of the table of refusals: status, `error`, meaning.
@@ -90,6 +92,11 @@ struct Differences {
     refusals: &'static [Row],
 }
 
+/// Refusals of a request (400) that an issuer only gives to a client that it has authenticated (RFC 6749 §5.2, RFC 7009
+/// §2.2.1). `invalid_request` and `unsupported_grant_type` are not among them: issuers look at the grant first.
+const AFTER_AUTHENTICATION: [&str; 4] =
+    ["invalid_grant", "invalid_scope", "invalid_token", "unsupported_token_type"];
+
 /// The one place that knows how issuers differ.
 const KINDS: [Differences; 6] = [
     Differences {
@@ -97,10 +104,11 @@ const KINDS: [Differences; 6] = [
         name: "keycloak",
         accepts_json: false,
         hides_strangers: true,
-        // Both a wrong secret and a client without a service account.
+        // Both a wrong secret and a client without a service account; and an audience that is no client.
         refusals: &[
             (401, "unauthorized_client", Refusal::Undecided),
             (400, "unauthorized_client", Refusal::Undecided),
+            (400, "invalid_client", Refusal::Undecided),
         ],
     },
     Differences {
@@ -145,7 +153,8 @@ const KINDS: [Differences; 6] = [
         name: "generic",
         accepts_json: false,
         hides_strangers: false,
-        refusals: &[],
+        // An unknown product may mean another client that the request names.
+        refusals: &[(400, "invalid_client", Refusal::Undecided)],
     },
 ];
 
@@ -180,7 +189,8 @@ impl Kind {
         (!self.differences().hides_strangers).then_some(true)
     }
 
-    /// Returns what a refusal with this status and this `error` says about the credential.
+    /// Returns what an answer with this status and this `error` says about the credential; success without an `error` is
+    /// no question for this.
     pub fn refusal(self, status: u16, error: Option<&str>) -> Refusal {
         let own =
             self.differences().refusals.iter().find(|(of, code, _)| *of == status && error == Some(*code));
@@ -190,7 +200,8 @@ impl Kind {
             (None, 400 | 401, Some("invalid_client")) => Refusal::Credential,
             (None, 401, _) => Refusal::Undecided,
             (None, 400 | 403, Some("unauthorized_client")) => Refusal::Undecided,
-            _ => Refusal::Request,
+            (None, 400, Some(error)) if AFTER_AUTHENTICATION.contains(&error) => Refusal::Request,
+            _ => Refusal::Silent,
         }
     }
 }
@@ -515,17 +526,27 @@ mod tests {
     fn a_refusal_means_what_the_kind_says() {
         for (kind, status, error, meaning) in [
             (Kind::Generic, 401, Some("invalid_client"), Refusal::Credential),
-            (Kind::Generic, 400, Some("invalid_client"), Refusal::Credential),
+            (Kind::Generic, 400, Some("invalid_client"), Refusal::Undecided),
             (Kind::Generic, 400, Some("invalid_grant"), Refusal::Request),
+            (Kind::Generic, 400, Some("invalid_scope"), Refusal::Request),
+            (Kind::Generic, 400, Some("invalid_request"), Refusal::Silent),
+            (Kind::Generic, 400, Some("invalid_dpop_proof"), Refusal::Silent),
+            (Kind::Generic, 400, Some("unsupported_grant_type"), Refusal::Silent),
+            (Kind::Generic, 200, Some("invalid_grant"), Refusal::Silent),
+            (Kind::Generic, 403, Some("whatever"), Refusal::Silent),
+            (Kind::Generic, 404, None, Refusal::Silent),
+            (Kind::Generic, 500, Some("invalid_grant"), Refusal::Silent),
             (Kind::Generic, 400, Some("unauthorized_client"), Refusal::Undecided),
             (Kind::Generic, 401, None, Refusal::Undecided),
-            (Kind::Generic, 429, None, Refusal::Request),
-            (Kind::Generic, 503, Some("invalid_client"), Refusal::Request),
+            (Kind::Generic, 429, None, Refusal::Silent),
+            (Kind::Generic, 503, Some("invalid_client"), Refusal::Silent),
             (Kind::Keycloak, 401, Some("unauthorized_client"), Refusal::Undecided),
             (Kind::Keycloak, 401, Some("invalid_client"), Refusal::Credential),
+            (Kind::Keycloak, 400, Some("invalid_client"), Refusal::Undecided),
             (Kind::Entra, 401, Some("invalid_client"), Refusal::Credential),
             (Kind::Entra, 400, Some("unauthorized_client"), Refusal::Undecided),
             (Kind::Okta, 401, Some("invalid_client"), Refusal::Credential),
+            (Kind::Okta, 400, Some("invalid_client"), Refusal::Credential),
             (Kind::Auth0, 401, Some("access_denied"), Refusal::Credential),
             (Kind::Auth0, 403, Some("access_denied"), Refusal::Request),
             (Kind::Hydra, 401, Some("invalid_client"), Refusal::Credential),

@@ -137,12 +137,20 @@ struct ErrorBody {
     error: String,
 }
 
+/// Any body with an error, in whatever form.
+#[derive(Deserialize)]
+struct AnyError {
+    error: Option<IgnoredAny>,
+}
+
 impl Relayed {
     /// Returns the answer with this head and body, if it can be passed on.
     pub(super) fn new(head: &Parts, body: Bytes) -> Result<Self, RelayFailure> {
         let status = head.status;
         let is_encoded = head.headers.get(CONTENT_ENCODING).is_some_and(|it| it != "identity");
-        if status.is_informational() || status.is_redirection() || is_encoded {
+        // Proxies and application servers refuse a credential with a page. The status says enough.
+        let is_refused = status == StatusCode::UNAUTHORIZED;
+        if status.is_informational() || status.is_redirection() || (is_encoded && !is_refused) {
             return Err(RelayFailure::NotOauth);
         }
         let mut headers = headers::to_caller(&head.headers);
@@ -158,6 +166,10 @@ impl Relayed {
         let passes = PASSING.contains(&&*essence)
             || (essence.starts_with("application/") && essence.ends_with("+json"))
             || (essence.starts_with("application/") && essence.ends_with("+jwt"));
+        if is_refused && (!passes || is_encoded) {
+            headers.remove(CONTENT_TYPE);
+            return Ok(Self { status, headers, body: Bytes::new() });
+        }
         if !passes {
             // Issuers and what is before them ask to wait in pages, too.
             if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
@@ -175,6 +187,13 @@ impl Relayed {
             return Err(RelayFailure::Broken);
         }
         Ok(Self { status, headers, body })
+    }
+
+    /// Whether the issuer did what it was asked: some issuers give errors with the status of success.
+    pub(super) fn is_success(&self) -> bool {
+        let is_error = serde_json::from_slice::<AnyError>(&self.body).is_ok_and(|body| body.error.is_some())
+            || self.body.split(|byte| *byte == b'&').any(|part| part.starts_with(b"error="));
+        self.status.is_success() && !is_error
     }
 
     /// Returns the `error` of a refusal; `None` if it has none.

@@ -7,9 +7,12 @@ use crossfade_core::{
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::time::{Duration, Instant};
+use tokio::{
+    sync::OnceCell,
+    time::{Duration, Instant},
+};
 use zeroize::Zeroizing;
 
 /// How long the outcome of a test is used.
@@ -75,36 +78,59 @@ pub(super) fn describe_refusal(status: u16, error: Option<&str>) -> String {
 /// A secret of a registration, as it was set at this time.
 type Key = (RegistrationId, Slot, i64);
 
-/// When a test began, and whether the secret was accepted; `None` if the issuer did not tell.
-type Tested = (Instant, Option<bool>);
+/// What the test of a secret said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Tested {
+    /// The issuer accepts the secret.
+    Accepted,
+    /// The issuer refuses the secret.
+    Refused,
+    /// The answer of the issuer does not tell.
+    Silent,
+    /// There was no answer, or none of the kind that would be the same a moment later.
+    Failed,
+}
+
+/// A test that runs or has ended.
+struct Test {
+    begun: Instant,
+    said: OnceCell<Tested>,
+}
 
 /// The tests of secrets within the last minute.
 #[derive(Default)]
-pub(super) struct Tests(Mutex<HashMap<Key, Tested>>);
+pub(super) struct Tests(Mutex<HashMap<Key, Arc<Test>>>);
 
 impl Tests {
-    /// Returns what the last test of a secret said, if it began less than a minute ago. Otherwise the caller tests it; until
-    /// that ends, nothing is known.
-    pub(super) fn begin(&self, key: &Key) -> Option<Option<bool>> {
+    /// Returns what the test of a secret said that began less than a minute ago, or runs one. Requests that come while it runs
+    /// wait for it. If the request that runs it is given up, one of them goes on; a test that failed is forgotten at once.
+    pub(super) async fn run(&self, key: &Key, test: impl Future<Output = Tested>) -> Tested {
+        let current = self.current(key);
+        let said = *current.said.get_or_init(|| test).await;
+        if said == Tested::Failed {
+            let mut tests = self.locked();
+            if tests.get(key).is_some_and(|last| Arc::ptr_eq(last, &current)) {
+                tests.remove(key);
+            }
+        }
+        said
+    }
+
+    /// Returns the test of a secret that began less than a minute ago, or a new one.
+    fn current(&self, key: &Key) -> Arc<Test> {
         let mut tests = self.locked();
-        if let Some((_, said)) = tests.get(key).filter(|(begun, _)| begun.elapsed() < TEST_EVERY) {
-            return Some(*said);
+        if let Some(test) = tests.get(key).filter(|test| test.begun.elapsed() < TEST_EVERY) {
+            return test.clone();
         }
         if tests.len() >= TIDY_AT {
-            tests.retain(|_, (begun, _)| begun.elapsed() < TEST_EVERY);
+            tests.retain(|_, test| test.begun.elapsed() < TEST_EVERY);
         }
-        tests.insert(key.clone(), (Instant::now(), None));
-        None
+        let test = Arc::new(Test { begun: Instant::now(), said: OnceCell::new() });
+        tests.insert(key.clone(), test.clone());
+        test
     }
 
-    /// Notes what a test said.
-    pub(super) fn end(&self, key: &Key, said: Option<bool>) {
-        if let Some((_, last)) = self.locked().get_mut(key) {
-            *last = said;
-        }
-    }
-
-    fn locked(&self) -> MutexGuard<'_, HashMap<Key, Tested>> {
+    fn locked(&self) -> MutexGuard<'_, HashMap<Key, Arc<Test>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

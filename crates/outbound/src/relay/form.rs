@@ -55,7 +55,8 @@ impl Kept {
                 continue;
             }
             // Some parsers also split at semicolons.
-            if parameter.split(|byte| *byte == b';').any(|part| is_read_as_ours(&decode_name(part))) {
+            let mut parts = parameter.split(|byte| *byte == b';');
+            if parts.any(|part| has_bad_escape(part) || is_read_as_ours(&decode_name(part))) {
                 return Err(FormFault::Ambiguous);
             }
             if at > 0 && !body.is_empty() {
@@ -114,6 +115,14 @@ fn decode_name(parameter: &[u8]) -> String {
     let name = parameter.split(|byte| *byte == b'=').next().unwrap_or_default();
     let spaced: Vec<u8> = name.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
     percent_decode(&spaced).decode_utf8_lossy().into_owned()
+}
+
+/// Whether the name of a parameter has a percent sign without two hexadecimal digits: parsers disagree about those, and some
+/// read `%u0063` as a letter.
+fn has_bad_escape(parameter: &[u8]) -> bool {
+    let name = parameter.split(|byte| *byte == b'=').next().unwrap_or_default();
+    let mut after = name.split(|byte| *byte == b'%').skip(1);
+    after.any(|rest| !matches!(rest, [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit()))
 }
 
 /// Whether a parser that ignores case, cuts at a NUL, or turns dots and brackets into something else reads a name as one
@@ -224,13 +233,23 @@ mod tests {
             "x=1;client_id",
             "x;client_secret",
             "client_assertion.type",
+            "%u0063lient_id",
+            "x;%u0063lient_id",
+            "a%",
+            "a%4",
+            "a%4g",
         ] {
             let form = format!("grant_type=x&{name}=victim");
             assert_eq!(Kept::of(form.as_bytes()), Err(FormFault::Ambiguous), "{name}");
         }
-        for name in
-            ["client_info", "client_id_hint", "my_client_id", "client_notification_token", "user_code"]
-        {
+        for name in [
+            "client_info",
+            "client_id_hint",
+            "my_client_id",
+            "client_notification_token",
+            "user_code",
+            "%75ser",
+        ] {
             let form = format!("{name}=x");
             assert_eq!(kept(&form), form);
         }

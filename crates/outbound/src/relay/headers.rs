@@ -91,6 +91,13 @@ pub(super) fn has_dpop(caller: &HeaderMap) -> bool {
     caller.contains_key(DPOP)
 }
 
+/// Returns the headers of a caller without its proof.
+pub(super) fn without_dpop(caller: &HeaderMap) -> HeaderMap {
+    let mut headers = caller.clone();
+    headers.remove(DPOP);
+    headers
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,7 +16,7 @@ pub use self::{
 };
 
 use self::{
-    credential::{Tests, describe_refusal, key},
+    credential::{Tested, Tests, describe_refusal, key},
     pool::Issuer,
 };
 use crate::{
@@ -180,8 +180,8 @@ impl Relay {
         timeout(self.times.whole, sent).await.unwrap_or(Err(RelayFailure::Late))
     }
 
-    /// Sends a request with the secret that leads, and with the other one if the issuer refuses that: then it has executed
-    /// nothing.
+    /// Sends a request with the secret that leads, and with the other one if the issuer refuses that or may have refused it:
+    /// then it has executed nothing. Only if no answer tells, the secrets are tested.
     async fn send(
         &self,
         issuer: &Arc<Issuer>,
@@ -190,74 +190,101 @@ impl Relay {
         tried: &mut Vec<Tried>,
     ) -> Result<Relayed, RelayFailure> {
         let mut failure = RelayFailure::NoCredential;
+        let mut undecided = Vec::new();
         for secret in &credential.secrets {
             let sent = (request.endpoint, request.to, request.parameters);
             let Some(message) = compose(&request, sent, credential, secret) else { continue };
             let answer = issuer.exchange(request.to, message).await?;
-            let (state, error) = self.judge(&request, credential, secret, &answer).await;
-            tried.push(Tried { slot: secret.slot, set_at: secret.set_at, state, error });
-            match state {
-                SlotState::Ok => return Ok(answer),
-                SlotState::Refused => failure = RelayFailure::CredentialRefused,
-                SlotState::Unknown | SlotState::Untested => return Err(RelayFailure::CredentialUnknown),
+            let (status, error) = (answer.status.as_u16(), answer.error());
+            let meaning = request.kind.refusal(status, error.as_deref());
+            let mut note = |state| {
+                let is_ok = state == SlotState::Ok;
+                let error = (!is_ok).then(|| describe_refusal(status, error.as_deref()));
+                tried.push(Tried { slot: secret.slot, set_at: secret.set_at, state, error });
+            };
+            if answer.is_success() || meaning == Refusal::Request {
+                note(SlotState::Ok);
+                return Ok(answer);
+            }
+            match meaning {
+                Refusal::Request | Refusal::Silent => return Ok(answer),
+                Refusal::Credential => {
+                    note(SlotState::Refused);
+                    failure = RelayFailure::CredentialRefused;
+                }
+                Refusal::Undecided => {
+                    note(SlotState::Unknown);
+                    undecided.push((secret, answer));
+                }
+            }
+        }
+        for (secret, answer) in undecided {
+            let tested = self.test(&request, credential, secret).await;
+            let noted = tried.iter_mut().find(|noted| noted.slot == secret.slot);
+            match (tested, noted) {
+                (Tested::Accepted, noted) => {
+                    if let Some(noted) = noted {
+                        (noted.state, noted.error) = (SlotState::Ok, None);
+                    }
+                    return Ok(answer);
+                }
+                (Tested::Refused, Some(noted)) => {
+                    noted.state = SlotState::Refused;
+                    if failure == RelayFailure::NoCredential {
+                        failure = RelayFailure::CredentialRefused;
+                    }
+                }
+                _ => failure = RelayFailure::CredentialUnknown,
             }
         }
         Err(failure)
     }
 
-    /// Returns what an answer says about the secret that was sent, and how the issuer refused it.
-    async fn judge(
-        &self,
-        request: &Forward<'_>,
-        credential: &SentCredential<'_>,
-        secret: &SentSecret,
-        answer: &Relayed,
-    ) -> (SlotState, Option<String>) {
-        if answer.status.is_success() {
-            return (SlotState::Ok, None);
-        }
-        let (status, error) = (answer.status.as_u16(), answer.error());
-        let described = || Some(describe_refusal(status, error.as_deref()));
-        match request.kind.refusal(status, error.as_deref()) {
-            Refusal::Request => (SlotState::Ok, None),
-            Refusal::Credential => (SlotState::Refused, described()),
-            Refusal::Undecided => match self.test(request, credential, secret).await {
-                Some(true) => (SlotState::Ok, None),
-                Some(false) => (SlotState::Refused, described()),
-                None => (SlotState::Unknown, described()),
-            },
-        }
-    }
-
-    /// Tests a secret, at most once a minute: revokes or refreshes a token that nobody has. Returns `None` if that does not
-    /// tell.
+    /// Tests a secret, at most once a minute unless the test fails: revokes or refreshes a token that nobody has.
     async fn test(
         &self,
         request: &Forward<'_>,
         credential: &SentCredential<'_>,
         secret: &SentSecret,
-    ) -> Option<bool> {
-        let key = key(credential, secret);
-        if let Some(known) = self.tests.begin(&key) {
-            return known;
-        }
+    ) -> Tested {
+        let probe = async { self.probe(request, credential, secret).await.unwrap_or(Tested::Failed) };
+        self.tests.run(&key(credential, secret), probe).await
+    }
+
+    /// Returns what an issuer says about a secret without anything that a caller asks for; `None` if it does not answer.
+    async fn probe(
+        &self,
+        request: &Forward<'_>,
+        credential: &SentCredential<'_>,
+        secret: &SentSecret,
+    ) -> Option<Tested> {
         let (endpoint, to) = request.test_at?;
         let is_revocation = endpoint == Endpoint::Revocation;
         let form = if is_revocation { TEST_REVOCATION } else { TEST_REFRESH };
         let parameters = Kept::of(form).ok()?;
-        let message = compose(request, (endpoint, to, &parameters), credential, secret)?;
+        // A proof of the caller is for one request, which is not this one.
+        let headers = headers::without_dpop(request.headers);
+        let own = Forward { headers: &headers, ..*request };
+        let message = compose(&own, (endpoint, to, &parameters), credential, secret)?;
         let answer = self.issuer(to).exchange(to, message).await.ok()?;
-        let said = match request.kind.refusal(answer.status.as_u16(), answer.error().as_deref()) {
-            _ if answer.status.is_success() => Some(true),
-            _ if answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS => None,
-            Refusal::Request => Some(true),
-            Refusal::Credential => Some(false),
-            // The token is nobody's, so only the client can be unauthorized.
-            Refusal::Undecided if answer.status == StatusCode::UNAUTHORIZED => Some(false),
-            Refusal::Undecided => request.kind.is_accepted_without_grant(),
-        };
-        self.tests.end(&key, said);
-        said
+        let error = answer.error();
+        Some(match request.kind.refusal(answer.status.as_u16(), error.as_deref()) {
+            _ if answer.is_success() => Tested::Accepted,
+            _ if answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS => {
+                Tested::Failed
+            }
+            Refusal::Request => Tested::Accepted,
+            Refusal::Credential => Tested::Refused,
+            // The token is nobody's and the request names no other client, so only the client can be meant.
+            Refusal::Undecided
+                if answer.status == StatusCode::UNAUTHORIZED
+                    || error.as_deref() == Some("invalid_client") =>
+            {
+                Tested::Refused
+            }
+            Refusal::Undecided if request.kind.is_accepted_without_grant() == Some(true) => Tested::Accepted,
+            Refusal::Undecided | Refusal::Silent => Tested::Silent,
+        })
     }
 
     /// Returns the issuer of a URL: scheme, host and port.

@@ -191,6 +191,21 @@ async fn send_to_kind(
     headers: &[(&'static str, &str)],
     kind: Kind,
 ) -> Result<Relayed, RelayFailure> {
+    let Forwarded { answer, tried } = forwarded(relay, port, credential, headers, kind).await;
+    if let Some(last) = tried.last().filter(|last| last.state == SlotState::Ok) {
+        *credential.leading.lock().unwrap() = last.slot;
+    }
+    answer
+}
+
+/// Forwards a form. The host that the caller asked for is in its headers.
+async fn forwarded(
+    relay: &Relay,
+    port: u16,
+    credential: &Own,
+    headers: &[(&'static str, &str)],
+    kind: Kind,
+) -> Forwarded {
     let token = to(port, "/token");
     let mut sent = HeaderMap::new();
     for (name, value) in headers {
@@ -204,14 +219,21 @@ async fn send_to_kind(
         kind,
         parameters: &parameters,
         headers: &sent,
-        host: Some("crossfade.example"),
+        host: Some(headers.iter().find(|it| it.0 == "host").map_or("crossfade.example", |it| it.1)),
         pseudonym: "crossfade-1",
     };
-    let Forwarded { answer, tried } = relay.forward(request, &credential.opened()).await;
-    if let Some(last) = tried.last().filter(|last| last.state == SlotState::Ok) {
-        *credential.leading.lock().unwrap() = last.slot;
-    }
-    answer
+    relay.forward(request, &credential.opened()).await
+}
+
+/// Returns what is noted of each secret.
+fn states(forwarded: &Forwarded) -> Vec<(Slot, SlotState)> {
+    forwarded.tried.iter().map(|tried| (tried.slot, tried.state)).collect()
+}
+
+const STRANGER: &str = r#"{"error":"unauthorized_client"}"#;
+
+fn is_test(request: &str) -> bool {
+    request.ends_with("grant_type=refresh_token&refresh_token=crossfade-test")
 }
 
 fn basic(secret: &str) -> String {
@@ -420,12 +442,9 @@ async fn a_refusal_of_the_request_is_the_callers() {
 async fn an_undecided_refusal_is_tested_once_a_minute() {
     // A wrong secret and a forbidden grant look alike, as Keycloak has it; a made-up refresh token tells them apart.
     for (accepted, forwarded) in [(true, Ok(401)), (false, Err(RelayFailure::CredentialRefused))] {
-        let stub = Stub::start(move |request, _| {
-            let is_test = request.ends_with("grant_type=refresh_token&refresh_token=crossfade-test");
-            match is_test && accepted {
-                true => json(400, r#"{"error":"invalid_grant"}"#),
-                false => json(401, r#"{"error":"unauthorized_client"}"#),
-            }
+        let stub = Stub::start(move |request, _| match is_test(request) && accepted {
+            true => json(400, r#"{"error":"invalid_grant"}"#),
+            false => json(401, r#"{"error":"unauthorized_client"}"#),
         })
         .await;
         let (relay, credential) = (relay(), credential(None));
@@ -435,6 +454,153 @@ async fn an_undecided_refusal_is_tested_once_a_minute() {
             assert_eq!(stub.seen().len(), requests);
         }
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_says_nothing_about_the_secret_passes_and_is_noted_nowhere() {
+    for (status, body, noted) in [
+        (200, TOKEN, true),
+        (400, r#"{"error":"invalid_grant"}"#, true),
+        (400, r#"{"error":"invalid_scope"}"#, true),
+        (200, r#"{"error":"incorrect_client_credentials"}"#, false),
+        (200, r#"{"ok":false,"error":{"code":1}}"#, false),
+        (200, "error=incorrect_client_credentials", false),
+        (400, r#"{"error":"invalid_request"}"#, false),
+        (400, r#"{"error":"invalid_dpop_proof"}"#, false),
+        (400, "{}", false),
+        (404, "{}", false),
+        (429, "{}", false),
+        (500, r#"{"error":"invalid_client"}"#, false),
+        (503, "{}", false),
+    ] {
+        let stub = Stub::start(move |_, _| json(status, body)).await;
+        let own = credential(Some("two"));
+        let forwarded = forwarded(&relay(), stub.port, &own, &[], Kind::Generic).await;
+        let expected = if noted { vec![(Slot::Current, SlotState::Ok)] } else { vec![] };
+        assert_eq!(states(&forwarded), expected, "{status} {body}");
+        assert_eq!(forwarded.answer.unwrap().body, body.as_bytes());
+        assert_eq!(stub.seen().len(), 1, "{status} {body}");
+    }
+}
+
+#[tokio::test]
+async fn after_an_undecided_refusal_the_other_slot_is_tried_before_a_test_is_believed() {
+    let has_ended = Arc::new(Mutex::new(false));
+    let known = has_ended.clone();
+    let stub =
+        Stub::start(move |request, _| match (*known.lock().unwrap(), request.contains(&basic("two"))) {
+            (true, true) => json(200, TOKEN),
+            (false, false) if is_test(request) => json(400, r#"{"error":"invalid_grant"}"#),
+            _ => json(401, STRANGER),
+        })
+        .await;
+    let (relay, own) = (relay(), credential(Some("two")));
+    // The caller may not have what it asks for. Both secrets are sent, and the first one is tested.
+    for requests in [3, 5] {
+        let refused = forwarded(&relay, stub.port, &own, &[], Kind::Keycloak).await;
+        assert_eq!(states(&refused), [(Slot::Current, SlotState::Ok), (Slot::Next, SlotState::Unknown)]);
+        assert_eq!((refused.answer.unwrap().status.as_u16(), stub.seen().len()), (401, requests));
+    }
+    // The first one ends within the minute in which its test counts.
+    *has_ended.lock().unwrap() = true;
+    let given = forwarded(&relay, stub.port, &own, &[], Kind::Keycloak).await;
+    assert_eq!(states(&given), [(Slot::Current, SlotState::Unknown), (Slot::Next, SlotState::Ok)]);
+    assert_eq!((given.answer.unwrap().status.as_u16(), stub.seen().len()), (200, 7));
+}
+
+#[tokio::test]
+async fn a_client_that_a_request_names_is_not_the_credential() {
+    let stub = Stub::start(|request, _| match is_test(request) {
+        true => json(400, r#"{"error":"invalid_grant"}"#),
+        false => json(400, r#"{"error":"invalid_client","error_description":"Audience not found"}"#),
+    })
+    .await;
+    let refused = forwarded(&relay(), stub.port, &credential(None), &[], Kind::Keycloak).await;
+    assert_eq!(states(&refused), [(Slot::Current, SlotState::Ok)]);
+    assert_eq!(refused.answer.unwrap().status, 400);
+    // A wrong secret is refused in the same way, and in the test, too.
+    let stub = Stub::start(|_, _| json(400, r#"{"error":"invalid_client"}"#)).await;
+    let refused = forwarded(&relay(), stub.port, &credential(None), &[], Kind::Keycloak).await;
+    assert_eq!(states(&refused), [(Slot::Current, SlotState::Refused)]);
+    assert_eq!(refused.answer.unwrap_err(), RelayFailure::CredentialRefused);
+}
+
+#[tokio::test]
+async fn requests_share_the_test_that_runs() {
+    let stub = Stub::start(|request, _| match is_test(request) {
+        true => json(400, r#"{"error":"invalid_grant"}"#),
+        false => json(401, STRANGER),
+    })
+    .await;
+    let (relay, own) = (relay(), credential(None));
+    let ask = || send_to_kind(&relay, stub.port, &own, &[], Kind::Keycloak);
+    let (one, two, three) = tokio::join!(ask(), ask(), ask());
+    for answer in [one, two, three] {
+        assert_eq!(answer.unwrap().status, 401);
+    }
+    assert_eq!(stub.seen().iter().filter(|request| is_test(request)).count(), 1);
+}
+
+#[tokio::test]
+async fn a_test_that_fails_is_forgotten_at_once() {
+    for (broken, failure) in [
+        ("close", RelayFailure::CredentialUnknown),
+        ("busy", RelayFailure::CredentialUnknown),
+        ("hang", RelayFailure::Late),
+    ] {
+        let stub = Stub::start(move |request, number| match (is_test(request), number, broken) {
+            (false, ..) => json(401, STRANGER),
+            (true, 1, "close") => Reply::Close(String::new()),
+            (true, 1, "busy") => json(503, "{}"),
+            (true, 1, _) => Reply::Hang,
+            (true, ..) => json(400, r#"{"error":"invalid_grant"}"#),
+        })
+        .await;
+        let relay = Relay { times: Times { whole: Duration::from_millis(500), ..TEST_TIMES }, ..relay() };
+        let own = credential(None);
+        let refused = forwarded(&relay, stub.port, &own, &[], Kind::Keycloak).await;
+        assert_eq!(states(&refused), [(Slot::Current, SlotState::Unknown)], "{broken}");
+        assert_eq!(refused.answer.unwrap_err(), failure, "{broken}");
+        let answer = send_to_kind(&relay, stub.port, &own, &[], Kind::Keycloak).await;
+        assert_eq!((answer.unwrap().status.as_u16(), stub.seen().len()), (401, 4), "{broken}");
+    }
+}
+
+#[tokio::test]
+async fn a_401_is_judged_whatever_its_body_is() {
+    let page = http(401, "text/html", "<script>canary</script>");
+    let text = page.clone();
+    let stub = Stub::start(move |request, _| match request.contains(&basic("two")) {
+        true => json(200, TOKEN),
+        false => Reply::Keep(text.clone()),
+    })
+    .await;
+    let own = credential(Some("two"));
+    assert_eq!(send(&relay(), &stub, &own, &[]).await.unwrap().status, 200);
+    assert_eq!((stub.seen().len(), own.leading()), (2, Slot::Next));
+    let refused = send(&relay(), &stub, &credential(None), &[]).await;
+    assert_eq!(refused.unwrap_err(), RelayFailure::CredentialRefused);
+    // If the secret is accepted, the caller gets the status without the page.
+    let stub = Stub::start(move |request, _| match is_test(request) {
+        true => json(400, r#"{"error":"invalid_grant"}"#),
+        false => Reply::Keep(page.clone()),
+    })
+    .await;
+    let answer = send(&relay(), &stub, &credential(None), &[]).await.unwrap();
+    assert_eq!((answer.status.as_u16(), &answer.body[..]), (401, &b""[..]));
+    assert!(!answer.headers.contains_key("content-type"));
+}
+
+#[tokio::test]
+async fn a_test_has_no_proof_of_the_caller() {
+    let stub = Stub::start(|_, _| json(401, STRANGER)).await;
+    let host = format!("127.0.0.1:{}", stub.port);
+    let headers = [("dpop", "proof"), ("host", host.as_str()), ("user-agent", "app/1")];
+    let refused = send_to_kind(&relay(), stub.port, &credential(None), &headers, Kind::Keycloak).await;
+    assert_eq!(refused.unwrap_err(), RelayFailure::CredentialRefused);
+    let seen = stub.seen();
+    let has = |text: &str| seen.iter().map(|request| request.contains(text)).collect::<Vec<_>>();
+    assert_eq!((has("dpop: proof"), has("user-agent: app/1")), (vec![true, false], vec![true, true]));
 }
 
 #[tokio::test]

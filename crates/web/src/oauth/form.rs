@@ -66,13 +66,14 @@ impl<'a> Form<'a> {
                 OauthError::InvalidRequest("The body did not arrive complete.")
             }
         })?;
+        // Before any of them is read, those without a value, too: all of them are work, and are forwarded.
+        if body.split(|byte| *byte == b'&').nth(most_parameters).is_some() {
+            return Err(OauthError::InvalidRequest("The request has too many parameters."));
+        }
         let mut parameters: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::with_capacity(6);
         for (name, value) in form_urlencoded::parse(body) {
             if value.is_empty() {
                 continue;
-            }
-            if parameters.len() == most_parameters {
-                return Err(OauthError::InvalidRequest("The request has too many parameters."));
             }
             if parameters.iter().any(|(known, _)| *known == name) && !REPEATABLE.contains(&&*name) {
                 return Err(OauthError::InvalidRequest("A parameter is repeated."));
@@ -100,4 +101,18 @@ fn is_form(headers: &HeaderMap) -> bool {
     let (Some(one), None) = (types.next(), types.next()) else { return false };
     let essence = one.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_without_a_value_count_too() {
+        for part in ["a", "a=", ""] {
+            let parts = |number: usize| Ok(Bytes::from(vec![part; number].join("&")));
+            let parse = |body| Form::parse_body(&body, OauthError::BodyTooLarge, 3).is_ok();
+            assert_eq!([3, 4].map(|number| parse(parts(number))), [true, false], "{part}");
+        }
+    }
 }

@@ -276,6 +276,8 @@ async fn a_request_that_could_be_read_in_two_ways_is_refused(mut world: World) {
     let many: Vec<(String, &str)> = (0..129).map(|n| (format!("p{n}"), "x")).collect();
     let many: Vec<_> = many.iter().map(|(name, value)| (name.as_str(), *value)).collect();
     assert_eq!(front.ask("token", &front.secret, &many).await.status.as_u16(), 400);
+    let empty: Vec<_> = many.iter().map(|(name, _)| (*name, "")).collect();
+    assert_eq!(front.ask("token", &front.secret, &empty).await.status.as_u16(), 400);
     assert!(issuer.take().is_empty());
     front.ask("token", &front.secret, &many[..128]).await.ok();
     let large = "x".repeat(200 * 1024);
