@@ -341,9 +341,10 @@ impl Tx {
         self.many(SET_OWNERS, &rows).await.map(drop)
     }
 
-    /// Marks a client as deleted. Its rows stay as history.
+    /// Marks a client as deleted. Its rows stay as history, but for its upstream credentials.
     pub async fn delete_client(&mut self, id: &ClientId, now: Timestamp) -> Result<(), StoreError> {
         self.note(Noted::Client(id.clone()));
+        self.delete_upstream_credentials(id).await?;
         self.execute(DELETE, vec![id.as_str().into(), now.into()]).await.map(drop)
     }
 

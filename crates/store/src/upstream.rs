@@ -2,7 +2,8 @@
 
 use crate::{StoreError, Tx, access::words_json, catalogue::statements, db::Row};
 use crossfade_core::{
-    RegistrationId, Timestamp,
+    ClientId, RegistrationId, Timestamp,
+    environment::Slug,
     upstream::{CredentialMethod, Slot, SlotState},
 };
 
@@ -69,6 +70,8 @@ statements! {
                 ON CONFLICT (registration_id, slot) DO UPDATE SET sealed = excluded.sealed, set_at = excluded.set_at,
                     state = excluded.state, last_ok_at = NULL, last_error = NULL";
     DELETE_SLOT = "DELETE FROM upstream_slots WHERE registration_id = $1 AND slot = $2";
+    DELETE_SLOTS_OF = "DELETE FROM upstream_slots WHERE registration_id IN (SELECT id FROM registrations WHERE client_id = $1)";
+    DELETE_OF = "DELETE FROM upstream_credentials WHERE registration_id IN (SELECT id FROM registrations WHERE client_id = $1)";
     NOTE = "UPDATE upstream_slots SET state = $4, last_ok_at = COALESCE($5, last_ok_at), last_error = COALESCE($6, last_error)
             WHERE registration_id = $1 AND slot = $2 AND set_at = $3";
     LEAD = "UPDATE upstream_credentials SET leading_slot = $2 WHERE registration_id = $1";
@@ -163,6 +166,12 @@ impl Tx {
         slot: Slot,
     ) -> Result<(), StoreError> {
         self.execute(DELETE_SLOT, vec![registration.as_str().into(), slot.as_str().into()]).await.map(drop)
+    }
+
+    /// Deletes the upstream credentials of a client. The issuer may accept them for years.
+    pub(crate) async fn delete_upstream_credentials(&mut self, client: &ClientId) -> Result<(), StoreError> {
+        self.execute(DELETE_SLOTS_OF, vec![client.as_str().into()]).await?;
+        self.execute(DELETE_OF, vec![client.as_str().into()]).await.map(drop)
     }
 
     /// Records what the issuer said about a secret. Returns whether the secret is still in its slot.
