@@ -6,6 +6,7 @@ use crossfade_core::{
     environment::Slug,
     upstream::{CredentialMethod, Slot, SlotState},
 };
+use std::collections::BTreeSet;
 
 /// A stored upstream credential.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,6 +62,10 @@ pub struct SlotOutcome {
 statements! {
     GET = "SELECT registration_id, method, origins, leading_slot, version FROM upstream_credentials
            WHERE registration_id >= $1 AND registration_id <= $2 ORDER BY registration_id";
+    ORIGINS = "SELECT u.registration_id, u.origins FROM upstream_credentials u JOIN registrations r ON r.id = u.registration_id
+               WHERE r.environment = $1 ORDER BY u.registration_id";
+    SET_ORIGINS = "UPDATE upstream_credentials SET origins = v.column2, version = version + 1 FROM (VALUES {rows:2}) AS v
+                   WHERE upstream_credentials.registration_id = v.column1";
     SLOTS = "SELECT registration_id, slot, sealed, set_at, state, last_ok_at, last_error FROM upstream_slots
              WHERE registration_id >= $1 AND registration_id <= $2 ORDER BY registration_id, slot";
     SET = "INSERT INTO upstream_credentials (registration_id, method, origins, leading_slot, version) VALUES ($1, $2, $3, $4, 1)
@@ -145,6 +150,27 @@ impl Tx {
             set.leading_slot.as_str().into(),
         ];
         self.execute(SET, args).await.map(drop)
+    }
+
+    /// Limits the upstream credentials of an environment to these of their servers, so that one that comes back must be
+    /// confirmed again. Returns the registrations whose credential was limited.
+    pub async fn keep_upstream_origins(
+        &mut self,
+        environment: &Slug,
+        kept: &BTreeSet<String>,
+    ) -> Result<Vec<RegistrationId>, StoreError> {
+        let (mut limited, mut rows) = (Vec::new(), Vec::new());
+        for row in self.rows(ORIGINS, vec![environment.as_str().into()]).await? {
+            let id = registration_id(&row)?;
+            let before: Vec<String> = row.parsed("origins", |text| serde_json::from_str(text).ok())?;
+            let after: Vec<String> = before.iter().filter(|origin| kept.contains(*origin)).cloned().collect();
+            if after.len() < before.len() {
+                rows.push(vec![id.as_str().into(), words_json(Some(&after)).into()]);
+                limited.push(id);
+            }
+        }
+        self.many(SET_ORIGINS, &rows).await?;
+        Ok(limited)
     }
 
     /// Puts a secret into a slot. Nothing is known about it yet.
