@@ -8,7 +8,7 @@ use crate::{
     seen::Seen,
     signing::{Environment, SigningKey},
     upstream::UpstreamCredential,
-    verifier::{DIGEST, Redigest, Shared, Unverified, Verified, Verifier, verify_unknown},
+    verifier::{DIGEST, Redigest, Shared, Unverified, Verified, Verifier, bound_name, verify_unknown},
 };
 use arc_swap::ArcSwap;
 use crossfade_core::{
@@ -527,6 +527,11 @@ impl Client {
     /// Returns the `client_id`.
     pub fn client_id(&self) -> &OauthClientId {
         &self.verifier.client_id
+    }
+
+    /// Returns the name that no other client has.
+    pub fn bound_name(&self) -> &str {
+        bound_name(self.verifier.settings.issuer_mode, &self.verifier.client_id, &self.verifier.registration)
     }
 
     /// Returns the secret it authenticated with.

@@ -263,7 +263,8 @@ pub(crate) fn verify_unknown(keys: &VerifierKeys, mode: IssuerMode, client_id: &
 /// Stands for the registration of an unknown `client_id`.
 const UNKNOWN_REGISTRATION: &str = "reg_0000000000000000000000";
 
-/// Returns the name that a digest binds, so that it matches nothing if it is copied to another registration. Generated
+/// Returns the name of a registration that no other one has: a digest binds it, so that it matches nothing if it is copied
+/// to another registration, and the client is known by it as an actor. Generated
 /// client_ids are unique across all environments; given ones are not, and the ID of the registration takes their place.
 pub fn bound_name<'a>(
     mode: IssuerMode,

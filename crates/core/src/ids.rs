@@ -175,6 +175,12 @@ impl OauthClientId {
         }
     }
 
+    /// Returns the ID of a registration in the place of its `client_id`, where a given one would not do: it can read as any
+    /// other ID, and is unique in its environment alone.
+    pub fn of_registration(id: &RegistrationId) -> Self {
+        Self(Characters::Other(id.as_str().into()))
+    }
+
     /// Reads a `client_id` that has the form of a generated one; `None` if it has another. Never allocates.
     pub fn generated(text: &str) -> Option<Self> {
         let bytes = text.as_bytes().try_into().ok().filter(|_| is_valid(text, ""));

@@ -7,6 +7,7 @@ use crossfade_core::{
     networks::Networks,
     registration::{AuthMethod, AuthMethods, Scopes, TokenTtl},
     text::{Name, folded},
+    upstream::IssuerMode,
 };
 use std::collections::HashMap;
 
@@ -73,12 +74,16 @@ pub struct Registration {
 /// Where a registration belongs, even if its client has been deleted.
 #[derive(Clone, Debug)]
 pub struct Place {
+    /// The registration.
+    pub registration_id: RegistrationId,
     /// The client.
     pub client_id: ClientId,
     /// The client's property.
     pub property_id: PropertyId,
     /// The environment.
     pub environment: Slug,
+    /// Whose tokens the clients of the environment get.
+    pub issuer_mode: IssuerMode,
     /// The OAuth `client_id`.
     pub oauth_client_id: OauthClientId,
     /// The client's name.
@@ -173,7 +178,8 @@ statements! {
                         JOIN environments e ON e.slug = r.environment
                         LEFT JOIN secrets s ON s.registration_id = r.id AND s.expires_at IS NULL AND s.revoked_at IS NULL
                         ORDER BY e.position, e.slug";
-    PLACE = "SELECT r.client_id, c.property_id, r.environment, r.oauth_client_id, c.name FROM registrations r JOIN clients c ON c.id = r.client_id WHERE r.id = $1";
+    PLACE = "SELECT r.id, r.client_id, c.property_id, r.environment, e.issuer_mode, r.oauth_client_id, c.name FROM registrations r
+             JOIN clients c ON c.id = r.client_id JOIN environments e ON e.slug = r.environment WHERE r.id = $1";
     CALLED = "SELECT id, property_id, name, description, owners, created_at, version FROM clients WHERE name_key = $1 AND deleted_at IS NULL ORDER BY id LIMIT $2";
     PROPERTIES_OF = "SELECT c.id, c.property_id FROM clients c JOIN (VALUES {rows:1}) AS v ON c.id = v.column1 WHERE c.deleted_at IS NULL";
     PROPERTY_OF = "SELECT property_id FROM clients WHERE id = $1";
@@ -341,9 +347,10 @@ impl Tx {
         self.many(SET_OWNERS, &rows).await.map(drop)
     }
 
-    /// Marks a client as deleted. Its rows stay as history.
+    /// Marks a client as deleted. Its rows stay as history, but for its upstream credentials.
     pub async fn delete_client(&mut self, id: &ClientId, now: Timestamp) -> Result<(), StoreError> {
         self.note(Noted::Client(id.clone()));
+        self.delete_upstream_credentials(id).await?;
         self.execute(DELETE, vec![id.as_str().into(), now.into()]).await.map(drop)
     }
 
@@ -391,9 +398,11 @@ impl Tx {
         let row = self.optional(PLACE, vec![id.as_str().into()]).await?;
         row.map(|row| {
             Ok(Place {
+                registration_id: row.parsed("id", |text| RegistrationId::parse(text).ok())?,
                 client_id: row.parsed("client_id", |text| ClientId::parse(text).ok())?,
                 property_id: row.parsed("property_id", |text| PropertyId::parse(text).ok())?,
                 environment: Slug::from_stored(row.text("environment")?),
+                issuer_mode: row.parsed("issuer_mode", IssuerMode::parse)?,
                 oauth_client_id: row.parsed("oauth_client_id", |text| OauthClientId::parse(text).ok())?,
                 name: Name::from_stored(row.text("name")?),
             })

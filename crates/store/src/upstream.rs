@@ -2,9 +2,11 @@
 
 use crate::{StoreError, Tx, access::words_json, catalogue::statements, db::Row};
 use crossfade_core::{
-    RegistrationId, Timestamp,
+    ClientId, RegistrationId, Timestamp,
+    environment::Slug,
     upstream::{CredentialMethod, Slot, SlotState},
 };
+use std::collections::BTreeSet;
 
 /// A stored upstream credential.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,6 +62,10 @@ pub struct SlotOutcome {
 statements! {
     GET = "SELECT registration_id, method, origins, leading_slot, version FROM upstream_credentials
            WHERE registration_id >= $1 AND registration_id <= $2 ORDER BY registration_id";
+    ORIGINS = "SELECT u.registration_id, u.origins FROM upstream_credentials u JOIN registrations r ON r.id = u.registration_id
+               WHERE r.environment = $1 ORDER BY u.registration_id";
+    SET_ORIGINS = "UPDATE upstream_credentials SET origins = v.column2, version = version + 1 FROM (VALUES {rows:2}) AS v
+                   WHERE upstream_credentials.registration_id = v.column1";
     SLOTS = "SELECT registration_id, slot, sealed, set_at, state, last_ok_at, last_error FROM upstream_slots
              WHERE registration_id >= $1 AND registration_id <= $2 ORDER BY registration_id, slot";
     SET = "INSERT INTO upstream_credentials (registration_id, method, origins, leading_slot, version) VALUES ($1, $2, $3, $4, 1)
@@ -69,6 +75,8 @@ statements! {
                 ON CONFLICT (registration_id, slot) DO UPDATE SET sealed = excluded.sealed, set_at = excluded.set_at,
                     state = excluded.state, last_ok_at = NULL, last_error = NULL";
     DELETE_SLOT = "DELETE FROM upstream_slots WHERE registration_id = $1 AND slot = $2";
+    DELETE_SLOTS_OF = "DELETE FROM upstream_slots WHERE registration_id IN (SELECT id FROM registrations WHERE client_id = $1)";
+    DELETE_OF = "DELETE FROM upstream_credentials WHERE registration_id IN (SELECT id FROM registrations WHERE client_id = $1)";
     NOTE = "UPDATE upstream_slots SET state = $4, last_ok_at = COALESCE($5, last_ok_at), last_error = COALESCE($6, last_error)
             WHERE registration_id = $1 AND slot = $2 AND set_at = $3";
     LEAD = "UPDATE upstream_credentials SET leading_slot = $2 WHERE registration_id = $1";
@@ -144,6 +152,27 @@ impl Tx {
         self.execute(SET, args).await.map(drop)
     }
 
+    /// Limits the upstream credentials of an environment to these of their servers, so that one that comes back must be
+    /// confirmed again. Returns the registrations whose credential was limited.
+    pub async fn keep_upstream_origins(
+        &mut self,
+        environment: &Slug,
+        kept: &BTreeSet<String>,
+    ) -> Result<Vec<RegistrationId>, StoreError> {
+        let (mut limited, mut rows) = (Vec::new(), Vec::new());
+        for row in self.rows(ORIGINS, vec![environment.as_str().into()]).await? {
+            let id = registration_id(&row)?;
+            let before: Vec<String> = row.parsed("origins", |text| serde_json::from_str(text).ok())?;
+            let after: Vec<String> = before.iter().filter(|origin| kept.contains(*origin)).cloned().collect();
+            if after.len() < before.len() {
+                rows.push(vec![id.as_str().into(), words_json(Some(&after)).into()]);
+                limited.push(id);
+            }
+        }
+        self.many(SET_ORIGINS, &rows).await?;
+        Ok(limited)
+    }
+
     /// Puts a secret into a slot. Nothing is known about it yet.
     pub async fn set_upstream_slot(
         &mut self,
@@ -163,6 +192,12 @@ impl Tx {
         slot: Slot,
     ) -> Result<(), StoreError> {
         self.execute(DELETE_SLOT, vec![registration.as_str().into(), slot.as_str().into()]).await.map(drop)
+    }
+
+    /// Deletes the upstream credentials of a client. The issuer may accept them for years.
+    pub(crate) async fn delete_upstream_credentials(&mut self, client: &ClientId) -> Result<(), StoreError> {
+        self.execute(DELETE_SLOTS_OF, vec![client.as_str().into()]).await?;
+        self.execute(DELETE_OF, vec![client.as_str().into()]).await.map(drop)
     }
 
     /// Records what the issuer said about a secret. Returns whether the secret is still in its slot.

@@ -1,9 +1,10 @@
 //! Entries of the audit trail: the author of an entry, and its subject.
 
 use crossfade_core::{
-    ClientId, Timestamp,
+    ClientId, OauthClientId, Timestamp,
     audit::{Actor, Event, Origin, Via},
     environment::Slug,
+    upstream::IssuerMode,
 };
 use crossfade_store::{NewAuditEvent, Place};
 
@@ -22,10 +23,15 @@ impl From<Actor> for Author {
 }
 
 impl Author {
-    /// Returns the author for failed authentications and revoked tokens: a known client or an unknown source.
+    /// Returns the author for failed authentications and revoked tokens: a known client or an unknown source. A given
+    /// `client_id` can read as the ID of somebody else, and is that of other clients in other environments.
     pub(crate) fn client(place: Option<&Place>) -> Self {
+        let id = |place: &Place| match place.issuer_mode {
+            IssuerMode::Own => place.oauth_client_id.clone(),
+            IssuerMode::Upstream => OauthClientId::of_registration(&place.registration_id),
+        };
         Self::from(match place {
-            Some(place) => Actor::Client { id: place.oauth_client_id.clone(), name: place.name.to_string() },
+            Some(place) => Actor::Client { id: id(place), name: place.name.to_string() },
             None => Actor::Unknown { id: String::new(), name: "unknown client".to_owned() },
         })
     }

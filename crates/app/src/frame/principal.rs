@@ -92,11 +92,12 @@ impl Principal {
     }
 
     /// Refuses what is not about the registration that the token is limited to, but for reading and ending the token
-    /// itself. The grants decide about which client an operation is.
+    /// itself. The grants decide about which client an operation is. The upstream credential is that of the registration
+    /// at another issuer: whoever rotates secrets here does not decide about it, nor to which hosts it is sent.
     pub(crate) fn is_within_registration(&self, operation: Operation) -> Result<(), Error> {
         let is_open = matches!(operation, Operation::ReadMe | Operation::DeleteToken)
             || operation.path().starts_with("/clients");
-        if self.only.is_none() || is_open {
+        if self.only.is_none() || is_open && operation != Operation::UpdateUpstreamCredential {
             return Ok(());
         }
         let text = "This API token is limited to one registration. Nothing was changed. Use a token without \

@@ -98,7 +98,7 @@ impl App {
         if !self.self_rotations.admit(client.registration(), Instant::now()) {
             return Ok(Err(OauthError::SlowDown));
         }
-        let actor = client.client_id().as_str();
+        let actor = client.bound_name();
         let Some(_running) = self.node.in_flight.enter(actor, asked.key.as_str()) else {
             return Ok(Err(OauthError::SlowDown));
         };
@@ -205,7 +205,7 @@ async fn known(
     let environment = tx.environment(&place.environment).await?;
     let (Some(registration), Some(environment)) = (registration, environment) else { return Ok(None) };
     let open = tx.open_secrets(id, now).await?;
-    let remembered = tx.remembered(client.client_id().as_str(), asked.key.as_str()).await?;
+    let remembered = tx.remembered(client.bound_name(), asked.key.as_str()).await?;
     let site = Site { client: owner, registration, environment };
     Ok(Some(Known { place, site, open, remembered }))
 }

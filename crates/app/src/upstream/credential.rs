@@ -74,11 +74,16 @@ impl App {
             let upstream = upstream_of(&site)?;
             let method = body.method.or(stored.as_ref().map(|stored| stored.method));
             let method = method.unwrap_or(CredentialMethod::ClientSecretBasic);
+            let mut origins: Vec<String> = upstream.origins().into_iter().collect();
+            // A secret for later says nothing about where the present one may go.
+            if matches!(current, Fill::Stays) && !matches!(next, Fill::Stays) {
+                origins.retain(|origin| stored.as_ref().is_some_and(|it| it.origins.contains(origin)));
+            }
             let leading = stored.as_ref().map_or(Slot::Current, |stored| stored.leading_slot);
             let credential = UpstreamCredential {
                 registration_id: id.clone(),
                 method,
-                origins: upstream.origins().into_iter().collect(),
+                origins,
                 // A secret that was set just now is what the issuer has, as far as anybody knows.
                 leading_slot: if matches!(current, Fill::Set(_)) { Slot::Current } else { leading },
                 version: 1,

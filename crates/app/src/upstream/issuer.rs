@@ -13,7 +13,7 @@ use crossfade_core::{
     secret::looks_like_secret,
     upstream::{IssuerMode, Upstream},
 };
-use crossfade_store::Environment;
+use crossfade_store::{ChangeKind, Environment};
 use std::collections::BTreeSet;
 
 impl App {
@@ -46,9 +46,17 @@ impl App {
         if let Some(upstream) = &after {
             upstream.check(|url| self.posting.poster.destination(url).map(drop))?;
             let known = before.upstream.as_ref().map(Upstream::origins).unwrap_or_default();
-            let added: Vec<String> = upstream.origins().difference(&known).cloned().collect();
+            let origins = upstream.origins();
+            let added: Vec<String> = origins.difference(&known).cloned().collect();
             if !added.is_empty() {
                 confirm(&before.slug, body.confirm_environment_slug.as_deref(), &added)?;
+            }
+            if origins != known {
+                // Also those that come back: a credential is not sent to them until it is confirmed again.
+                let kept = origins.intersection(&known).cloned().collect();
+                let limited = act.tx.keep_upstream_origins(&before.slug, &kept).await?;
+                let changes: Vec<_> = limited.into_iter().map(ChangeKind::Registration).collect();
+                act.all_changed(&changes).await?;
             }
         }
         if mode != before.issuer_mode() && act.tx.environment_has_registrations(&before.slug).await? {

@@ -38,8 +38,9 @@ pub struct UpstreamSlot {
     pub last_error: Option<String>,
 }
 
-/// Sets or confirms the upstream credential of a registration. It is sent to the servers that the environment has now.
-/// Stored secrets cannot be read, so those that are absent stay.
+/// Sets or confirms the upstream credential of a registration. It is sent to the servers that the environment has now; with
+/// `next` and without `secret`, only to those that it was confirmed for before. Stored secrets cannot be read, so those that
+/// are absent stay.
 #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateUpstreamCredential {

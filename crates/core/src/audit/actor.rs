@@ -43,7 +43,7 @@ pub enum Actor {
     },
     /// The OAuth client itself, authenticated by its secret.
     Client {
-        /// Its OAuth `client_id`.
+        /// Its OAuth `client_id`; in front mode the ID of its registration.
         id: OauthClientId,
         /// The client's name.
         name: String,

@@ -44,7 +44,7 @@ pub(crate) struct UpstreamChange {
     #[arg(long, conflicts_with = "next_file")]
     pub(crate) no_next: bool,
     /// Send the stored secrets to all servers that the environment has now.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["next_file", "no_next"])]
     pub(crate) confirm_servers: bool,
 }
 
@@ -61,6 +61,8 @@ mod tests {
         assert_eq!(refused("upstream set X --env staging --secret-file -"), 0);
         assert_eq!(refused("upstream set X --env staging --confirm-servers"), 0);
         assert_eq!(refused("upstream set X --env staging --next-file f --no-next"), 2);
+        // A change of the next secret confirms nothing.
+        assert_eq!(refused("upstream set X --env staging --next-file f --confirm-servers"), 2);
         assert_eq!(refused("upstream set X --env staging --method none"), 2);
         assert_eq!(refused("upstream show X"), 2);
     }

@@ -1,8 +1,8 @@
 //! Environments in front of another issuer: what is set, who sets it, and what cannot work there.
 
 use crate::engines::on_both_engines;
-use crate::world::{Answer, Client, Principal, Registration, World};
-use crossfade_app::{NoCredential, UpstreamOutcome};
+use crate::world::{Answer, Client, OWNER, Principal, Registration, World};
+use crossfade_app::{NamedRegistration, NewToken, NoCredential, UpstreamOutcome};
 use crossfade_core::{RegistrationId, upstream::Slot};
 use http::Method;
 use serde_json::{Value, json};
@@ -19,7 +19,11 @@ on_both_engines! {
     an_upstream_credential_is_write_only_and_sealed,
     a_credential_goes_to_no_new_host_until_it_is_confirmed,
     what_the_issuer_says_is_stored_and_the_accepted_secret_leads,
-    a_deleted_client_leaves_no_credential_in_memory,
+    a_deleted_client_leaves_no_credential,
+    a_host_that_was_removed_and_comes_back_must_be_confirmed_again,
+    a_secret_for_later_confirms_no_new_host,
+    a_token_of_one_registration_does_not_set_the_upstream_credential,
+    clients_with_the_same_given_id_share_no_answers_and_no_name_in_the_trail,
 }
 
 const TOKEN: &str = "https://id.example.com/token";
@@ -305,7 +309,6 @@ async fn a_credential_goes_to_no_new_host_until_it_is_confirmed(mut world: World
     assert_eq!(open(&world, TOKEN), Err(NoCredential::NotSet));
     put(&world.owner().await, &client, json!({"secret": VALUE})).await.ok();
     assert_eq!(open(&world, TOKEN), Ok(()));
-    const OTHER: &str = "https://other.example.com/token";
     world.owner().await.patch("/environments/staging", in_front(OTHER)).await.ok();
     assert_eq!(open(&world, OTHER), Err(NoCredential::NotConfirmed));
     world.restart().await;
@@ -354,7 +357,7 @@ async fn what_the_issuer_says_is_stored_and_the_accepted_secret_leads(mut world:
     assert_eq!(read(&world).await[0]["state"], "untested");
 }
 
-async fn a_deleted_client_leaves_no_credential_in_memory(world: World) {
+async fn a_deleted_client_leaves_no_credential(world: World) {
     set(&world).await;
     let client = client(&world, "Billing", "0oa1").await;
     let owner = world.owner().await;
@@ -363,4 +366,112 @@ async fn a_deleted_client_leaves_no_credential_in_memory(world: World) {
     let delete = json!({"confirm_client_name": "Billing", "reason": "gone"});
     owner.delete(&format!("/clients/{}", client.id), delete).await.expect(204);
     assert_eq!(world.app.open_upstream_credential(&id, TOKEN).map(drop), Err(NoCredential::NotSet));
+    for table in ["upstream_slots", "upstream_credentials"] {
+        assert_eq!(world.number(&format!("SELECT COUNT(*) FROM {table}")).await, 0, "{table}");
+    }
+}
+
+const OTHER: &str = "https://other.example.com/token";
+
+async fn a_host_that_was_removed_and_comes_back_must_be_confirmed_again(mut world: World) {
+    set(&world).await;
+    let client = client(&world, "Billing", "0oa1").await;
+    put(&world.owner().await, &client, json!({"secret": VALUE})).await.ok();
+    let id = registration_id(&world, &client).await;
+    let move_to = async |world: &World, url: &str| {
+        world.owner().await.patch("/environments/staging", in_front(url)).await.ok();
+    };
+    let open = |world: &World| world.app.open_upstream_credential(&id, TOKEN).map(drop);
+    move_to(&world, "https://id.example.com/v2/token").await;
+    assert_eq!(open(&world), Ok(()), "the host is the same");
+    move_to(&world, OTHER).await;
+    move_to(&world, TOKEN).await;
+    assert_eq!(open(&world), Err(NoCredential::NotConfirmed));
+    world.restart().await;
+    assert_eq!(open(&world), Err(NoCredential::NotConfirmed));
+    let shown = world.owner().await.get(&client.path("staging", "/upstream-credential")).await.ok();
+    assert_eq!(shown["unconfirmed_origins"], json!(["https://id.example.com"]));
+    put(&world.owner().await, &client, json!({})).await.ok();
+    assert_eq!(open(&world), Ok(()));
+}
+
+async fn a_secret_for_later_confirms_no_new_host(world: World) {
+    set(&world).await;
+    let client = client(&world, "Billing", "0oa1").await;
+    let owner = world.owner().await;
+    put(&owner, &client, json!({"secret": VALUE})).await.ok();
+    let id = registration_id(&world, &client).await;
+    let mut both = in_front(TOKEN);
+    let server = json!({"name": "other", "issuer": "https://other.example.com", "token_endpoint": OTHER});
+    both["upstream"]["servers"].as_array_mut().unwrap().push(server);
+    owner.patch("/environments/staging", both).await.ok();
+    let open = |url: &str| world.app.open_upstream_credential(&id, url).map(drop);
+    for next in [json!("the next one"), json!(null)] {
+        let shown = put(&owner, &client, json!({"next": next})).await.ok();
+        assert_eq!(shown["confirmed_origins"], json!(["https://id.example.com"]));
+        assert_eq!((open(TOKEN), open(OTHER)), (Ok(()), Err(NoCredential::NotConfirmed)));
+    }
+    put(&owner, &client, json!({"secret": VALUE, "next": "the next one"})).await.ok();
+    assert_eq!((open(TOKEN), open(OTHER)), (Ok(()), Ok(())));
+}
+
+async fn a_token_of_one_registration_does_not_set_the_upstream_credential(world: World) {
+    set(&world).await;
+    let client = client(&world, "Billing", "0oa1").await;
+    put(&world.owner().await, &client, json!({"secret": VALUE})).await.ok();
+    let only = NamedRegistration { client: "Billing".to_owned(), environment: "staging".to_owned() };
+    let new = NewToken {
+        user: OWNER.to_owned(),
+        name: "nightly".to_owned(),
+        expires_days: None,
+        scope: Vec::new(),
+        only: Some(only),
+    };
+    let token = world.app.create_token(&new).await.unwrap().reveal().to_owned();
+    let limited = Principal { world: &world, token: Some(token) };
+    for body in [json!({}), json!({"secret": "theirs"}), json!({"next": "theirs"}), json!({"next": null})] {
+        put(&limited, &client, body).await.refused(403, "forbidden");
+    }
+    limited.get(&client.path("staging", "/upstream-credential")).await.ok();
+    limited.post(&client.path("staging", "/secrets/rotate"), client.rotation(24)).await.created();
+}
+
+async fn clients_with_the_same_given_id_share_no_answers_and_no_name_in_the_trail(world: World) {
+    set(&world).await;
+    let owner = world.owner().await;
+    let mut body = in_front(TOKEN);
+    body["confirm_environment_slug"] = "production".into();
+    owner.patch("/environments/production", body).await.ok();
+    // It reads like the ID of the account that made it.
+    let user = text(&owner.get("/me").await.ok()["user"]["id"]);
+    let before = owner.get(&format!("/audit-events?actor={user}&action=secret.rotated")).await.ok();
+    let mut given = Vec::new();
+    for environment in ["staging", "production"] {
+        let name = format!("Billing of {environment}");
+        let property =
+            text(&owner.post("/properties", json!({"name": format!("Of {name}")})).await.created()["id"]);
+        let body =
+            json!({"name": name, "property_id": property, "environments": [environment], "client_id": user});
+        let created = owner.post("/clients", body).await.created();
+        let id = text(&created["id"]);
+        world.raw(&format!("UPDATE clients SET owners = '[\"ada@example.com\"]' WHERE id = '{id}'")).await;
+        let path = format!("/clients/{id}/environments/{environment}");
+        owner.patch(&path, json!({"self_rotation": true})).await.ok();
+        let registration = Registration::read(&created["registrations"][0]);
+        let (id, secret) = (&registration.client_id, &registration.secret);
+        let form = [("client_id", id.as_str()), ("client_secret", secret.as_str())];
+        let key = [("idempotency-key", "0123456789abcdefghijkl")];
+        let answer = world.oauth(environment).form("rotate-secret", &form, &key).await.ok();
+        let again = world.oauth(environment).form("rotate-secret", &form, &key).await.ok();
+        assert_eq!(again, answer, "its own answer is given again");
+        given.push(answer);
+        let registration = text(&owner.get(&path).await.ok()["id"]);
+        let events =
+            owner.get(&format!("/audit-events?actor={registration}&action=secret.rotated")).await.ok();
+        assert_eq!(events["items"].as_array().unwrap().len(), 1, "{events}");
+        assert_eq!(events["items"][0]["actor"]["kind"], "client");
+    }
+    assert_ne!(given[0]["client_secret"], given[1]["client_secret"]);
+    let after = owner.get(&format!("/audit-events?actor={user}&action=secret.rotated")).await.ok();
+    assert_eq!(after["items"], before["items"]);
 }

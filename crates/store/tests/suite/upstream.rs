@@ -2,7 +2,10 @@
 
 use crate::engines::on_both_engines;
 use crate::harness::*;
-use crossfade_core::upstream::{CredentialMethod, Slot, SlotState};
+use crossfade_core::{
+    ended::End,
+    upstream::{CredentialMethod, Slot, SlotState},
+};
 use crossfade_store::{SlotOutcome, StoreError, UpstreamCredential};
 
 on_both_engines! {
@@ -10,6 +13,8 @@ on_both_engines! {
     an_outcome_is_about_the_secret_that_was_sent,
     a_registration_in_front_of_an_issuer_is_read_with_its_credential,
     every_sealed_secret_is_passed_on,
+    a_deleted_client_leaves_no_credential_also_where_its_end_is_applied_again,
+    a_credential_is_limited_to_the_servers_that_stay,
 }
 
 fn credential(registration: usize) -> UpstreamCredential {
@@ -126,4 +131,41 @@ async fn every_sealed_secret_is_passed_on(t: TestDb) {
     passed.sort();
     let expected = [(registration_id(1), Slot::Current, vec![1]), (registration_id(2), Slot::Next, vec![2])];
     assert_eq!(passed, expected);
+}
+
+async fn a_deleted_client_leaves_no_credential_also_where_its_end_is_applied_again(t: TestDb) {
+    t.write(async |tx| {
+        seed_client(tx).await?;
+        tx.insert_client(&client(2, "Other")).await?;
+        tx.insert_registration(&registration(3, 2, "staging")).await
+    })
+    .await;
+    let rows = async || t.place.number("SELECT COUNT(*) FROM upstream_slots").await;
+    for registration in [1, 2, 3] {
+        set(&t, registration, Slot::Current, &[1], 3).await;
+        set(&t, registration, Slot::Next, &[2], 3).await;
+    }
+    t.write(async |tx| tx.delete_client(&client_id(1), at(9)).await).await;
+    assert!(get(&t, 1).await.is_none() && get(&t, 2).await.is_none());
+    assert_eq!((get(&t, 3).await.unwrap().slots.len(), rows().await), (2, 2), "another client's stay");
+    let end = End::Client { id: client_id(2), at: at(10) };
+    t.write(async |tx| tx.apply_end(&end).await).await;
+    assert_eq!((get(&t, 3).await, rows().await), (None, 0));
+}
+
+async fn a_credential_is_limited_to_the_servers_that_stay(t: TestDb) {
+    t.write(seed_client).await;
+    for registration in [1, 2] {
+        set(&t, registration, Slot::Current, &[1], 3).await;
+    }
+    let keep = async |kept: &[&str]| {
+        let kept = kept.iter().map(|origin| (*origin).to_owned()).collect();
+        t.write(async |tx| tx.keep_upstream_origins(&slug("staging"), &kept).await).await
+    };
+    assert!(keep(&["https://id.example", "https://id.example:8443", "https://new.example"]).await.is_empty());
+    assert_eq!(get(&t, 1).await.unwrap().version, 1);
+    assert_eq!(keep(&["https://id.example", "https://new.example"]).await, [registration_id(1)]);
+    let stored = get(&t, 1).await.unwrap();
+    assert_eq!((stored.origins, stored.version), (vec!["https://id.example".to_owned()], 2));
+    assert_eq!(get(&t, 2).await.unwrap().origins.len(), 2, "another environment's stay");
 }

@@ -294,9 +294,7 @@ fn done(word: &str, s: &Secrets) -> Option<String> {
             format!("{} was created in {}. {}", s.client, listed(&s.registered_in), first_secret(s))
         }
         ("saved", _) => "The settings were saved. They apply from the next request.".to_owned(),
-        ("credential", _) => {
-            "The upstream credential was saved. It is sent to every server of the environment.".to_owned()
-        }
+        ("credential", _) => "The upstream credential was saved.".to_owned(),
         ("disabled", _) => "The registration was disabled. Every secret is refused.".to_owned(),
         ("enabled", _) => {
             "The registration was enabled. Secrets and access tokens that had ended stay ended.".to_owned()
