@@ -273,6 +273,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("overlap_hours", "overlap"),
     ("end_running_overlap", "end-running-overlap"),
     ("confirm_name", "confirm"),
+    ("confirm_user_name", "confirm"),
     ("events", "event"),
 ];
 

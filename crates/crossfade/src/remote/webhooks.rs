@@ -16,6 +16,7 @@ use crossfade_core::{
         CreateWebhook, DeliveryStatus, ReplayDelivery, RotateWebhookSecret, TestWebhook, UpdateWebhook,
         Webhook, WebhookDelivery,
     },
+    webhook::DisabledAs,
 };
 use reqwest::Method;
 use std::{
@@ -264,6 +265,7 @@ async fn shown(api: &Api, webhooks: Vec<Webhook>) -> Result<(), Failure> {
             (None, None, None) => "platform".to_owned(),
         };
         let state = match (it.disabled_as, it.failing_since) {
+            (Some(DisabledAs::Disabled), _) => "disabled".to_owned(),
             (Some(reason), _) => format!("disabled ({})", reason.as_str()),
             (None, Some(since)) => format!("failing since {}", time(Some(since))),
             (None, None) => "enabled".to_owned(),

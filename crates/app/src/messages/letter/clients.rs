@@ -3,7 +3,7 @@
 use super::{Facts, Said, has_owner};
 use crossfade_core::{
     WebhookId,
-    messages::{Class, Switch},
+    messages::{Class, Switch, stops_more},
     webhook::{CLIENT_NAMES, WEBHOOK_NAMES},
 };
 use serde_json::Value;
@@ -157,7 +157,7 @@ pub(super) fn handed_over(facts: &Facts<'_>, to: &str) -> Option<Said> {
         )
         .urgent(true),
         _ => Said::new(
-            "An owner has gone",
+            if facts.text("cause")? == "address_changed" { "An owner has another address" } else { "An owner has gone" },
             "The owners of a client were changed",
             "Check that the list is right. All owners are notified about the client.",
         ),
@@ -171,8 +171,11 @@ pub(super) fn handed_over(facts: &Facts<'_>, to: &str) -> Option<Said> {
 
 /// Returns what was done to messages whose switches were `before` and are `now`.
 pub(super) fn how_switched(before: &[Value], now: &[Value]) -> &'static str {
-    let lacks = |all: &[Value], some: &[Value]| some.iter().any(|word| !all.contains(word));
-    match (lacks(before, now), lacks(now, before)) {
+    let read = |words: &[Value]| -> Vec<Switch> {
+        words.iter().filter_map(|word| Switch::parse(word.as_str()?)).collect()
+    };
+    let (before, now) = (read(before), read(now));
+    match (stops_more(&before, &now), stops_more(&now, &before)) {
         (true, false) => "switched off",
         (false, true) => "switched on",
         _ => "changed",

@@ -35,7 +35,8 @@ pub(super) fn letter(message: &Notification, base: &str, zone: &TimeZone) -> Opt
         (format!("You take over {}", count(taken, "client")), next)
     } else {
         let next = "Check that the lists of owners are right. All owners are notified about their clients.";
-        (format!("An owner has gone: {}", clients("kept", kept)?), next)
+        let what = if is_deleted { "An owner has gone" } else { "An owner has another address" };
+        (format!("{what}: {}", clients("kept", kept)?), next)
     };
     let why = match is_deleted {
         true => format!("The account of {name} was deleted."),

@@ -702,3 +702,20 @@ fn a_person_is_told_of_what_was_switched_off() {
         None
     );
 }
+
+#[test]
+fn messages_are_switched_off_or_on_by_what_is_sent() {
+    let done = |before: Value, now: Value| {
+        let (before, now) = (before.as_array().unwrap().clone(), now.as_array().unwrap().clone());
+        clients::how_switched(&before, &now)
+    };
+    assert_eq!(done(json!([]), json!(["today"])), "switched off");
+    assert_eq!(
+        done(json!(["secret.expired"]), json!(["today"])),
+        "switched off",
+        "a class has all its kinds"
+    );
+    assert_eq!(done(json!(["today"]), json!(["secret.expired"])), "switched on");
+    assert_eq!(done(json!(["wake"]), json!(["today"])), "changed");
+    assert_eq!(done(json!(["today"]), json!(["today", "secret.expired"])), "changed", "without an effect");
+}

@@ -304,7 +304,7 @@ async fn an_address_that_changes_takes_its_clients_along_and_the_old_one_is_told
     let server = mailing(&mut world).await;
     let client = world.client("Billing", &["production"]).await;
     world.user("grace@example.com", "viewer").await;
-    own_by(&world, &client, &["grace@example.com"]).await;
+    own_by(&world, &client, &["grace@example.com", "team@example.com"]).await;
     sent(&world, &server).await;
     let (owner, grace) =
         (world.owner().await, format!("/users/{}", id_of(&world, "grace@example.com").await));
@@ -313,16 +313,19 @@ async fn an_address_that_changes_takes_its_clients_along_and_the_old_one_is_told
     owner.patch(&grace, moved(Some("Grace H"))).await.refused(422, "confirmation_mismatch");
     let limited = world.token_of(OWNER, &["user:manage", "user:read"]).await;
     limited.patch(&grace, moved(Some("grace"))).await.refused(403, "forbidden");
-    assert_eq!(owners_of(&world, &client).await, json!(["grace@example.com"]));
+    assert_eq!(owners_of(&world, &client).await, json!(["grace@example.com", "team@example.com"]));
     owner.patch(&grace, json!({"name": "Grace", "email": "grace@example.com"})).await.ok();
     owner.patch(&grace, moved(Some("Grace"))).await.ok();
-    assert_eq!(owners_of(&world, &client).await, json!(["hopper@example.com"]));
+    assert_eq!(owners_of(&world, &client).await, json!(["hopper@example.com", "team@example.com"]));
     assert_eq!(events(&world, "client.handed_over").await[0]["details"]["cause"], "address_changed");
     let about_client: Vec<_> =
         sent(&world, &server).await.into_iter().filter(|(_, subject)| subject.ends_with("Billing")).collect();
     assert_eq!(
         about_client,
-        pairs(&[("hopper@example.com", "Messages come to this address: Billing")]),
+        pairs(&[
+            ("hopper@example.com", "Messages come to this address: Billing"),
+            ("team@example.com", "An owner has another address: Billing"),
+        ]),
         "the earlier address has the message about its account"
     );
 }

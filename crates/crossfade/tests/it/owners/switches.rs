@@ -118,7 +118,7 @@ async fn what_is_off_for_a_client_is_sent_to_nobody_and_the_owners_are_told_of_t
         .ok();
     put(&owner, &path, json!({"off": []})).await.ok();
     let told = pairs(&[
-        ("evil@example.net", "Messages changed: Billing"),
+        ("evil@example.net", "Messages switched on: Billing"),
         ("evil@example.net", "Messages switched on: Billing"),
     ]);
     assert_eq!(sent(&world, &server).await, told);
