@@ -461,7 +461,8 @@ def guide(suite):
     changed = token[:signature] + ("B" if token[signature] == "A" else "A") + token[signature + 1 :]
     for name, language, text in blocks:
         # Beside node_modules, where jose is looked for.
-        command = [sys.executable, "-"] if language == "python" else ["node", "--input-type=module", "-"]
+        node = ["node", "--import", "./adapters/node18.mjs", "--input-type=module", "-"]
+        command = [sys.executable, "-"] if language == "python" else node
         for what, audience, presented, is_accepted in [
             ("a token", issuer, token, True), ("another audience", "https://api.example.com", token, False),
             ("a changed token", issuer, changed, False),

@@ -1,5 +1,6 @@
-// Node 18 has Web Crypto, but not yet as a global. Import this before the libraries that need it.
+// What Node 18 lacks: Web Crypto as a global, and URL.parse. Import this before the libraries that need it.
 import { webcrypto } from 'node:crypto';
 
 globalThis.crypto ??= webcrypto;
 globalThis.CryptoKey ??= webcrypto.CryptoKey;
+URL.parse ??= (text, base) => (URL.canParse(text, base) ? new URL(text, base) : null);
