@@ -122,7 +122,7 @@ pub(crate) fn shown_with(
 }
 
 /// Refuses to remove the last owner of a client that hears of its self-rotations, if the client can rotate its own secret:
-/// nobody would hear of that. Other changes of a client that no owner hears of go on.
+/// nobody would be notified of them. Other changes of such a client are allowed.
 async fn unless_self_rotating(tx: &mut Tx, client: &Client, after: &[String]) -> Result<(), Error> {
     let hearing = hearing_among(tx, client.owners.iter().chain(after)).await?;
     if is_heard(after, &hearing) || !is_heard(&client.owners, &hearing) {

@@ -24,7 +24,7 @@ impl From<Actor> for Author {
 
 impl Author {
     /// Returns the author for failed authentications and revoked tokens: a known client or an unknown source. A given
-    /// `client_id` can read as the ID of somebody else, and is that of other clients in other environments.
+    /// `client_id` can look like the ID of an account, and clients of other environments can have the same one.
     pub(crate) fn client(place: Option<&Place>) -> Self {
         let id = |place: &Place| match place.issuer_mode {
             IssuerMode::Own => place.oauth_client_id.clone(),

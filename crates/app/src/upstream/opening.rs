@@ -35,9 +35,9 @@ pub struct OpenedSecret {
 pub enum NoCredential {
     /// None is set.
     NotSet,
-    /// It was not set or confirmed for this server.
+    /// The credential was not set or confirmed for this server.
     NotConfirmed,
-    /// It cannot be opened.
+    /// The credential cannot be decrypted.
     Unreadable,
 }
 
