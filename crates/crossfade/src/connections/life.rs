@@ -30,7 +30,7 @@ const EXAMINE_EVERY: Duration = Duration::from_secs(5);
 /// A request to a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Order {
-    /// Finish the running requests and start no other.
+    /// Finish the running requests, or the first one, which may be on its way, and start no other.
     Finish,
     /// End now: another connection takes the place.
     GiveWay,
@@ -41,8 +41,8 @@ pub(super) enum Order {
 pub(super) enum Verdict {
     /// Nothing is overdue; examine again at this time.
     Wait(Instant),
-    /// No request came for too long: finish in an orderly way.
-    Finish,
+    /// Finish in an orderly way, for this reason; `None` if it was ordered.
+    Finish(Option<Ended>),
     /// End now, for this reason; `None` after a farewell.
     End(Option<Ended>),
 }
@@ -85,6 +85,13 @@ impl Watch {
             self.ordered.notify_one();
         }
         gives_way
+    }
+
+    /// Returns once the connection was told to give way.
+    pub(super) async fn gives_way(&self) {
+        while self.with(|life| life.order) != Some(Order::GiveWay) {
+            self.ordered.notified().await;
+        }
     }
 
     /// Lets the running requests end.
@@ -251,12 +258,19 @@ impl Life {
             }
             next = next.min(since + limits.stalled);
         }
+        let must_finish = self.order == Some(Order::Finish) && self.finishing_since.is_none();
+        if must_finish && self.has_asked {
+            return Verdict::Finish(None);
+        }
         if !self.answers.is_empty() {
             return Verdict::Wait(next);
         }
         let (until, then) = match (self.finishing_since, self.heard_at) {
             (Some(since), _) => (since.max(self.quiet_since) + limits.farewell, Verdict::End(None)),
-            (None, None) if self.has_asked => (self.quiet_since + limits.idle, Verdict::Finish),
+            (None, _) if must_finish => (self.quiet_since + limits.farewell, Verdict::Finish(None)),
+            (None, None) if self.has_asked => {
+                (self.quiet_since + limits.idle, Verdict::Finish(Some(Ended::Idle)))
+            }
             (None, heard_at) => {
                 (heard_at.unwrap_or(self.quiet_since) + limits.headers, Verdict::End(Some(Ended::Headers)))
             }
@@ -298,12 +312,40 @@ mod tests {
         assert!(is_first && life.idle_since().is_none());
         life.end(answer, at(2));
         assert_eq!(life.examine(&LIMITS, at(40)), Verdict::Wait(at(77)));
-        assert_eq!(life.examine(&LIMITS, at(77)), Verdict::Finish);
+        assert_eq!(life.examine(&LIMITS, at(77)), Verdict::Finish(Some(Ended::Idle)));
         life.start_farewell(at(77));
         assert_eq!(life.examine(&LIMITS, at(78)), Verdict::Wait(at(79)));
         assert_eq!(life.examine(&LIMITS, at(79)), Verdict::End(None));
         let (_, is_first) = life.begin(false, at(79));
         assert!(!is_first);
+    }
+
+    #[test]
+    fn a_new_connection_that_must_finish_still_has_its_first_request() {
+        let finishing = |mut life: Life| {
+            life.order = Some(Order::Finish);
+            life
+        };
+        let (life, at) = accepted();
+        let mut life = finishing(life);
+        assert_eq!(life.examine(&LIMITS, at(1)), Verdict::Wait(at(2)), "its request may be on its way");
+        assert_eq!(life.examine(&LIMITS, at(2)), Verdict::Finish(None));
+        let (answer, _) = life.begin(false, at(1));
+        assert_eq!(life.examine(&LIMITS, at(1)), Verdict::Finish(None), "its request is the last one");
+        life.start_farewell(at(1));
+        assert!(matches!(life.examine(&LIMITS, at(2)), Verdict::Wait(_)));
+        life.end(answer, at(3));
+        assert_eq!(life.examine(&LIMITS, at(4)), Verdict::Wait(at(5)));
+        assert_eq!(life.examine(&LIMITS, at(5)), Verdict::End(None));
+
+        let (mut life, at) = accepted();
+        let (answer, _) = life.begin(false, at(0));
+        life.end(answer, at(0));
+        assert_eq!(
+            finishing(life).examine(&LIMITS, at(0)),
+            Verdict::Finish(None),
+            "an idle one ends at once"
+        );
     }
 
     #[test]
@@ -325,7 +367,7 @@ mod tests {
         life.end(answer, at(0));
         life.hear(at(70));
         assert_eq!(life.examine(&LIMITS, at(74)), Verdict::Wait(at(75)));
-        assert_eq!(life.examine(&LIMITS, at(75)), Verdict::Finish);
+        assert_eq!(life.examine(&LIMITS, at(75)), Verdict::Finish(Some(Ended::Idle)));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use answer::Requests;
 pub(crate) use book::Bounds;
 use book::{Book, Place};
 use crossfade_web::{Connections, Door, Ended, TrustedProxies};
+use futures_util::FutureExt;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -221,6 +222,14 @@ impl Server {
                 }
             }
         }
+        // What connected in time may have sent its request already, and a proxy does not send it again elsewhere.
+        while let Some(Some((stream, peer, permit))) = accept(&listener, &room, &mut failures).now_or_never()
+        {
+            let now = Instant::now();
+            if let Ok(place) = self.book.admit(peer.ip(), now) {
+                connections.spawn(self.clone().serve(stream, peer, place, now, permit));
+            }
+        }
         drop(listener);
         self.book.finish();
         let ended = timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
@@ -250,7 +259,7 @@ impl Server {
             Some(tls) => {
                 let handshake = timeout(self.limits.headers, tls.accept(stream));
                 let stream = tokio::select! {
-                    () = place.watch.ordered.notified() => return,
+                    () = place.watch.gives_way() => return,
                     stream = handshake => stream,
                 };
                 match stream {
@@ -299,16 +308,13 @@ impl Server {
                     if watch.with(|life| life.order) == Some(Order::GiveWay) {
                         return Poll::Ready(None);
                     }
-                    connection.as_mut().graceful_shutdown();
-                    watch.with(|life| life.start_farewell(now));
-                    continue;
                 }
                 let next = match watch.with(|life| life.examine(&self.limits, now)) {
                     Verdict::Wait(next) => next,
-                    Verdict::Finish => {
+                    Verdict::Finish(reason) => {
                         connection.as_mut().graceful_shutdown();
                         watch.with(|life| life.start_farewell(now));
-                        farewell_for = Some(Ended::Idle);
+                        farewell_for = reason;
                         continue;
                     }
                     Verdict::End(reason) => {
