@@ -278,8 +278,12 @@ async fn an_upstream_credential_is_write_only_and_sealed(world: World) {
     assert_eq!(shown["confirmed_origins"], json!(["https://id.example.com"]));
     let viewer = world.user("viewer@example.com", "viewer").await;
     assert_eq!(viewer.get(&path).await.ok(), shown);
-    for bad in [json!(""), json!("a\nb"), json!("a".repeat(4097)), json!("crossfade_live_0123456789abcdef")] {
-        put(&rotator, &client, json!({"secret": bad})).await.refused(422, "invalid_body");
+    let own = client.registrations[0].secret.as_str();
+    for bad in [json!(""), json!("a\nb"), json!("a".repeat(4097)), json!(own)] {
+        for field in ["secret", "next"] {
+            let problem = put(&rotator, &client, json!({field: bad})).await.refused(422, "invalid_body");
+            assert_eq!(problem["field"], field);
+        }
     }
     put(&rotator, &client, json!({"next": "the next one"})).await.ok();
     let shown = put(&rotator, &client, json!({"next": null})).await.ok();
