@@ -483,12 +483,12 @@ def load(suite):
     suite.processes.callback(loader.close)
     loader.send({
         "token_endpoint": f"{suite.server.issuer('production')}/oauth2/token",
-        "client_id": registration.client_id, "client_secret": old["value"], "rate": rate, "seconds": 60,
+        "client_id": registration.client_id, "secrets": {"old": old["value"]}, "rate": rate, "seconds": 60,
     })
     time.sleep(part)
     rotating = time.monotonic()
     new = registration.rotate(24)
-    loader.send({"new_secret": new["value"]})
+    loader.send({"secrets": {"old": old["value"], "new": new["value"]}})
     rotated = time.monotonic()
     time.sleep(part)
     revoking = time.monotonic()
@@ -577,9 +577,10 @@ PHASES = [
 ]
 
 
-def play(checks, binary, database_url):
+def play(checks, binary, database_url, load_of_front):
     with contextlib.ExitStack() as stack, checks.phase("front"):
-        front.play(checks, binary, stack.enter_context(fresh_database(database_url)) if database_url else None)
+        database = stack.enter_context(fresh_database(database_url)) if database_url else None
+        front.play(checks, binary, database, load_of_front)
     with contextlib.ExitStack() as stack:
         if database_url:
             database_url = stack.enter_context(fresh_database(database_url))
@@ -601,5 +602,9 @@ def no_errors(server):
 
 
 if __name__ == "__main__":
-    arguments = frame.options(__doc__).parse_args()
-    frame.run("clients", MAXIMUM_SECONDS, lambda checks: play(checks, arguments.binary, arguments.database_url))
+    options = frame.options(__doc__)
+    options.add_argument("--front-rotations", type=int, default=20, help="rotations in front of each issuer")
+    options.add_argument("--front-rate", type=int, default=40, help="requests a second meanwhile")
+    arguments = options.parse_args()
+    of_front = front.Load(arguments.front_rotations, arguments.front_rate)
+    frame.run("clients", MAXIMUM_SECONDS, lambda checks: play(checks, arguments.binary, arguments.database_url, of_front))

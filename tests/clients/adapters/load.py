@@ -1,14 +1,15 @@
 """Asks for tokens at a steady rate, over kept connections, and keeps a record of every answer.
 
-First line on stdin: {token_endpoint, client_id, client_secret, rate, seconds}. Then {new_secret} once, from when on
-every other worker uses that, and {stop}. Answers, at the end, one line: [[secret, start, end, status], …] where
-secret is "old" or "new", the times are those of time.monotonic() and status is 0 for no answer.
+First line on stdin: {token_endpoint, client_id, secrets, rate, seconds}, where `secrets` maps names to values and the workers
+use them in turn. Then any number of {secrets}, which replaces them, and {stop}. Answers, at the end, one line:
+[[secret, start, end, status], …] where secret is the name, the times are those of time.monotonic() and status is 0 for no answer.
 """
 
 import json
 import sys
 import threading
 import time
+from urllib.parse import quote
 
 import requests
 
@@ -18,7 +19,7 @@ WORKERS = 16
 class Load:
     def __init__(self, settings):
         self.settings = settings
-        self.new_secret = None
+        self.secrets = list(settings["secrets"].items())
         self.stopped = threading.Event()
         self.records = []
 
@@ -33,14 +34,13 @@ class Load:
             due = max(due + interval, time.monotonic())  # late ones are not made up for in a burst
 
     def ask(self, session, number):
-        secret, value = "old", self.settings["client_secret"]
-        if number % 2 and self.new_secret:
-            secret, value = "new", self.new_secret
-        form, auth = {"grant_type": "client_credentials"}, None
+        known = self.secrets
+        secret, value = known[number % len(known)]
+        form, auth, client_id = {"grant_type": "client_credentials"}, None, self.settings["client_id"]
         if number % 4 < 2:
-            auth = (self.settings["client_id"], value)
+            auth = (quote(client_id, safe=""), quote(value, safe=""))
         else:
-            form |= {"client_id": self.settings["client_id"], "client_secret": value}
+            form |= {"client_id": client_id, "client_secret": value}
         begun = time.monotonic()
         try:
             answer = session.post(self.settings["token_endpoint"], data=form, auth=auth, timeout=5)
@@ -58,7 +58,8 @@ def main():
         worker.start()
     for line in sys.stdin:
         order = json.loads(line)
-        load.new_secret = order.get("new_secret", load.new_secret)
+        if "secrets" in order:
+            load.secrets = list(order["secrets"].items())
         if order.get("stop"):
             break
     load.stopped.set()
