@@ -3,11 +3,14 @@
 import base64
 import collections
 import contextlib
+import hashlib
 import json
 import pathlib
+import secrets
 import sys
 import tempfile
 import time
+import urllib.parse
 
 import requests
 
@@ -16,8 +19,8 @@ from harness import Adapter, Server, free_port, require
 FORM = {"grant_type": "client_credentials"}
 CANARY = "upstream-canary"
 
-# Rotations in front of an issuer, and the requests a second during them.
-Load = collections.namedtuple("Load", "rotations rate")
+# Rotations in front of an issuer, the requests a second during them, and the browser.
+Options = collections.namedtuple("Options", "rotations rate chromium")
 Record = collections.namedtuple("Record", "secret begin end status")
 
 
@@ -125,15 +128,15 @@ class Front:
         return answer.json()["active"]
 
 
-def rotations_under_load(front, load, directory):
+def rotations_under_load(front, options, directory):
     """Rotates while callers ask with the old and with the new secret. Each secret works until it is ended, and never after."""
     values, began, ended = [front.secret], [0], {}
     with contextlib.closing(Adapter([sys.executable, "load.py"], directory)) as loader:
         loader.send({
             "token_endpoint": front.url("token"), "client_id": front.client_id, "secrets": {"0": values[0]["value"]},
-            "rate": load.rate, "seconds": 600,
+            "rate": options.rate, "seconds": 600,
         })
-        for number in range(1, load.rotations + 1):
+        for number in range(1, options.rotations + 1):
             # This rotation ends what the one before it replaced.
             loader.send({"secrets": {str(number - 1): values[-1]["value"]}})
             time.sleep(0.05)
@@ -144,7 +147,7 @@ def rotations_under_load(front, load, directory):
                 # Refusals are counted by network, and limited.
                 front.is_refused(values[number - 2], (401, 429))
             loader.send({"secrets": {str(it): values[it]["value"] for it in (number - 1, number)}})
-            time.sleep(0.05 + 3 / load.rate)
+            time.sleep(0.05 + 3 / options.rate)
         loader.send({"stop": True})
         records = [Record(int(secret), *more) for secret, *more in loader.receive(60)]
     wrong = []
@@ -156,8 +159,8 @@ def rotations_under_load(front, load, directory):
     require(not wrong, f"{len(wrong)} of {len(records)}: {wrong[:3]}")
     seconds = max(record.end for record in records) - min(record.begin for record in records)
     both = collections.Counter(record.secret for record in records)
-    require(len(both) > load.rotations * 0.9, f"only {len(both)} of {load.rotations + 1} secrets were used")
-    print(f"  {front.environment}: {load.rotations} rotations in {seconds:.0f} s, {len(records) / seconds:.0f} requests a second, none failed")
+    require(len(both) > options.rotations * 0.9, f"only {len(both)} of {options.rotations + 1} secrets were used")
+    print(f"  {front.environment}: {options.rotations} rotations in {seconds:.0f} s, {len(records) / seconds:.0f} requests a second, none failed")
 
 
 def claims_of(token):
@@ -166,7 +169,7 @@ def claims_of(token):
     return header, {name: value for name, value in payload.items() if name not in ("iat", "exp", "nbf", "jti")}
 
 
-def of_every_issuer(run, front, issuer, secret, load, directory):
+def of_every_issuer(run, front, issuer, secret, options, directory):
     """What holds in front of every issuer. `secret` is the one that it has."""
     name = issuer.name
     token = run(f"{name}: token", front.token) or {}
@@ -194,7 +197,7 @@ def of_every_issuer(run, front, issuer, secret, load, directory):
     run(f"{name}: rotation", front.rotate, 24)
     for valid in [old, front.secret]:
         run(f"{name}: both secrets work", front.token, valid)
-    run(f"{name}: no request fails while secrets are rotated", rotations_under_load, front, load, directory)
+    run(f"{name}: no request fails while secrets are rotated", rotations_under_load, front, options, directory)
     run(f"{name}: an ended secret is refused", front.is_refused, old, (401, 429))
 
 
@@ -208,7 +211,53 @@ def changes_upstream(run, front, issuer):
     run(f"{name}: a caller with a right secret gets 503", front.is_unavailable)
 
 
-def of_oidc_provider(run, server, load, directory, ending):
+def signs_in(front, issuer, browser):
+    """Authorization code with PKCE, in a browser that goes to the issuer itself, and a refresh. Returns the last answer."""
+    verifier, callback = secrets.token_urlsafe(48), "https://app.example.com/callback"
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
+    pushed = front.post("par", {
+        "response_type": "code", "redirect_uri": callback, "scope": "openid offline_access", "prompt": "consent",
+        "code_challenge": challenge, "code_challenge_method": "S256", "state": "the-state",
+    })
+    require(pushed.status_code == 201, pushed.text)
+    query = urllib.parse.urlencode({"client_id": front.client_id, "request_uri": pushed.json()["request_uri"]})
+    arrived = browser.ask({"url": f"{issuer.base}/auth?{query}", "until": callback})
+    require(arrived.get("url", "").startswith(callback), arrived)
+    found = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(arrived["url"]).query))
+    require(found["state"] == "the-state" and found["iss"] == issuer.issuer, found)
+    answer = front.post("token", {
+        "grant_type": "authorization_code", "code": found["code"], "redirect_uri": callback, "code_verifier": verifier,
+    })
+    require(answer.status_code == 200, answer.text)
+    claims = claims_of(answer.json()["id_token"])[1]
+    require((claims["iss"], claims["aud"], claims["sub"]) == (issuer.issuer, front.client_id, "ada"), claims)
+    return answer.json()
+
+
+def refreshes(front, token):
+    """Refreshes with the secret before a rotation and with the one after it."""
+    old = front.secret
+    front.rotate(24)
+    for secret in [old, front.secret]:
+        answer = front.post("token", {"grant_type": "refresh_token", "refresh_token": token["refresh_token"]}, secret)
+        require(answer.status_code == 200, answer.text)
+        token = answer.json()
+
+
+def connects_device(front, browser):
+    begun = front.post("device_authorization", {"scope": "openid"})
+    require(begun.status_code == 200, begun.text)
+    form = {"grant_type": "urn:ietf:params:oauth:grant-type:device_code", "device_code": begun.json()["device_code"]}
+    pending = front.post("token", form)
+    require(pending.json()["error"] == "authorization_pending", pending.text)
+    arrived = browser.ask({"url": begun.json()["verification_uri_complete"]})
+    answer = front.post("token", form)
+    require(answer.status_code == 200, f"{answer.text} {arrived}")
+
+
+def of_oidc_provider(run, server, options, directory, ending):
+    browser = Adapter(["node", "browser.mjs", options.chromium], directory)
+    ending.callback(browser.close)
     endpoints = {
         "token_endpoint": "/token", "pushed_authorization_request_endpoint": "/request",
         "device_authorization_endpoint": "/device/auth", "revocation_endpoint": "/token/revocation",
@@ -220,50 +269,36 @@ def of_oidc_provider(run, server, load, directory, ending):
     issuer.set_secret(secret)
     front = run("oidc-provider: client is taken over", Front, server, issuer, secret)
 
-    def pushed():
-        answer = front.post("par", {
-            "response_type": "code", "redirect_uri": "https://app.example.com/callback", "scope": "openid",
-            "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM", "code_challenge_method": "S256",
-        })
-        require(answer.status_code == 201 and answer.json()["request_uri"], answer.text)
-
-    def device():
-        answer = front.post("device_authorization", {"scope": "openid"})
-        require(answer.status_code == 200 and answer.json()["user_code"], answer.text)
-        pending = front.post("token", {
-            "grant_type": "urn:ietf:params:oauth:grant-type:device_code", "device_code": answer.json()["device_code"],
-        })
-        require(pending.json()["error"] == "authorization_pending", pending.text)
-
     def wrong_code():
         answer = front.post("token", {"grant_type": "authorization_code", "code": "none", "redirect_uri": "https://a"})
         require((answer.status_code, answer.json()["error"]) == (400, "invalid_grant"), answer.text)
 
-    run("oidc-provider: pushed authorization request", pushed)
-    run("oidc-provider: device authorization", device)
+    token = run("oidc-provider: a person signs in, after a pushed authorization request", signs_in, front, issuer, browser)
+    run("oidc-provider: refreshes during a rotation", refreshes, front, token)
+    run("oidc-provider: a person connects a device", connects_device, front, browser)
     run("oidc-provider: a wrong code", wrong_code)
-    of_every_issuer(run, front, issuer, secret, load, directory)
+    of_every_issuer(run, front, issuer, secret, options, directory)
     changes_upstream(run, front, issuer)
 
 
 def of_python(name, path, endpoints):
     """An issuer in Python, whose adapter has this name."""
-    def play(run, server, load, directory, ending):
+    def play(run, server, options, directory, ending):
         command = [sys.executable, f"{name}_provider.py"]
         issuer = Issuer(name, command, path, endpoints, f"{name}-app", directory, ending)
         secret = f"first-{CANARY}"
         issuer.set_secret(secret)
         front = run(f"{name}: client is taken over", Front, server, issuer, secret)
-        of_every_issuer(run, front, issuer, secret, load, directory)
+        of_every_issuer(run, front, issuer, secret, options, directory)
         changes_upstream(run, front, issuer)
 
     return play
 
 
-def of_crossfade(run, server, load, directory, ending):
+def of_crossfade(run, server, options, directory, ending):
     issuer = run("crossfade: serves", Other, server.binary, directory, ending)
     front = run("crossfade: client is taken over", Front, server, issuer, issuer.secret["value"])
-    of_every_issuer(run, front, issuer, issuer.secret["value"], load, directory)
+    of_every_issuer(run, front, issuer, issuer.secret["value"], options, directory)
 
     def is_own():
         answer = server.session.put(
@@ -294,7 +329,7 @@ ISSUERS = [
 ]
 
 
-def play(checks, binary, database_url, load):
+def play(checks, binary, database_url, options):
     """`database_url`: of an empty database, or None."""
     with contextlib.ExitStack() as ending:
         directory = pathlib.Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="crossfade-front-")))
@@ -303,7 +338,7 @@ def play(checks, binary, database_url, load):
         ending.callback(server.stop)
         server.start()
         for play_issuer in ISSUERS:
-            play_issuer(checks.run, server, load, directory, ending)
+            play_issuer(checks.run, server, options, directory, ending)
         log = server.log.read_text()
         found = [canary for canary in [CANARY, "crossfade_test_", "crossfade_live_"] if canary in log]
         checks.run("no secret is in the log", require, not found, found)

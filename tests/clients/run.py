@@ -577,10 +577,10 @@ PHASES = [
 ]
 
 
-def play(checks, binary, database_url, load_of_front):
+def play(checks, binary, database_url, of_front):
     with contextlib.ExitStack() as stack, checks.phase("front"):
         database = stack.enter_context(fresh_database(database_url)) if database_url else None
-        front.play(checks, binary, database, load_of_front)
+        front.play(checks, binary, database, of_front)
     with contextlib.ExitStack() as stack:
         if database_url:
             database_url = stack.enter_context(fresh_database(database_url))
@@ -603,8 +603,9 @@ def no_errors(server):
 
 if __name__ == "__main__":
     options = frame.options(__doc__)
+    options.add_argument("--chromium", required=True, help="the browser")
     options.add_argument("--front-rotations", type=int, default=20, help="rotations in front of each issuer")
     options.add_argument("--front-rate", type=int, default=40, help="requests a second meanwhile")
     arguments = options.parse_args()
-    of_front = front.Load(arguments.front_rotations, arguments.front_rate)
+    of_front = front.Options(arguments.front_rotations, arguments.front_rate, arguments.chromium)
     frame.run("clients", MAXIMUM_SECONDS, lambda checks: play(checks, arguments.binary, arguments.database_url, of_front))

@@ -26,7 +26,7 @@ function provider({ client_id, client_secret }) {
       introspection: { enabled: true },
       revocation: { enabled: true },
       pushedAuthorizationRequests: { enabled: true },
-      devInteractions: { enabled: false },
+      devInteractions: { enabled: true },
     },
   });
 }
