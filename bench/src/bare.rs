@@ -67,7 +67,11 @@ pub(crate) async fn serve(alg: Alg, registrations: usize, files: &[PathBuf]) -> 
     let header = format!("{}.", URL_SAFE_NO_PAD.encode(header));
     let bare = Arc::new(Bare { key, digests, pair, header });
     let path = format!("/env/{}/oauth2/token", alg.environment());
-    let router = Router::new().route(&path, post(token)).with_state(bare);
+    serve_router(Router::new().route(&path, post(token)).with_state(bare), files).await
+}
+
+/// Serves until stdin ends, and prints the address.
+pub(crate) async fn serve_router(router: Router, files: &[PathBuf]) -> Result<(), Failure> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("{}", listener.local_addr()?);
     std::thread::spawn(|| {

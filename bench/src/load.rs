@@ -80,6 +80,8 @@ async fn ask(
 pub(crate) fn whole(answer: &[u8]) -> Result<bool, Failure> {
     let Some(head) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(false) };
     let text = std::str::from_utf8(&answer[..head])?;
-    let length = text.lines().find_map(|line| line.strip_prefix("content-length: "));
-    Ok(answer.len() >= head + 4 + length.ok_or("an answer without a length")?.parse::<usize>()?)
+    let mut headers = text.lines().filter_map(|line| line.split_once(": "));
+    let length = headers.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let (_, length) = length.ok_or("an answer without a length")?;
+    Ok(answer.len() >= head + 4 + length.parse::<usize>()?)
 }

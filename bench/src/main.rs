@@ -14,6 +14,7 @@ mod cpu;
 mod enforcement;
 mod fill;
 mod floods;
+mod front;
 mod identity;
 mod load;
 mod memory;
@@ -30,6 +31,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use identity::Identity;
 use server::{Place, Server};
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -119,6 +121,21 @@ enum Command {
         #[arg(long, default_value_t = 3)]
         rounds: usize,
     },
+    /// Measure front mode beside nginx and beside a bare relay.
+    Front {
+        /// Seconds of one round.
+        #[arg(long, default_value_t = 3)]
+        seconds: u64,
+        /// Alternating rounds; the median counts.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+    },
+    /// The stub issuer; started by the benchmark itself.
+    #[command(hide = true)]
+    Issuer,
+    /// The bare relay; started by the benchmark itself.
+    #[command(hide = true)]
+    Relay { issuer: SocketAddr, secret: String },
     /// The bare server; started by the benchmark itself.
     #[command(hide = true)]
     Bare { alg: Alg, registrations: usize, files: Vec<PathBuf> },
@@ -154,10 +171,17 @@ impl Alg {
 
 fn main() -> Result<(), Failure> {
     let args = Args::parse();
-    if let Some(Command::Bare { alg, registrations, files }) = &args.command {
-        // Both servers get the runtime that `crossfade` has.
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        return runtime.block_on(bare::serve(*alg, *registrations, files));
+    // The servers get the runtime that `crossfade` has.
+    let serving = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match &args.command {
+        Some(Command::Bare { alg, registrations, files }) => {
+            return serving()?.block_on(bare::serve(*alg, *registrations, files));
+        }
+        Some(Command::Issuer) => return serving()?.block_on(front::serve_stub_issuer()),
+        Some(Command::Relay { issuer, secret }) => {
+            return serving()?.block_on(front::serve_relay(*issuer, secret));
+        }
+        _ => {}
     }
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(args))
 }
@@ -177,7 +201,8 @@ async fn run(args: Args) -> Result<(), Failure> {
             changes::measure(rounds, seconds(each), postgres.as_deref()).await
         }
         Some(Command::Trail { events, rounds }) => trail::measure(events, rounds).await,
-        None | Some(Command::Bare { .. }) => compare(&args).await,
+        Some(Command::Front { seconds: each, rounds }) => front::measure(seconds(each), rounds).await,
+        None | Some(Command::Bare { .. } | Command::Issuer | Command::Relay { .. }) => compare(&args).await,
     }
 }
 

@@ -62,6 +62,42 @@ pub(crate) fn line(
     );
 }
 
+/// The head of the table of front mode.
+pub(crate) fn front_head(seconds: Duration, rounds: usize) {
+    let today = jiff::Timestamp::now().to_string();
+    println!("{}, median of {rounds} alternating rounds of {} s\n", &today[..10], seconds.as_secs());
+    println!(
+        "| connections | server | answers/s | crossfade's ratio | CPU per answer | crossfade's ratio | p50 | p99 | crossfade's ratio |"
+    );
+    println!("|--:|---|--:|--:|--:|--:|--:|--:|--:|");
+}
+
+/// The lines of a number of connections; the first server is Crossfade.
+pub(crate) fn front_lines<const SERVERS: usize>(
+    connections: usize,
+    names: [&str; SERVERS],
+    measured: &mut [Vec<Round>; SERVERS],
+) {
+    let micros = |time: Duration| time.as_secs_f64() * 1e6;
+    let figures = measured.each_mut().map(|rounds| {
+        [
+            median(rounds, |it| it.rate),
+            median(rounds, |it| micros(it.cpu)),
+            median(rounds, |it| micros(it.p50)),
+            median(rounds, |it| micros(it.p99)),
+        ]
+    });
+    let [own_rate, own_cpu, _, own_p99] = figures[0];
+    for (name, [rate, cpu, p50, p99]) in names.iter().zip(figures) {
+        println!(
+            "| {connections} | {name} | {rate:.0} | {:.2} | {cpu:.1} µs | {:.2} | {p50:.0} µs | {p99:.0} µs | {:.2} |",
+            own_rate / rate,
+            cpu / own_cpu,
+            own_p99 / p99,
+        );
+    }
+}
+
 pub(crate) fn memory(who: &str, registrations: usize, megabytes: u64) {
     eprintln!("{who} with {registrations} registrations uses {megabytes} MB");
 }

@@ -38,12 +38,14 @@ pub(crate) struct Place<'a> {
     pub(crate) identity: Option<&'a Identity>,
     /// The program; `None` for the one beside this one.
     pub(crate) program: Option<&'a Path>,
+    /// Whether it is in front of an issuer on this machine.
+    pub(crate) front: bool,
 }
 
 impl<'a> Place<'a> {
     /// SQLite, without a journal and without TLS.
     pub(crate) fn new(directory: &'a Path) -> Self {
-        Self { directory, database: None, journal: None, identity: None, program: None }
+        Self { directory, database: None, journal: None, identity: None, program: None, front: false }
     }
 
     /// Returns a command of the released product with these settings.
@@ -55,6 +57,9 @@ impl<'a> Place<'a> {
         }
         if let Some(directory) = self.journal {
             command.env("CROSSFADE_JOURNAL_FILE", directory.join("ends.journal"));
+        }
+        if self.front {
+            command.env("CROSSFADE_OUTBOUND_PRIVATE_NETWORKS", "127.0.0.0/8");
         }
         Ok(command)
     }
@@ -104,11 +109,59 @@ impl Server {
         if let Some(Identity { certificate, key, .. }) = identity {
             command.args([certificate, key]);
         }
-        let mut child = start(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
+        Self::own(start(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?, identity, "bare")
+    }
+
+    /// Starts the bare relay to an issuer, for callers with this secret.
+    pub(crate) fn bare_relay(issuer: SocketAddr, secret: &str) -> Result<Self, Failure> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["relay", &issuer.to_string(), secret]);
+        Self::own(start(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?, None, "bare relay")
+    }
+
+    /// Starts the stub issuer, on the CPU of the load.
+    pub(crate) fn stub_issuer() -> Result<Self, Failure> {
+        let mut command = Command::new(std::env::current_exe()?);
+        let child = command.arg("issuer").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        Self::own(child, None, "issuer")
+    }
+
+    /// Returns a server of this program, which prints its address.
+    fn own(mut child: Child, identity: Option<&Identity>, name: &'static str) -> Result<Self, Failure> {
         let mut line = String::new();
         BufReader::new(child.stdout.take().ok_or("no stdout")?).read_line(&mut line)?;
         let address = line.trim().parse()?;
-        Ok(Self { child, address, dialer: Dialer::new(address, identity)?, name: "bare" })
+        Ok(Self { child, address, dialer: Dialer::new(address, identity)?, name })
+    }
+
+    /// Starts nginx as one process that forwards everything to an issuer with this authentication.
+    pub(crate) async fn nginx(
+        directory: &Path,
+        issuer: SocketAddr,
+        authorization: &str,
+    ) -> Result<Self, Failure> {
+        let address = free_address()?;
+        let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|kind| format!("{kind}_temp_path {}/{kind};\n", directory.display()))
+            .concat();
+        let configuration = format!(
+            "daemon off; master_process off; pid {0}/pid; error_log stderr;\nevents {{ }}\nhttp {{\naccess_log off;\n\
+             {temporary}keepalive_requests 1000000;\n\
+             upstream issuer {{ server {issuer}; keepalive 64; keepalive_requests 1000000; }}\n\
+             server {{\nlisten {address};\nlocation = /readyz {{ return 200; }}\nlocation / {{\n\
+             proxy_pass http://issuer/token;\nproxy_http_version 1.1;\nproxy_set_header Connection \"\";\n\
+             proxy_set_header Authorization \"{authorization}\";\n}}\n}}\n}}\n",
+            directory.display(),
+        );
+        let file = directory.join("nginx.conf");
+        std::fs::write(&file, configuration)?;
+        let mut command = Command::new("/usr/sbin/nginx");
+        command.arg("-p").arg(directory).args(["-e", "stderr", "-c"]).arg(&file);
+        let child = start(command.stdin(Stdio::null()).stdout(Stdio::null()))
+            .map_err(|error| format!("/usr/sbin/nginx does not start: {error}"))?;
+        let server = Self { child, address, dialer: Dialer::new(address, None)?, name: "nginx" };
+        server.ready("/readyz").await?;
+        Ok(server)
     }
 
     /// Returns its process id.
