@@ -49,6 +49,8 @@ pub struct Clock {
     /// How long the last question about its time took, and when it was asked, in microseconds since the start.
     took: AtomicI64,
     asked: AtomicI64,
+    /// This machine's wall clock minus the database's at the last question, in microseconds; [`UNREAD`] without such a clock.
+    own_offset: AtomicI64,
     /// The lowest and the highest machine's time since the start, each minus the time elapsed by then, in microseconds.
     lowest: AtomicI64,
     highest: AtomicI64,
@@ -145,10 +147,11 @@ impl Clock {
 
     fn of(source: TimeSource) -> Self {
         let (latest, earliest) = (AtomicI64::new(UNREAD), AtomicI64::new(UNREAD));
-        let (took, asked) = (AtomicI64::new(0), AtomicI64::new(0));
+        let (took, asked, own_offset) = (AtomicI64::new(0), AtomicI64::new(0), AtomicI64::new(UNREAD));
         let (lowest, highest) = (AtomicI64::new(i64::MAX), AtomicI64::new(i64::MIN));
         let (floor, stored) = (AtomicI64::new(0), AtomicI64::new(0));
-        let clock = Self { source, floor, stored, latest, earliest, took, asked, lowest, highest };
+        let clock =
+            Self { source, floor, stored, latest, earliest, took, asked, own_offset, lowest, highest };
         clock.read();
         clock
     }
@@ -237,7 +240,7 @@ impl Clock {
     /// now. Times of this machine's clock before the first such reading no longer count. A clock that is set by hand or
     /// runs on simulated time is left unchanged.
     pub fn calibrate(&self, at: Timestamp, asked: Asked) {
-        if let TimeSource::System { started, is_simulated: false, .. } = &self.source {
+        if let TimeSource::System { started, behind, is_simulated: false, .. } = &self.source {
             let (asked, answered) = (asked.booted - started, boot_time() - started);
             if self.is_known_better(asked, answered) {
                 return;
@@ -246,6 +249,8 @@ impl Clock {
             let before = self.latest.swap(at.as_micros().saturating_sub(at_most(asked)), Ordering::SeqCst);
             self.took.store(answered - asked, Ordering::SeqCst);
             self.asked.store(asked, Ordering::SeqCst);
+            let own = wall() - behind.load(Ordering::SeqCst);
+            self.own_offset.store(own.saturating_sub(at.as_micros()), Ordering::SeqCst);
             if before == UNREAD {
                 self.floor.store(self.stored.load(Ordering::SeqCst), Ordering::SeqCst);
                 self.lowest.store(i64::MAX, Ordering::SeqCst);
@@ -270,6 +275,12 @@ impl Clock {
         }
         let since = boot_time() - started - self.asked.load(Ordering::SeqCst);
         Some(span(self.took.load(Ordering::SeqCst) / 2 + (at_most(since) - since)))
+    }
+
+    /// Returns by how many microseconds this machine's wall clock was ahead of the database's when that was last read; negative
+    /// if it was behind. `None` if no database's clock was read.
+    pub fn own_offset(&self) -> Option<i64> {
+        Some(self.own_offset.load(Ordering::SeqCst)).filter(|offset| *offset != UNREAD)
     }
 
     /// Whether the clock has caught up with the machine's. Always true unless it was set back.

@@ -243,6 +243,11 @@ impl Metrics {
                 "How far this node's time can be from that of the database, in either direction. Always 0 on SQLite.",
                 gauges.clock_uncertainty_seconds,
             ),
+            (
+                "crossfade_machine_clock_offset_seconds",
+                "Time by which this machine's clock is ahead of the database's. Always 0 on SQLite.",
+                gauges.own_clock_offset_seconds,
+            ),
         ] {
             let gauge = Gauge::new(name, help)?;
             gauge.set(seconds);

@@ -1,7 +1,7 @@
 //! Checks the machine's clock against the latest stored time.
 
 use super::{Check, shown};
-use crate::node::clock_watch::length;
+use crate::node::clock_watch::{length, own_clock};
 use crossfade_authority::MAX_OFFSET;
 use crossfade_core::Timestamp;
 use std::time::Duration;
@@ -65,23 +65,10 @@ pub(super) fn clock(whose: &str, machine: Timestamp, stored: Timestamp, is_serve
 /// Compares this machine's clock with that of the database, by which the server decides.
 pub(super) fn machine(machine: Timestamp, database: Timestamp) -> Check {
     const NAME: &str = "machine_clock";
-    let (behind, ahead) = (database.since(machine), machine.since(database));
-    let (apart, side) = if behind > ahead { (behind, "behind") } else { (ahead, "ahead of") };
-    if apart <= MAX_OFFSET {
-        return Check::ok(
-            NAME,
-            format!("This machine's clock is {} ms {side} the database's.", apart.as_millis()),
-        );
+    match own_clock(machine.as_micros().saturating_sub(database.as_micros())) {
+        Ok(sentence) => Check::ok(NAME, sentence),
+        Err(sentence) => Check::warn(NAME, sentence, "Compare both clocks, and synchronise them with NTP."),
     }
-    Check::warn(
-        NAME,
-        format!(
-            "This machine's clock is {} {side} the database's. Crossfade decides by the database's clock, but the log \
-            has the machine's time, and TLS certificates are judged by it.",
-            length(apart)
-        ),
-        "Compare both clocks, and synchronise them with NTP.",
-    )
 }
 
 #[cfg(test)]

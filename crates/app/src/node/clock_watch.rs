@@ -24,6 +24,8 @@ struct Seen {
     read_at: Option<Instant>,
     /// When the last warning about a clock that is behind was logged; `None` while the clock is not behind.
     warned_at: Option<Instant>,
+    /// When the last warning about this machine's clock was logged; `None` while it agrees with the database's.
+    own_warned_at: Option<Instant>,
     /// How far the clock has been set forward since the start, and back.
     forward: Duration,
     back: Duration,
@@ -51,21 +53,46 @@ impl Seen {
             found.push(Found::SetBack(back - self.back));
         }
         (self.forward, self.back) = (forward, back);
-        match (moment.offset(), self.warned_at) {
-            (Some(offset), warned_at) => {
-                if warned_at.is_none_or(|warned_at| at.duration_since(warned_at) >= REPEATED_EVERY) {
-                    self.warned_at = Some(at);
-                    found.push(Found::Behind(offset));
-                }
-            }
-            (None, Some(_)) => {
-                self.warned_at = None;
-                found.push(Found::CaughtUp);
-            }
-            (None, None) => {}
+        match moment.offset() {
+            Some(offset) => found.extend(is_due(&mut self.warned_at, at).then_some(Found::Behind(offset))),
+            None => found.extend(self.warned_at.take().map(|_| Found::CaughtUp)),
         }
         found
     }
+
+    /// Returns a sentence to log about this machine's clock, if it is more than a minute from the database's.
+    fn look_at_own(&mut self, own_offset: i64, at: Instant) -> Option<String> {
+        match own_clock(own_offset) {
+            Err(sentence) => is_due(&mut self.own_warned_at, at).then_some(sentence),
+            Ok(_) => {
+                self.own_warned_at = None;
+                None
+            }
+        }
+    }
+}
+
+/// Whether to log a warning that was last logged at `warned_at`.
+fn is_due(warned_at: &mut Option<Instant>, at: Instant) -> bool {
+    let is_due = warned_at.is_none_or(|warned_at| at.duration_since(warned_at) >= REPEATED_EVERY);
+    if is_due {
+        *warned_at = Some(at);
+    }
+    is_due
+}
+
+/// Returns a sentence about this machine's wall clock, which is ahead of the database's by this many microseconds; an error if
+/// they differ by more than a minute.
+pub(crate) fn own_clock(ahead: i64) -> Result<String, String> {
+    let side = if ahead < 0 { "behind" } else { "ahead of" };
+    let apart = Duration::from_micros(ahead.unsigned_abs());
+    if apart <= MAX_OFFSET {
+        return Ok(format!("This machine’s clock is {} ms {side} the database’s.", apart.as_millis()));
+    }
+    Err(format!(
+        "This machine’s clock is {} {side} the database’s. Crossfade decides by the database’s clock, but the log has the         machine’s time, and TLS certificates are judged by it.",
+        length(apart)
+    ))
 }
 
 /// Reads the clock of a database that has one, before anything is decided or stored, so that the node's wall clock
@@ -78,10 +105,14 @@ pub(crate) async fn calibrate(db: &Db, clock: &Clock) -> Result<(), StoreError> 
 }
 
 impl Node {
-    /// Returns a sentence about the machine's clock if it is more than a minute behind the stored time.
+    /// Returns a sentence about the machine's clock if it is more than a minute behind the stored time, or on PostgreSQL more
+    /// than a minute from the database's.
     pub(crate) fn clock_warning(&self) -> Option<String> {
         let moment = self.clock.read();
-        let offset = length(moment.offset()?);
+        let Some(offset) = moment.offset().map(length) else {
+            let sentence = own_clock(self.clock.own_offset()?).err()?;
+            return Some(format!("{sentence} Compare both clocks, and synchronise them with NTP."));
+        };
         let whose = self.whose_clock();
         Some(format!(
             "The {whose} clock is {offset} behind the stored time {}. Tokens use that clock and are not \
@@ -95,6 +126,11 @@ impl Node {
     pub(crate) fn clock_offset_seconds(&self) -> f64 {
         let moment = self.clock.read();
         moment.now.since(moment.machine).as_secs_f64()
+    }
+
+    /// Returns by how many seconds this machine's wall clock is ahead of the database's; 0 on SQLite.
+    pub(crate) fn own_clock_offset_seconds(&self) -> f64 {
+        self.clock.own_offset().unwrap_or_default() as f64 / 1e6
     }
 
     fn whose_clock(&self) -> &'static str {
@@ -119,8 +155,14 @@ impl Node {
             tracing::debug!(%error, "cannot read the database's clock");
         }
         let moment = self.clock.read();
-        let found =
-            self.clock_watch.0.lock().unwrap_or_else(PoisonError::into_inner).look(&moment, Instant::now());
+        let mut seen = self.clock_watch.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = seen.look(&moment, Instant::now());
+        let own_offset = self.clock.own_offset();
+        let of_own = own_offset.and_then(|own_offset| seen.look_at_own(own_offset, Instant::now()));
+        drop(seen);
+        if let Some(sentence) = of_own {
+            tracing::warn!(offset_seconds = own_offset.unwrap_or_default() / 1_000_000, "{sentence}");
+        }
         let (whose, machine, stored) = (self.whose_clock(), moment.machine, moment.now);
         for found in found {
             match found {
@@ -192,6 +234,18 @@ mod tests {
         assert_eq!(look(&clock), [Found::SetBack(HOUR), Found::Behind(HOUR)]);
         clock.set(start.after(MAX_OFFSET));
         assert_eq!(look(&clock), [], "what a minute explains is nothing to tell of");
+    }
+
+    #[test]
+    fn a_machine_whose_clock_is_not_the_database_s_is_told_once_and_repeated_each_hour() {
+        let (mut seen, begun) = (Seen::default(), Instant::now());
+        let mut look = |seconds: i64, after: Duration| seen.look_at_own(seconds * 1_000_000, begun + after);
+        assert_eq!(look(60, Duration::ZERO), None);
+        assert!(look(-300, Duration::ZERO).is_some_and(|it| it.contains("5 minutes behind")));
+        assert_eq!(look(-300, REPEATED_EVERY - Duration::from_secs(1)), None);
+        assert!(look(300, REPEATED_EVERY).is_some_and(|it| it.contains("5 minutes ahead of")));
+        assert_eq!(look(0, REPEATED_EVERY), None);
+        assert!(look(300, REPEATED_EVERY).is_some(), "a clock that was right meanwhile");
     }
 
     #[test]

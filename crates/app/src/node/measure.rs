@@ -46,6 +46,8 @@ pub struct Gauges {
     pub may_decide: bool,
     /// How far this node's time can be from that of the database, in seconds; 0 on SQLite.
     pub clock_uncertainty_seconds: f64,
+    /// By how many seconds this machine's wall clock is ahead of the database's; 0 on SQLite.
+    pub own_clock_offset_seconds: f64,
     /// Whether the instance is in quarantine.
     pub is_quarantined: bool,
     /// Whether the journal cannot be written.
@@ -149,6 +151,7 @@ impl Node {
             holds_lock: self.hold.why_lost().is_none(),
             may_decide: self.lease.holds(),
             clock_uncertainty_seconds: self.clock.uncertainty().unwrap_or_default().as_secs_f64(),
+            own_clock_offset_seconds: self.own_clock_offset_seconds(),
             is_quarantined: self.quarantine().is_some(),
             is_journal_failing: self.journal.as_ref().and_then(Journal::failing).is_some(),
             is_trail_altered: self.chain_end.altered_after().is_some(),
