@@ -1,10 +1,15 @@
-"""Three nodes whose links to PostgreSQL are cut, slow or silent one way, and which stand still, while secrets end all the time."""
+"""Three nodes whose links to PostgreSQL are cut, slow or silent one way, which stand still and whose clocks are wrong, while secrets
+end all the time."""
 
+import base64
 import contextlib
+import json
 import pathlib
 import signal
 import tempfile
 import time
+
+import requests
 
 from cluster import Cluster
 from forwarder import Forwarder
@@ -13,6 +18,8 @@ from instance import eventually, require
 from watched import Watched, holds
 
 LEASE = 4
+# Debian's way to give a process another clock.
+FAKETIME = "/usr/$LIB/faketime/libfaketime.so.1"
 
 
 def play(checks, arguments):
@@ -36,7 +43,7 @@ def play(checks, arguments):
             nodes.append(node)
             links.append(link)
         with Recorder(nodes) as recorder:
-            for scene in (steady, cut, slow_then_cut, silent_one_way, too_slow_to_know_the_time, stands_still, restarted):
+            for scene in (steady, cut, slow_then_cut, silent_one_way, too_slow_to_know_the_time, stands_still, restarted, clocks_off):
                 begun, before = time.monotonic(), len(recorder.history)
                 took = scene(recorder, nodes, links, cluster)
                 for link in links:
@@ -118,6 +125,24 @@ def stands_still(recorder, nodes, links, _):
         took += rotate_for(recorder, nodes[0], 1.5 * LEASE)
         nodes[1].process.send_signal(signal.SIGCONT)
         took += rotate_for(recorder, nodes[0], 1)
+    return took
+
+
+def clocks_off(recorder, nodes, links, cluster):
+    """The machines of two nodes have clocks that are five minutes off."""
+    for node, shift in ((nodes[1], "+300"), (nodes[2], "-300")):
+        node.stop()
+        node.environment |= {"LD_PRELOAD": FAKETIME, "FAKETIME": shift, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        node.start_again()
+    took = rotate_for(recorder, nodes[1], 4) + rotate_for(recorder, nodes[2], 4)
+    for node, side in ((nodes[1], "ahead of"), (nodes[2], "behind")):
+        told = requests.get(f"{node.url}/readyz", timeout=5).text
+        require(f"clock is 5 minutes {side} the database" in told, told)
+        require(f"clock is 5 minutes {side} the database" in node.log.read_text(), "the log does not tell")
+        node.secret = recorder.secrets[-1].value
+        answer = node.token()
+        claims = json.loads(base64.urlsafe_b64decode(answer.json()["access_token"].split(".")[1] + "=="))
+        require(abs(claims["iat"] - time.time()) < 10, f"a token is issued {claims['iat'] - time.time():.0f} s from now")
     return took
 
 
