@@ -17,6 +17,8 @@ struct State {
     seen: Vec<String>,
     /// Secret of every client.
     secret: String,
+    /// The answer to a wrong secret; `None` for that of RFC 6749.
+    refusal: Option<String>,
     /// The next answers to requests that are authenticated; then it gives tokens.
     answers: VecDeque<String>,
     /// Whether it keeps its answers back.
@@ -39,6 +41,11 @@ impl Issuer {
 
     pub fn set_secret(&self, secret: &str) {
         self.listener.with(|state| state.secret = secret.to_owned());
+    }
+
+    /// Answers a wrong secret with this text from now on.
+    pub fn refuse_with(&self, text: &str) {
+        self.listener.with(|state| state.refusal = Some(text.to_owned()));
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -106,7 +113,7 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
                 || text.ends_with(&format!("client_secret={}", state.secret));
             match is_right {
                 true => state.answers.pop_front().unwrap_or_else(|| json(200, TOKEN)),
-                false => json(401, r#"{"error":"invalid_client"}"#),
+                false => state.refusal.clone().unwrap_or_else(|| json(401, r#"{"error":"invalid_client"}"#)),
             }
         };
         while state.lock().unwrap().is_held {

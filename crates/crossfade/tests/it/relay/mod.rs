@@ -1,6 +1,7 @@
 //! What is forwarded, for whom, and what callers get.
 
 mod issuer;
+mod vendors;
 
 use self::issuer::{Issuer, TOKEN, json as answer};
 use crate::{
