@@ -90,7 +90,8 @@ pub(crate) fn own_clock(ahead: i64) -> Result<String, String> {
         return Ok(format!("This machine’s clock is {} ms {side} the database’s.", apart.as_millis()));
     }
     Err(format!(
-        "This machine’s clock is {} {side} the database’s. Crossfade decides by the database’s clock, but the log has the         machine’s time, and TLS certificates are judged by it.",
+        "This machine’s clock is {} {side} the database’s. Crossfade decides by the database’s clock, but the log has the \
+        machine’s time, and TLS certificates are judged by it.",
         length(apart)
     ))
 }
