@@ -28,6 +28,7 @@ use crossfade_core::{
     rotation::wiped_if_ended_by,
     signing_key::{self, KeyTimes},
     text::{Name, Reason},
+    upstream::UnregisteredClients,
 };
 use crossfade_store::{ChangeKind, Environment, SigningKey, Tx};
 
@@ -54,6 +55,7 @@ pub(crate) fn new_environment(
         guard_extension_hours: None,
         signing_key_rotation_days: None,
         upstream: None,
+        unregistered_clients: UnregisteredClients::Refuse,
         created_at: now,
         version: 1,
     }

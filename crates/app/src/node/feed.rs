@@ -461,8 +461,9 @@ impl Node {
         }
         match tx.upstream(slug).await {
             Ok(None) => {}
-            Ok(Some(upstream)) => {
-                let environment = Environment::in_front_of(slug.clone(), self.issuer(slug), upstream);
+            Ok(Some((upstream, unregistered))) => {
+                let issuer = self.issuer(slug);
+                let environment = Environment::in_front_of(slug.clone(), issuer, upstream, unregistered);
                 return Ok((Some(environment), Vec::new()));
             }
             // It must not issue tokens of its own.

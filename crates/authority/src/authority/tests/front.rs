@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{SealedSlot, UpstreamCredential};
-use crossfade_core::upstream::{CredentialMethod, Kind, Server, Slot, Upstream};
+use crossfade_core::upstream::{CredentialMethod, Kind, Server, Slot, UnregisteredClients, Upstream};
 
 const GIVEN: &str = "web:app \"1\" \\ %2B";
 
@@ -21,7 +21,8 @@ fn upstream() -> Upstream {
 }
 
 fn front(name: &str) -> Environment {
-    Environment::in_front_of(slug(name), format!("https://auth.example.com/{name}"), upstream())
+    let issuer = format!("https://auth.example.com/{name}");
+    Environment::in_front_of(slug(name), issuer, upstream(), UnregisteredClients::Pass)
 }
 
 /// Publishes registration `n` with the given `client_id` in an environment in front of another issuer. Its secret has
@@ -175,6 +176,7 @@ fn a_client_id_stays_given_when_its_registration_is_disabled_deleted_or_unreadab
     let world = world();
     let okta = front("okta");
     let was_given = |name| world.authority.was_given(&okta, name);
+    assert!(okta.passes_unregistered());
     put(&world, 2, "okta", "billing");
     put(&world, 3, "auth0", "elsewhere");
     assert_eq!(["billing", "BILLING ", "elsewhere", "other"].map(was_given), [true, true, false, false]);
