@@ -13,7 +13,7 @@ use crate::{
         versioned::Versioned,
     },
     keys::{place::SealPlace, seal::Vault},
-    upstream::issuer::own_only,
+    upstream::issuer::{own_only, unregistered_clients},
 };
 use crossfade_authority::SigningKey as PrivateKey;
 use crossfade_core::{
@@ -101,6 +101,7 @@ impl App {
             issuer: self.issuer(&environment.slug),
             issuer_mode: environment.issuer_mode(),
             upstream: environment.upstream.clone(),
+            unregistered_clients: (!is_own).then_some(environment.unregistered_clients),
             signing_alg: is_own.then_some(environment.signing_alg),
             signing_alg_from: is_own
                 .then(|| signing_key::signs_from(environment.signing_alg, &keys, now))
@@ -206,6 +207,7 @@ impl App {
                 let body = input.read()?;
                 let mut after = before.clone();
                 after.upstream = self.changed_upstream(act, principal, &before, &body).await?;
+                after.unregistered_clients = unregistered_clients(principal, &before, &after, &body)?;
                 if let Some(name) = &body.name {
                     after.name = Name::parse("name", name)?.to_string();
                 }
