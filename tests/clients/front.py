@@ -4,6 +4,7 @@ import base64
 import collections
 import contextlib
 import hashlib
+import hmac
 import json
 import pathlib
 import secrets
@@ -11,6 +12,7 @@ import sys
 import tempfile
 import time
 import urllib.parse
+import uuid
 
 import requests
 
@@ -255,6 +257,66 @@ def connects_device(front, browser):
     require(answer.status_code == 200, f"{answer.text} {arrived}")
 
 
+def signed_assertion(client_id, secret, audience):
+    """An assertion of a client (RFC 7523), signed with its secret."""
+    def encoded(value):
+        return base64.urlsafe_b64encode(value).rstrip(b"=")
+
+    now = int(time.time())
+    claims = {"iss": client_id, "sub": client_id, "aud": audience, "jti": uuid.uuid4().hex, "iat": now, "exp": now + 60}
+    head = b".".join(encoded(json.dumps(part).encode()) for part in [{"alg": "HS256"}, claims])
+    return (head + b"." + encoded(hmac.digest(secret.encode(), head, "sha256"))).decode()
+
+
+def of_unregistered(run, server, front, issuer, secret):
+    """Clients that the issuer has and that are not registered here."""
+    def ask(status, form, **more):
+        answer = requests.post(front.url("token"), data=form, timeout=40, **more)
+        require(answer.status_code == status, f"{answer.status_code} {answer.text}")
+        return answer
+
+    other = {**FORM, "client_id": "other", "client_secret": "secret-of-other"}
+
+    def assertion():
+        return {
+            **FORM, "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            "client_assertion": signed_assertion("signed", "secret-of-signed-secret-of-signed", issuer),
+        }
+
+    def public():
+        form = {
+            "grant_type": "authorization_code", "code": "none", "client_id": "spa",
+            "redirect_uri": "https://spa.example.com/callback", "code_verifier": "v" * 43,
+        }
+        answer = ask(400, form, headers={"Origin": "https://spa.example.com"})
+        require(answer.json()["error"] == "invalid_grant", answer.text)
+        require(answer.headers.get("access-control-allow-origin"), answer.headers)
+
+    def preflight():
+        headers = {"Origin": "https://spa.example.com", "Access-Control-Request-Method": "POST"}
+        answer = requests.options(front.url("token"), headers=headers, timeout=40)
+        require(answer.ok and answer.headers.get("access-control-allow-methods"), f"{answer} {answer.headers}")
+
+    def own():
+        form = {**FORM, "client_id": front.client_id, "client_secret": secret}
+        require(ask(401, form).json()["error"] == "invalid_client", "the upstream secret of a registered client works")
+
+    def set_passing(value):
+        server.api("PATCH", f"/environments/{front.environment}", {"unregistered_clients": value})
+
+    run("oidc-provider: an unregistered client is refused", ask, 401, other)
+    run("oidc-provider: unregistered clients pass", set_passing, "pass")
+    run("oidc-provider: an unregistered client gets a token", ask, 200, other)
+    run("oidc-provider: one that signs its assertions, too", lambda: ask(200, assertion()))
+    run("oidc-provider: a wrong secret is refused there", ask, 401, {**other, "client_secret": "wrong"})
+    run("oidc-provider: a public client reaches the issuer", public)
+    run("oidc-provider: a preflight is answered", preflight)
+    run("oidc-provider: a registered client does not pass", own)
+    run("oidc-provider: a registered client gets a token as before", front.token)
+    run("oidc-provider: unregistered clients are refused again", set_passing, "refuse")
+    run("oidc-provider: they are", ask, 401, other)
+
+
 def of_oidc_provider(run, server, options, directory, ending):
     browser = Adapter(["node", "browser.mjs", options.chromium], directory)
     ending.callback(browser.close)
@@ -277,6 +339,7 @@ def of_oidc_provider(run, server, options, directory, ending):
     run("oidc-provider: refreshes during a rotation", refreshes, front, token)
     run("oidc-provider: a person connects a device", connects_device, front, browser)
     run("oidc-provider: a wrong code", wrong_code)
+    of_unregistered(run, server, front, issuer.issuer, secret)
     of_every_issuer(run, front, issuer, secret, options, directory)
     changes_upstream(run, front, issuer)
 

@@ -34,8 +34,8 @@ pub use clients::overview::{OverdueSecret, Overview, RunningTransition};
 pub use clients::query::ClientQuery;
 pub use clients::rotators::{Rotator, Rotators};
 pub use crossfade_outbound::{
-    Failure as MailFailure, FormFault, Kept, MAX_FORM, MailServer, Mailer, Poster, RelayFailure, Relayed,
-    Resolve, form_of_json,
+    Failure as MailFailure, FormFault, Kept, MAX_FORM, MailServer, Mailer, PassedBody, Poster, RelayFailure,
+    Relayed, Resolve, form_of_json, passed_client_id,
 };
 pub use crossfade_store::{ClientLine, ClientOrder, Fault, RegistrationLine, SharedHour};
 pub use error::{Error, what_fails};
@@ -83,5 +83,5 @@ pub use trail::sinks::AuditSink;
 pub use trail::verify::{KnownOutside, Verification, VerifiedScope, verify_database, verify_export};
 pub use upstream::opening::{NoCredential, OpenedCredential, OpenedSecret};
 pub use upstream::outcomes::UpstreamOutcome;
-pub use upstream::relay::Relaying;
+pub use upstream::relay::{Passing, Relaying};
 pub use webhooks::{choices::OfferedClients, subject::WebhookPath, webhook::WebhookPage};

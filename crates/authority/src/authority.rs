@@ -3,6 +3,7 @@
 use crate::{
     Clock, Evidence, Failure, Moment, Registration, Source, SystemRandom, VerifierKeys,
     attempts::Attempts,
+    given::GivenIds,
     mint::{self, Claims, Content},
     random::jti,
     seen::Seen,
@@ -43,6 +44,8 @@ pub struct Authority {
     verifiers: Table<OauthClientId, Arc<Verifier>>,
     /// Registrations of environments in front of other issuers.
     front: Table<Given, Arc<Verifier>>,
+    /// Marks of all client_ids that were ever given in environments in front of other issuers.
+    given: GivenIds,
     /// Their credentials for these issuers.
     credentials: Table<RegistrationId, Arc<UpstreamCredential>>,
     settings: Shared,
@@ -85,6 +88,9 @@ pub struct Tables {
     pub environments: Vec<Environment>,
     /// The registrations that are not deleted.
     pub registrations: Vec<Registration>,
+    /// Environments in front of other issuers, and client_ids that were given in them to registrations that are deleted or cannot
+    /// be read.
+    pub given: Vec<(Slug, String)>,
     /// Credentials of registrations for the issuers that their environments are in front of.
     pub upstream_credentials: Vec<(RegistrationId, UpstreamCredential)>,
     /// Secrets whose tokens were ended, each until the last of these tokens would have expired anyway.
@@ -138,6 +144,7 @@ impl Authority {
             environments: ArcSwap::default(),
             verifiers: Table::default(),
             front: Table::default(),
+            given: GivenIds::default(),
             credentials: Table::default(),
             settings: Shared::default(),
             secrets_with_ended_tokens: Table::default(),
@@ -259,6 +266,13 @@ impl Authority {
         }
     }
 
+    /// Whether a `client_id` is or was that of a registration in an environment in front of another issuer, also if that is
+    /// disabled, deleted or unreadable. A name that differs only in case or in space around it counts, because some issuers
+    /// take it for the same.
+    pub fn was_given(&self, environment: &Environment, name: &str) -> bool {
+        self.given.contains(environment.slug(), name)
+    }
+
     /// Notes the digests of a secret under the newest key, which are stored later.
     fn note_outdated(
         &self,
@@ -378,13 +392,22 @@ impl Authority {
         let environments = tables.environments.into_iter().map(|it| (it.slug().clone(), Arc::new(it)));
         let keys = self.keys.load();
         let (mut own, mut front) = (HashMap::new(), HashMap::new());
+        let mut ids = self.given.replacing();
+        for (environment, client_id) in &tables.given {
+            ids.add(environment, client_id);
+        }
         for registration in tables.registrations {
             let verifier = Arc::new(Verifier::new(registration, &keys, &self.settings));
             match verifier.settings.issuer_mode {
                 IssuerMode::Own => drop(own.insert(verifier.client_id.clone(), verifier)),
-                IssuerMode::Upstream => drop(front.insert(given(&verifier), verifier)),
+                IssuerMode::Upstream => {
+                    ids.add(&verifier.settings.environment, verifier.client_id.as_str());
+                    front.insert(given(&verifier), verifier);
+                }
             }
         }
+        // Before the environments, which may pass on what is not among them.
+        ids.finish();
         let mut changed = replace_verifiers(&self.verifiers, own);
         changed.extend(replace_verifiers(&self.front, front));
         let credentials = self.credentials.pin();
@@ -425,7 +448,10 @@ impl Authority {
         let verifier = Arc::new(Verifier::new(registration, &self.keys.load(), &self.settings));
         match verifier.settings.issuer_mode {
             IssuerMode::Own => drop(self.verifiers.pin().insert(verifier.client_id.clone(), verifier)),
-            IssuerMode::Upstream => drop(self.front.pin().insert(given(&verifier), verifier)),
+            IssuerMode::Upstream => {
+                self.given.add(&verifier.settings.environment, verifier.client_id.as_str());
+                self.front.pin().insert(given(&verifier), verifier);
+            }
         }
     }
 
@@ -446,13 +472,19 @@ impl Authority {
     pub fn remove_registration(&self, mode: IssuerMode, environment: &Slug, client_id: &OauthClientId) {
         match mode {
             IssuerMode::Own => drop(self.verifiers.pin().remove(client_id)),
-            IssuerMode::Upstream => drop(self.front.pin().remove(&(environment.clone(), client_id.clone()))),
+            IssuerMode::Upstream => {
+                self.given.add(environment, client_id.as_str());
+                self.front.pin().remove(&(environment.clone(), client_id.clone()));
+            }
         }
     }
 
-    /// Removes a registration whose `client_id` is not known because its row cannot be read. Searches all
-    /// registrations.
-    pub fn remove_unreadable(&self, registration: &RegistrationId) {
+    /// Removes a registration whose row cannot be read, and keeps its environment and `client_id` as given if they are known.
+    /// Searches all registrations.
+    pub fn remove_unreadable(&self, registration: &RegistrationId, given: Option<&(Slug, String)>) {
+        if let Some((environment, client_id)) = given {
+            self.given.add(environment, client_id);
+        }
         self.verifiers.pin().retain(|_, verifier| verifier.registration != *registration);
         self.front.pin().retain(|_, verifier| verifier.registration != *registration);
     }

@@ -5,6 +5,7 @@ mod attempts;
 mod authority;
 mod clock;
 mod evidence;
+mod given;
 mod lease;
 mod mint;
 mod random;

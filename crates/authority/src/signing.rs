@@ -14,7 +14,7 @@ use crossfade_core::{
     Timestamp,
     environment::{SigningAlg, Slug},
     signing_key::{self, KeyTimes},
-    upstream::{IssuerMode, Upstream},
+    upstream::{IssuerMode, UnregisteredClients, Upstream},
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -170,17 +170,29 @@ pub struct Environment {
     issuer: String,
     keys: Vec<SigningKey>,
     upstream: Option<Arc<Upstream>>,
+    unregistered_clients: UnregisteredClients,
 }
 
 impl Environment {
     /// Creates an environment with its keys.
     pub fn new(slug: Slug, issuer: String, keys: Vec<SigningKey>) -> Self {
-        Self { slug, issuer, keys, upstream: None }
+        let unregistered_clients = UnregisteredClients::Refuse;
+        Self { slug, issuer, keys, upstream: None, unregistered_clients }
     }
 
     /// Creates an environment in front of another issuer. It has no keys, so it cannot issue tokens of its own.
-    pub fn in_front_of(slug: Slug, issuer: String, upstream: Upstream) -> Self {
-        Self { slug, issuer, keys: Vec::new(), upstream: Some(Arc::new(upstream)) }
+    pub fn in_front_of(
+        slug: Slug,
+        issuer: String,
+        upstream: Upstream,
+        unregistered_clients: UnregisteredClients,
+    ) -> Self {
+        Self { slug, issuer, keys: Vec::new(), upstream: Some(Arc::new(upstream)), unregistered_clients }
+    }
+
+    /// Whether requests that name no client that is or was registered in it are forwarded as they are.
+    pub fn passes_unregistered(&self) -> bool {
+        self.unregistered_clients == UnregisteredClients::Pass
     }
 
     /// Returns the issuer that it is in front of; `None` if it issues its own tokens.

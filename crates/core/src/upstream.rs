@@ -44,6 +44,34 @@ impl IssuerMode {
     }
 }
 
+/// What happens to a request that names no client that is or was registered in an environment in front of another issuer.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum UnregisteredClients {
+    /// Crossfade refuses it.
+    #[default]
+    Refuse,
+    /// Crossfade forwards it with its own authentication, and the issuer decides.
+    Pass,
+}
+
+impl UnregisteredClients {
+    /// Returns `refuse` or `pass`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Pass => "pass",
+        }
+    }
+
+    /// Reads `refuse` or `pass`.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Refuse, Self::Pass].into_iter().find(|own| own.as_str() == text)
+    }
+}
+
 /// The product that an upstream issuer runs, because issuers differ in what their refusals mean and in what they accept.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

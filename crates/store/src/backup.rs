@@ -119,6 +119,7 @@ pub const TABLES: &[Table] = &[
             ("signing_key_rotation_days", Int),
             ("issuer_mode", Text),
             ("upstream", Text),
+            ("unregistered_clients", Text),
         ],
     ),
     table(

@@ -68,6 +68,9 @@ pub struct VerifierSecret {
 pub struct ReadVerifier {
     /// ID of the registration, as it is stored.
     pub id: String,
+    /// Environment and `client_id` of a registration in front of another issuer, as they are stored, also if the registration
+    /// cannot be read itself.
+    pub given: Option<(Slug, String)>,
     /// The registration without its unreadable secrets, or the error if it cannot be read itself.
     pub row: Result<VerifierRow, StoreError>,
     /// Why secrets of the registration cannot be read.
@@ -111,6 +114,7 @@ impl Tx {
         let rows = self.rows(LIST, args).await?;
         let read = |row: &Row| ReadVerifier {
             id: row.text("id").unwrap_or_default(),
+            given: given(row),
             row: verifier(row),
             unreadable_secrets: Vec::new(),
         };
@@ -165,6 +169,14 @@ impl Tx {
         }
         Ok(read)
     }
+}
+
+/// Returns where a `client_id` was given, and which one. Unless the environment is known to issue its own tokens, it counts.
+fn given(row: &Row) -> Option<(Slug, String)> {
+    if row.text("issuer_mode").is_ok_and(|mode| mode == IssuerMode::Own.as_str()) {
+        return None;
+    }
+    Some((Slug::from_stored(row.text("environment").ok()?), row.text("oauth_client_id").ok()?))
 }
 
 fn verifier_secret(row: &Row) -> Result<VerifierSecret, StoreError> {

@@ -1,5 +1,6 @@
 // Usage: oidc-provider.mjs PORT. An issuer by its own documentation, which knows nothing of Crossfade. A line of JSON sets
-// its one client, and is answered when it is served: {client_id, client_secret}.
+// the secret of one client, and is answered when it is served: {client_id, client_secret}. It has three more clients:
+// `other`, which sends its secret in the form, `signed`, which signs its assertions, and `spa`, a public one.
 import './node18.mjs';
 import http from 'node:http';
 import { serve } from './lines.mjs';
@@ -13,7 +14,26 @@ const { Provider } = await import('oidc-provider');
 
 function provider({ client_id, client_secret }) {
   return new Provider(issuer, {
+    clientBasedCORS: () => true,
     clients: [{
+      client_id: 'other',
+      client_secret: 'secret-of-other',
+      grant_types: ['client_credentials'],
+      redirect_uris: [],
+      response_types: [],
+      token_endpoint_auth_method: 'client_secret_post',
+    }, {
+      client_id: 'signed',
+      client_secret: 'secret-of-signed-secret-of-signed',
+      grant_types: ['client_credentials'],
+      redirect_uris: [],
+      response_types: [],
+      token_endpoint_auth_method: 'client_secret_jwt',
+    }, {
+      client_id: 'spa',
+      redirect_uris: ['https://spa.example.com/callback'],
+      token_endpoint_auth_method: 'none',
+    }, {
       client_id,
       client_secret,
       grant_types: ['client_credentials', 'authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'],

@@ -13,7 +13,7 @@ use crate::{
         versioned::Versioned,
     },
     keys::{place::SealPlace, seal::Vault},
-    upstream::issuer::own_only,
+    upstream::issuer::{own_only, unregistered_clients},
 };
 use crossfade_authority::SigningKey as PrivateKey;
 use crossfade_core::{
@@ -28,6 +28,7 @@ use crossfade_core::{
     rotation::wiped_if_ended_by,
     signing_key::{self, KeyTimes},
     text::{Name, Reason},
+    upstream::UnregisteredClients,
 };
 use crossfade_store::{ChangeKind, Environment, SigningKey, Tx};
 
@@ -54,6 +55,7 @@ pub(crate) fn new_environment(
         guard_extension_hours: None,
         signing_key_rotation_days: None,
         upstream: None,
+        unregistered_clients: UnregisteredClients::Refuse,
         created_at: now,
         version: 1,
     }
@@ -99,6 +101,7 @@ impl App {
             issuer: self.issuer(&environment.slug),
             issuer_mode: environment.issuer_mode(),
             upstream: environment.upstream.clone(),
+            unregistered_clients: (!is_own).then_some(environment.unregistered_clients),
             signing_alg: is_own.then_some(environment.signing_alg),
             signing_alg_from: is_own
                 .then(|| signing_key::signs_from(environment.signing_alg, &keys, now))
@@ -204,6 +207,7 @@ impl App {
                 let body = input.read()?;
                 let mut after = before.clone();
                 after.upstream = self.changed_upstream(act, principal, &before, &body).await?;
+                after.unregistered_clients = unregistered_clients(principal, &before, &after, &body)?;
                 if let Some(name) = &body.name {
                     after.name = Name::parse("name", name)?.to_string();
                 }

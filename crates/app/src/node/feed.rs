@@ -17,6 +17,7 @@ use crossfade_core::{
     audit::{Actor, Event},
     environment::Slug,
     forget::tokens_expired_by,
+    upstream::IssuerMode,
 };
 use crossfade_store::{ChangeKind, Purpose, QuarantineRow, ReadVerifier, StoreError, Tx};
 use std::{
@@ -219,10 +220,17 @@ impl Node {
             unreadable.insert(Subject::Environment(slug), found);
         }
         each_registration(tx, |id, taken, found| {
-            if let TableEntry::Registration(registration, credential) = taken {
-                let credential = credential.map(|credential| (registration.id.clone(), credential));
-                tables.upstream_credentials.extend(credential);
-                tables.registrations.push(registration);
+            match taken {
+                TableEntry::Registration(registration, credential) => {
+                    let credential = credential.map(|credential| (registration.id.clone(), credential));
+                    tables.upstream_credentials.extend(credential);
+                    tables.registrations.push(registration);
+                }
+                TableEntry::Deleted { issuer_mode: IssuerMode::Own, .. } => {}
+                TableEntry::Deleted { environment, client_id, .. } => {
+                    tables.given.push((environment, client_id.to_string()));
+                }
+                TableEntry::Refused(given) => tables.given.extend(given),
             }
             if !found.is_empty() {
                 unreadable.insert(Subject::Registration(id), found);
@@ -436,7 +444,7 @@ impl Node {
                 self.authority.put_upstream_credential(id, None);
                 self.authority.remove_registration(issuer_mode, &environment, &client_id);
             }
-            TableEntry::Refused => self.authority.remove_unreadable(id),
+            TableEntry::Refused(given) => self.authority.remove_unreadable(id, given.as_ref()),
         }
         self.feed.unreadable.note(Subject::Registration(id.to_string()), unreadable);
     }
@@ -453,8 +461,9 @@ impl Node {
         }
         match tx.upstream(slug).await {
             Ok(None) => {}
-            Ok(Some(upstream)) => {
-                let environment = Environment::in_front_of(slug.clone(), self.issuer(slug), upstream);
+            Ok(Some((upstream, unregistered))) => {
+                let issuer = self.issuer(slug);
+                let environment = Environment::in_front_of(slug.clone(), issuer, upstream, unregistered);
                 return Ok((Some(environment), Vec::new()));
             }
             // It must not issue tokens of its own.

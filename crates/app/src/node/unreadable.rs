@@ -141,20 +141,22 @@ pub(crate) enum TableEntry {
         environment: Slug,
         client_id: OauthClientId,
     },
-    /// The row cannot be read.
-    Refused,
+    /// The row cannot be read. In front of another issuer, with its environment and `client_id` if they are known.
+    Refused(Option<(Slug, String)>),
 }
 
 /// Returns a registration for the tables, and its unreadable rows.
 pub(crate) fn registration(read: ReadVerifier) -> (TableEntry, Vec<Unreadable>) {
-    let ReadVerifier { id, row, unreadable_secrets } = read;
+    let ReadVerifier { id, given, row, unreadable_secrets } = read;
     let row = match row {
         Ok(row) if row.deleted => {
             let VerifierRow { issuer_mode, environment, oauth_client_id: client_id, .. } = row;
             return (TableEntry::Deleted { issuer_mode, environment, client_id }, Vec::new());
         }
         Ok(row) => row,
-        Err(error) => return (TableEntry::Refused, vec![Unreadable::new(Kind::Registration, id, error)]),
+        Err(error) => {
+            return (TableEntry::Refused(given), vec![Unreadable::new(Kind::Registration, id, error)]);
+        }
     };
     let mut unreadable: Vec<Unreadable> =
         unreadable_secrets.iter().map(|error| Unreadable::corrupt(Kind::Secret, error)).collect();

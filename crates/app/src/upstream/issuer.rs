@@ -11,7 +11,7 @@ use crossfade_core::{
     environment::Slug,
     roles::{Object, Permission},
     secret::looks_like_secret,
-    upstream::{IssuerMode, Upstream},
+    upstream::{IssuerMode, UnregisteredClients, Upstream},
 };
 use crossfade_store::{ChangeKind, Environment};
 use std::collections::BTreeSet;
@@ -120,6 +120,31 @@ fn confirm(slug: &Slug, typed: Option<&str>, added: &[String]) -> Result<(), Pro
         added.join(" and ")
     );
     Err(Problem::new(Code::ConfirmationMismatch, text).with_field("confirm_environment_slug"))
+}
+
+/// Returns what happens to requests of clients that are not registered in an environment after a change.
+pub(crate) fn unregistered_clients(
+    principal: &Principal,
+    before: &Environment,
+    after: &Environment,
+    body: &UpdateEnvironment,
+) -> Result<UnregisteredClients, Error> {
+    let set = body.unregistered_clients;
+    match (after.issuer_mode(), set) {
+        // What a later issuer answers is decided again.
+        (IssuerMode::Own, None) => Ok(UnregisteredClients::Refuse),
+        (IssuerMode::Own, Some(_)) => {
+            let what = "must be omitted while issuer_mode is own";
+            Err(Problem::invalid("unregistered_clients", what).into())
+        }
+        (IssuerMode::Upstream, Some(set)) if set != before.unregistered_clients => {
+            if !principal.may(Permission::UpstreamManage, Object::Platform) {
+                return Err(forbidden(Permission::UpstreamManage));
+            }
+            Ok(set)
+        }
+        (IssuerMode::Upstream, _) => Ok(before.unregistered_clients),
+    }
 }
 
 /// Refuses a setting that only Crossfade's own tokens have.

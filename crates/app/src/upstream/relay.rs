@@ -6,8 +6,10 @@ use crate::{
 };
 use crossfade_authority::{Client, Environment};
 use crossfade_core::upstream::{Endpoint, Server, SlotState, origin};
-use crossfade_outbound::{Forward, Kept, Relay, RelayFailure, Relayed, SentCredential, SentSecret};
-use http::HeaderMap;
+use crossfade_outbound::{
+    Forward, Kept, Pass, PassedBody, Relay, RelayFailure, Relayed, SentCredential, SentSecret,
+};
+use http::{HeaderMap, HeaderValue};
 
 /// A request that is forwarded.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +22,23 @@ pub struct Relaying<'a> {
     pub parameters: &'a Kept,
     /// Headers of the request.
     pub headers: &'a HeaderMap,
+    /// Host and port that the request was sent to.
+    pub host: Option<&'a str>,
+}
+
+/// A request of a client that is not registered. Has no `Debug`, which would show its secret.
+#[derive(Clone)]
+pub struct Passing<'a> {
+    /// Server of the issuer that was asked for.
+    pub server: &'a Server,
+    /// Endpoint that was asked for.
+    pub endpoint: Endpoint,
+    /// Headers of the request.
+    pub headers: &'a HeaderMap,
+    /// How the caller authenticates in a header.
+    pub authorization: Option<&'a HeaderValue>,
+    /// The body.
+    pub body: PassedBody,
     /// Host and port that the request was sent to.
     pub host: Option<&'a str>,
 }
@@ -45,6 +64,36 @@ impl App {
         let answer = self.send_on(environment, client, asked).await;
         self.note_forwarded(environment, answer.as_ref().err().copied());
         answer
+    }
+
+    /// Forwards a request of a client that is not registered, as it is. Must run to its end, also if the caller hangs up.
+    pub async fn pass_on(
+        &self,
+        environment: &Environment,
+        asked: Passing<'_>,
+    ) -> Result<Relayed, RelayFailure> {
+        let answer = self.send_as_is(environment, asked).await;
+        // No line in the log: anyone can cause any number of them.
+        self.relay.count_passed(answer.is_ok());
+        answer
+    }
+
+    async fn send_as_is(
+        &self,
+        environment: &Environment,
+        asked: Passing<'_>,
+    ) -> Result<Relayed, RelayFailure> {
+        let url = asked.server.endpoint(asked.endpoint).ok_or(RelayFailure::NotReached)?;
+        let to = self.posting.poster.destination(url).map_err(|_| RelayFailure::NotReached)?;
+        let request = Pass {
+            to: &to,
+            headers: asked.headers,
+            authorization: asked.authorization,
+            body: asked.body,
+            host: asked.host,
+            pseudonym: &self.pseudonym(environment),
+        };
+        self.relay.pass(request).await
     }
 
     async fn send_on(

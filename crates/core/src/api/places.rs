@@ -6,7 +6,7 @@ use crate::{
     environment::{EnvironmentKind, SigningAlg, Slug},
     registration::TOKEN_PATTERN,
     text::{LINE_PATTERN, NAME_PATTERN},
-    upstream::{IssuerMode, Upstream},
+    upstream::{IssuerMode, UnregisteredClients, Upstream},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -74,6 +74,11 @@ pub struct Environment {
     #[serde(default)]
     #[schemars(!default)]
     pub upstream: Option<Upstream>,
+    /// Whether requests of clients that are not registered here are refused or passed on to the issuer; `null` while Crossfade
+    /// issues its tokens.
+    #[serde(default)]
+    #[schemars(!default)]
+    pub unregistered_clients: Option<UnregisteredClients>,
     /// Signing algorithm of new access tokens; `null` in front of another issuer.
     pub signing_alg: Option<SigningAlg>,
     /// When new access tokens will be signed with `signing_alg`; `null` if they already are. After a change of the
@@ -156,6 +161,11 @@ pub struct UpdateEnvironment {
     /// permission `upstream:manage`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<Upstream>,
+    /// What happens to a request that names no client that is or was registered here: `refuse`, the default, or `pass` to
+    /// forward it with its own authentication. Must be omitted while `issuer_mode` is `own`. Requires the permission
+    /// `upstream:manage`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unregistered_clients: Option<UnregisteredClients>,
     /// Position in the list, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]

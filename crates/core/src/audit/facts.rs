@@ -6,7 +6,7 @@ use crate::{
     environment::{EnvironmentKind, SigningAlg},
     registration::AuthMethod,
     roles::Role,
-    upstream::{IssuerMode, Kind, Server, Upstream},
+    upstream::{IssuerMode, Kind, Server, UnregisteredClients, Upstream},
     webhook::WebhookFormat,
 };
 use schemars::JsonSchema;
@@ -165,6 +165,9 @@ pub struct EnvironmentFacts {
     pub issuer_mode: IssuerMode,
     /// The issuer that it is in front of; `null` while Crossfade issues its tokens.
     pub upstream: Option<UpstreamFacts>,
+    /// Whether requests of clients that are not registered here were refused or passed on; `null` while Crossfade issues its
+    /// tokens.
+    pub unregistered_clients: Option<UnregisteredClients>,
     /// Signing algorithm of new access tokens; `null` in front of another issuer.
     pub signing_alg: Option<SigningAlg>,
     /// When new access tokens will be signed with `signing_alg`; `null` if they already were.
@@ -190,6 +193,7 @@ impl From<api::Environment> for EnvironmentFacts {
             issuer: shown.issuer,
             issuer_mode: shown.issuer_mode,
             upstream: shown.upstream.map(Into::into),
+            unregistered_clients: shown.unregistered_clients,
             signing_alg: shown.signing_alg,
             signing_alg_from: shown.signing_alg_from,
             show_once: shown.show_once,
@@ -287,7 +291,7 @@ mod tests {
     fn the_facts_of_an_environment_are_recorded_in_this_form() {
         let environment = json!({
             "slug": "staging", "name": "Staging", "kind": "test",
-            "issuer": "https://auth.example.com/env/staging", "issuer_mode": "own", "upstream": null,
+            "issuer": "https://auth.example.com/env/staging", "issuer_mode": "own", "upstream": null, "unregistered_clients": "pass",
             "signing_alg": "RS256", "signing_alg_from": AT,
             "show_once": true, "wipe_after_days": 30, "max_age_days": null, "guard_extension_hours": 24,
             "signing_key_rotation_days": 90,

@@ -7,7 +7,7 @@ use super::{
 use clap::{Args, Subcommand};
 use crossfade_core::{
     environment::{EnvironmentKind, SigningAlg},
-    upstream::IssuerMode,
+    upstream::{IssuerMode, UnregisteredClients},
 };
 use std::path::PathBuf;
 
@@ -125,6 +125,10 @@ pub(crate) struct EnvChange {
     /// --confirm.
     #[arg(long, value_name = "FILE")]
     pub(crate) upstream: Option<PathBuf>,
+    /// Requests of clients that are not registered in an environment in front of another issuer: refuse, or pass to forward
+    /// them as they are.
+    #[arg(long, value_parser = one_of([UnregisteredClients::Refuse, UnregisteredClients::Pass], UnregisteredClients::as_str))]
+    pub(crate) unregistered_clients: Option<UnregisteredClients>,
     /// Position in the list, starting at 0.
     #[arg(long)]
     pub(crate) position: Option<i64>,
@@ -159,6 +163,8 @@ mod tests {
         let all =
             "--name S --kind live --position 0 --signing-alg EdDSA --show-once true --wipe-after-days 3";
         assert_eq!(refused(&format!("env update staging {all} --max-age-days 90")), 0);
+        assert_eq!(refused("env update staging --unregistered-clients pass"), 0);
+        assert_eq!(refused("env update staging --unregistered-clients all"), 2);
         assert_eq!(refused("env update staging --max-age-days none"), 0);
         assert_eq!(refused("env update staging --max-age-days never"), 2);
         assert_eq!(refused("env update staging --guard-extension-hours 24"), 0);

@@ -44,6 +44,7 @@ pub(crate) async fn environment(command: Env) -> Result<(), Failure> {
                 signing_key_rotation_days: change.signing_key_rotation_days.map(|days| days.0),
                 issuer_mode: change.issuer_mode,
                 upstream: change.upstream.map(read_upstream).transpose()?,
+                unregistered_clients: change.unregistered_clients,
                 position: change.position,
                 confirm_environment_slug: confirm,
             };
@@ -133,6 +134,7 @@ fn one(environment: Environment, json: bool) -> Result<(), Failure> {
         ("issuer", environment.issuer.clone()),
         ("issuer mode", mode),
         ("upstream servers", if servers.is_empty() { "-".to_owned() } else { servers.join(", ") }),
+        ("unregistered clients", unregistered(&environment).to_owned()),
         ("signs", signs(&environment)),
         ("signing keys", schedule(&environment)),
         ("values", values(&environment)),
@@ -141,6 +143,11 @@ fn one(environment: Environment, json: bool) -> Result<(), Failure> {
     ];
     let rows = settings.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
     output::table(&[fixed("setting"), fixed("value")], rows)
+}
+
+/// Returns what happens to requests of clients that are not registered.
+fn unregistered(environment: &Environment) -> &'static str {
+    environment.unregistered_clients.unwrap_or_default().as_str()
 }
 
 /// Returns the algorithm, with the time from which it signs if another one still does.

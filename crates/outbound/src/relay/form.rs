@@ -110,6 +110,32 @@ impl Kept {
     }
 }
 
+/// Returns the value of `client_id` in a form that is passed on as it is, byte for byte; `None` if it has none or an empty one.
+/// Refuses a form of which another parser could read another `client_id`.
+pub fn passed_client_id(form: &[u8]) -> Result<Option<&[u8]>, FormFault> {
+    let mut found = None;
+    for parameter in form.split(|byte| *byte == b'&') {
+        let name = decode_name(parameter);
+        let is_ours = OURS.contains(&&*name);
+        let mut parts = parameter.split(|byte| *byte == b';').skip(usize::from(is_ours));
+        let is_ambiguous = match is_ours {
+            true => parts.next().is_some() || has_bad_escape(parameter),
+            false => parts.any(|part| has_bad_escape(part) || is_read_as_ours(&decode_name(part))),
+        };
+        if is_ambiguous {
+            return Err(FormFault::Ambiguous);
+        }
+        let value = parameter.splitn(2, |byte| *byte == b'=').nth(1).unwrap_or_default();
+        if name == "client_id" && !value.is_empty() {
+            // A repeated one may be read as the first, the last, or both.
+            if found.replace(value).is_some() {
+                return Err(FormFault::Ambiguous);
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Returns the name of a parameter as parsers of forms read it.
 fn decode_name(parameter: &[u8]) -> String {
     let name = parameter.split(|byte| *byte == b'=').next().unwrap_or_default();
@@ -252,6 +278,37 @@ mod tests {
         ] {
             let form = format!("{name}=x");
             assert_eq!(kept(&form), form);
+        }
+    }
+
+    #[test]
+    fn the_client_id_of_a_passed_form_is_read_in_one_way_or_refused() {
+        let read = |form: &str| passed_client_id(form.as_bytes()).map(|id| id.map(<[u8]>::to_vec));
+        for (form, id) in [
+            ("", None),
+            ("grant_type=x", None),
+            ("client_id=", None),
+            ("client_id", None),
+            ("client_id=a%20b&client_secret=s%zz", Some("a%20b")),
+            ("a=b;c&client%5fid=a=b", Some("a=b")),
+            ("client_id=&client_id=a", Some("a")),
+        ] {
+            assert_eq!(read(form), Ok(id.map(|id: &str| id.as_bytes().to_vec())), "{form}");
+        }
+        for form in [
+            "client_id=a&client_id=b",
+            "client_id=a;b",
+            "client_id=a;client_id=victim",
+            "client_secret=s;client_id=victim",
+            "a=b;client_id=victim",
+            "Client_ID=victim",
+            "client_id%00=victim",
+            "client.id=victim",
+            "client_id[]=victim",
+            "a%=b",
+            "client_assertion=a;client_id=victim",
+        ] {
+            assert_eq!(read(form), Err(FormFault::Ambiguous), "{form}");
         }
     }
 

@@ -3,7 +3,8 @@
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
-        ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, EXPIRES,
+        ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, ACCESS_CONTROL_REQUEST_HEADERS,
+        ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, EXPIRES, ORIGIN,
         PRAGMA, RETRY_AFTER, USER_AGENT, VARY, VIA, WWW_AUTHENTICATE,
     },
 };
@@ -57,6 +58,17 @@ pub(super) fn to_issuer(caller: &HeaderMap, passes_dpop: bool, via: &HeaderValue
         headers.append(VIA, value.clone());
     }
     headers.append(VIA, via.clone());
+    headers
+}
+
+/// Returns the headers of a request that is passed on as it is. The issuer also decides which pages may read its answers.
+pub(super) fn to_issuer_as_is(caller: &HeaderMap, passes_dpop: bool, via: &HeaderValue) -> HeaderMap {
+    let mut headers = to_issuer(caller, passes_dpop, via);
+    for name in [ORIGIN, ACCESS_CONTROL_REQUEST_METHOD, ACCESS_CONTROL_REQUEST_HEADERS] {
+        for value in caller.get_all(&name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
     headers
 }
 

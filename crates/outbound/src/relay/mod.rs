@@ -5,6 +5,7 @@ mod answer;
 mod credential;
 mod form;
 mod headers;
+mod passing;
 mod pool;
 #[cfg(test)]
 mod tests;
@@ -12,7 +13,8 @@ mod tests;
 pub use self::{
     answer::{RelayFailure, Relayed},
     credential::{SentCredential, SentSecret, Tried},
-    form::{FormFault, Kept, MAX_FORM, form_of_json},
+    form::{FormFault, Kept, MAX_FORM, form_of_json, passed_client_id},
+    passing::{Pass, PassedBody},
 };
 
 use self::{
@@ -78,6 +80,8 @@ pub struct Relay {
     issuers: Mutex<HashMap<String, Arc<Issuer>>>,
     tests: Tests,
     answered: AtomicU64,
+    passed: AtomicU64,
+    passed_failed: AtomicU64,
     failed: [AtomicU64; RelayFailure::ALL.len()],
 }
 
@@ -128,6 +132,8 @@ impl Relay {
             issuers: Mutex::default(),
             tests: Tests::default(),
             answered: AtomicU64::new(0),
+            passed: AtomicU64::new(0),
+            passed_failed: AtomicU64::new(0),
             failed: Default::default(),
         }
     }
@@ -155,11 +161,20 @@ impl Relay {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a request of a client that is not registered. Strangers change no number of registered clients.
+    pub fn count_passed(&self, is_answered: bool) {
+        let counter = if is_answered { &self.passed } else { &self.passed_failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Returns the number of forwarded requests by outcome.
     pub fn counts(&self) -> Vec<(&'static str, u64)> {
         let failed = RelayFailure::ALL.into_iter().zip(&self.failed);
         let failed = failed.map(|(failure, count)| (failure.as_str(), count.load(Ordering::Relaxed)));
-        std::iter::once(("answered", self.answered.load(Ordering::Relaxed))).chain(failed).collect()
+        let answered =
+            [("answered", &self.answered), ("passed", &self.passed), ("passed_failed", &self.passed_failed)];
+        let answered = answered.map(|(outcome, count)| (outcome, count.load(Ordering::Relaxed)));
+        answered.into_iter().chain(failed).collect()
     }
 
     async fn attempt(

@@ -33,6 +33,9 @@ const READY_WITHIN: Duration = Duration::from_millis(20);
 /// Number of kept connections that are tried before a new one is made.
 const MAX_KEPT_TRIED: usize = 3;
 
+/// Requests of registered clients that can wait for an issuer, for each one of other clients.
+const PASSING_SHARE: usize = 4;
+
 type Sender = SendRequest<Full<Bytes>>;
 
 /// An issuer: scheme, host and port.
@@ -44,6 +47,8 @@ pub(super) struct Issuer {
     is_tidied: AtomicBool,
     /// Permits for requests that wait for an answer.
     pub(super) in_flight: Arc<Semaphore>,
+    /// Permits for requests of clients that nobody has authenticated. They take none of the others.
+    pub(super) passing: Arc<Semaphore>,
 }
 
 impl Issuer {
@@ -54,6 +59,7 @@ impl Issuer {
             idle: Mutex::default(),
             is_tidied: AtomicBool::new(false),
             in_flight: Arc::new(Semaphore::new(in_flight)),
+            passing: Arc::new(Semaphore::new((in_flight / PASSING_SHARE).max(1))),
         }
     }
 

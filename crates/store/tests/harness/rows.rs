@@ -10,6 +10,7 @@ use crossfade_core::{
     registration::{AuthMethods, Scopes, TokenTtl},
     roles::Grant,
     text::Name,
+    upstream::UnregisteredClients,
 };
 use crossfade_store::{
     Client, Environment, GrantRow, NewAuditEvent, PageStart, Registration, Rotation, SecretRow, SourceCaps,
@@ -85,6 +86,7 @@ pub fn environment(text: &str, position: i64) -> Environment {
         guard_extension_hours: None,
         signing_key_rotation_days: None,
         upstream: None,
+        unregistered_clients: UnregisteredClients::Refuse,
         created_at: at(0),
         version: 1,
     }

@@ -5,7 +5,7 @@ use crate::harness::*;
 use crossfade_core::{
     environment::{EnvironmentKind, SigningAlg},
     signing_key::KeyTimes,
-    upstream::Upstream,
+    upstream::{UnregisteredClients, Upstream},
 };
 use crossfade_store::{Environment, SigningKey, StoreError};
 
@@ -54,6 +54,7 @@ async fn every_setting_of_an_environment_survives_storage(t: TestDb) {
             guard_extension_hours: Some(24),
             signing_key_rotation_days: Some(90),
             upstream: (alg == SigningAlg::RS256).then(upstream),
+            unregistered_clients: UnregisteredClients::Pass,
             version: before.version + 1,
             ..before
         };
@@ -61,7 +62,7 @@ async fn every_setting_of_an_environment_survives_storage(t: TestDb) {
         let stored = t.read(async |tx| tx.environment(&slug("staging")).await).await.unwrap();
         assert_same(&stored, &changed);
         let front = t.read(async |tx| tx.upstream(&slug("staging")).await).await;
-        assert_eq!(front, changed.upstream);
+        assert_eq!(front, changed.upstream.map(|upstream| (upstream, UnregisteredClients::Pass)));
     }
     assert!(t.read(async |tx| tx.environment(&slug("production")).await).await.is_none());
     let twice = t.try_write(async |tx| tx.insert_environment(&created).await).await;

@@ -111,6 +111,11 @@ async fn a_registration_in_front_of_an_issuer_is_read_with_its_credential(t: Tes
     assert!(read[0].row.as_ref().unwrap().upstream_credential.is_none());
     assert!(matches!(read[0].unreadable_secrets[..], [StoreError::Corrupt { .. }]), "{read:?}");
     assert!(read[1].unreadable_secrets.is_empty());
+    // What was given is known even if the registration cannot be read.
+    t.place.raw("UPDATE registrations SET access_token_ttl_seconds = -1").await;
+    let read = t.read(async |tx| tx.verifiers(None, 100).await).await;
+    let given = read[0].given.as_ref().map(|(environment, _)| environment.as_str());
+    assert!(read[0].row.is_err() && given.is_some(), "{read:?}");
 }
 
 async fn every_sealed_secret_is_passed_on(t: TestDb) {

@@ -16,7 +16,7 @@ use crossfade_core::{oauth::OauthError, registration::AuthMethod};
 use std::borrow::Cow;
 
 /// Accepts base64 with or without padding (RFC 4648 §3.2).
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
@@ -98,16 +98,21 @@ fn form_decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains(['%', '+']) {
         return Some(text.into());
     }
+    decode(text.as_bytes(), b' ').map(Cow::Owned)
+}
+
+/// Decodes percent escapes, and `+` as the given character: a space in a form, itself in a URL.
+pub(super) fn decode(text: &[u8], plus: u8) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
+    let mut bytes = text.iter().copied();
     while let Some(byte) = bytes.next() {
         decoded.push(match byte {
-            b'+' => b' ',
+            b'+' => plus,
             b'%' => hex(bytes.next()?)? << 4 | hex(bytes.next()?)?,
             other => other,
         });
     }
-    String::from_utf8(decoded).ok().map(Cow::Owned)
+    String::from_utf8(decoded).ok()
 }
 
 fn hex(digit: u8) -> Option<u8> {

@@ -5,6 +5,7 @@ mod direct;
 mod form;
 mod introspect;
 mod metadata;
+mod passing;
 mod relay;
 mod request;
 mod revoke;
@@ -15,8 +16,8 @@ use crate::{Web, headers, observe::observe_oauth};
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::State,
-    http::{HeaderMap, HeaderValue, Response, StatusCode, header},
+    extract::{FromRequest, Request, State},
+    http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header},
     middleware,
     routing::{MethodRouter, get, post},
 };
@@ -30,6 +31,10 @@ use request::OauthRequest;
 pub(crate) fn router(web: &Web) -> Router<Web> {
     let name = |handlers: MethodRouter<Web>, operation| {
         observe_oauth(handlers.fallback(method_not_allowed), web, operation)
+    };
+    let name_forwarded = |handlers: MethodRouter<Web>, endpoint: Endpoint| {
+        let other = move |State(web): State<Web>, request: Request| other_method(web, request, endpoint);
+        observe_oauth(handlers.fallback(other), web, endpoint.operation())
     };
     // A forwarded request runs to its end, also if its caller hangs up.
     let finished = |handlers: MethodRouter<Web>| handlers.layer(middleware::from_fn(crate::finish));
@@ -48,9 +53,15 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
     let rotate_secret = finished(post(rotate_secret::rotate_secret));
     let metadata = name(get(metadata::metadata), "metadata");
     let own = Router::new()
-        .route("/env/{environment}/oauth2/token", name(finished(post(token)), "token"))
-        .route("/env/{environment}/oauth2/introspect", name(finished(post(introspect)), "introspect"))
-        .route("/env/{environment}/oauth2/revoke", name(finished(post(revoke)), "revoke"))
+        .route("/env/{environment}/oauth2/token", name_forwarded(finished(post(token)), Endpoint::Token))
+        .route(
+            "/env/{environment}/oauth2/introspect",
+            name_forwarded(finished(post(introspect)), Endpoint::Introspection),
+        )
+        .route(
+            "/env/{environment}/oauth2/revoke",
+            name_forwarded(finished(post(revoke)), Endpoint::Revocation),
+        )
         .route("/env/{environment}/oauth2/rotate-secret", name(rotate_secret, "self_rotate_secret"))
         .route("/env/{environment}/oauth2/jwks", name(get(metadata::jwks), "jwks"))
         .route("/env/{environment}/.well-known/openid-configuration", metadata.clone())
@@ -59,7 +70,7 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
     Endpoint::ALL.into_iter().fold(own, |routes, endpoint| {
         let forwards = move || {
             let answer = move |request: OauthRequest| async move { relayed(&request, endpoint).await };
-            name(finished(post(answer)), endpoint.operation())
+            name_forwarded(finished(post(answer)), endpoint)
         };
         let path = endpoint.path();
         let is_own = matches!(endpoint, Endpoint::Token | Endpoint::Introspection | Endpoint::Revocation);
@@ -143,6 +154,18 @@ fn with_hints(mut headers: HeaderMap, error: OauthError) -> HeaderMap {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
     }
     headers
+}
+
+/// Answers a method that an endpoint does not support itself: the questions of browsers go to the issuer where requests of
+/// clients that are not registered do.
+async fn other_method(web: Web, request: Request, endpoint: Endpoint) -> Response<Body> {
+    if request.method() == Method::OPTIONS
+        && let Ok(request) = OauthRequest::from_request(request, &web).await
+        && let Some(answer) = relay::preflight(&request, endpoint).await
+    {
+        return answer;
+    }
+    method_not_allowed(State(web)).await
 }
 
 /// Refuses a method that an endpoint does not support, in the form of its other errors. The router adds `Allow`.

@@ -1,18 +1,18 @@
 //! Front mode: requests that are forwarded to the issuer that the environment is in front of, after the client has
 //! authenticated with a secret of ours.
 
-use super::{authenticate::authenticate, form::Form, request::OauthRequest};
-use crate::Web;
+use super::{authenticate::authenticate, form::Form, passing::Named, request::OauthRequest};
+use crate::{Web, body::BodyError};
 use axum::{
-    body::{Body, Bytes},
+    body::{self, Bytes},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
-use crossfade_app::{FormFault, Kept, RelayFailure, Relayed, Relaying, form_of_json};
-use crossfade_authority::{Client, Environment};
+use crossfade_app::{FormFault, Kept, PassedBody, Passing, RelayFailure, Relayed, Relaying, form_of_json};
+use crossfade_authority::Client;
 use crossfade_core::{
     oauth::OauthError,
-    upstream::{Endpoint, Kind},
+    upstream::{Endpoint, Kind, Server},
 };
 
 /// Answers a request to an endpoint of an environment in front of another issuer. Returns `None` if there is no such endpoint.
@@ -24,57 +24,140 @@ pub(super) async fn relay(request: &OauthRequest, endpoint: Endpoint) -> Option<
     if web.app.has_passed(environment, &request.headers) {
         return Some(refuse(web, RelayFailure::Loop));
     }
+    let refused = |error| web.oauth.refuse(error).map(body::Body::from);
+    if environment.passes_unregistered() {
+        match request.decide(|| passed(request, upstream.kind)) {
+            Ok(Some(body)) => return Some(pass(request, (endpoint, server), body).await),
+            Ok(None) => {}
+            Err(error) => return Some(refused(error)),
+        }
+    }
     let (parameters, client) = match request.decide(|| authenticated(request, upstream.kind)) {
         Ok(authenticated) => authenticated,
-        Err(error) => return Some(web.oauth.refuse(error).map(Body::from)),
+        Err(error) => return Some(refused(error)),
     };
-    Some(forward(request, environment, &client, (endpoint, server, &parameters)).await)
+    Some(forward(request, &client, (endpoint, server, &parameters)).await)
 }
 
-async fn forward(
-    request: &OauthRequest,
-    environment: &Environment,
-    client: &Client,
-    (endpoint, server, parameters): (Endpoint, &crossfade_core::upstream::Server, &Kept),
-) -> Response {
-    let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = request.uri.authority().map(|authority| authority.as_str()).or(host);
-    let asked = Relaying { server, endpoint, parameters, headers: &request.headers, host };
-    match request.web.app.forward(environment, client, asked).await {
+/// Asks the issuer for a browser whether a page may send a request to an endpoint. Returns `None` unless requests of clients
+/// that are not registered are passed on.
+pub(super) async fn preflight(request: &OauthRequest, endpoint: Endpoint) -> Option<Response> {
+    let (web, environment) = (&request.web, &*request.environment);
+    let is_preflight = [header::ORIGIN, header::ACCESS_CONTROL_REQUEST_METHOD]
+        .iter()
+        .all(|name| request.headers.get_all(name).iter().count() == 1);
+    let server = environment.upstream()?.server(request.server.as_deref())?;
+    server.endpoint(endpoint)?;
+    if !environment.passes_unregistered() || !is_preflight {
+        return None;
+    }
+    if web.app.has_passed(environment, &request.headers) {
+        return Some(refuse(web, RelayFailure::Loop));
+    }
+    match request.decide(|| request.check()) {
+        Ok(()) => Some(pass(request, (endpoint, server), PassedBody::Preflight).await),
+        Err(error) => Some(web.oauth.refuse(error).map(body::Body::from)),
+    }
+}
+
+async fn pass(request: &OauthRequest, (endpoint, server): (Endpoint, &Server), body: PassedBody) -> Response {
+    let is_preflight = matches!(body, PassedBody::Preflight);
+    let authorization = request.headers.get(header::AUTHORIZATION).filter(|_| !is_preflight);
+    let headers = &request.headers;
+    let asked = Passing { server, endpoint, headers, authorization, body, host: host(request) };
+    match request.web.app.pass_on(&request.environment, asked).await {
         Ok(answer) => pass_on(&request.web, answer),
         Err(failure) => refuse(&request.web, failure),
     }
 }
 
+async fn forward(
+    request: &OauthRequest,
+    client: &Client,
+    (endpoint, server, parameters): (Endpoint, &Server, &Kept),
+) -> Response {
+    let asked = Relaying { server, endpoint, parameters, headers: &request.headers, host: host(request) };
+    match request.web.app.forward(&request.environment, client, asked).await {
+        Ok(answer) => pass_on(&request.web, answer),
+        Err(failure) => refuse(&request.web, failure),
+    }
+}
+
+/// Returns host and port that the caller asked for.
+fn host(request: &OauthRequest) -> Option<&str> {
+    let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    request.uri.authority().map(|authority| authority.as_str()).or(host)
+}
+
+/// The body of a request, and the form that says the same if it is JSON.
+pub(super) struct Body<'a> {
+    pub(super) raw: &'a Result<Bytes, BodyError>,
+    pub(super) converted: Option<Result<Bytes, BodyError>>,
+}
+
+impl<'a> Body<'a> {
+    /// Reads the body of a request that carries all its parameters there.
+    fn of(request: &'a OauthRequest, kind: Kind) -> Result<Self, OauthError> {
+        request.check()?;
+        if request.uri.query().is_some() {
+            return Err(OauthError::InvalidRequest("Parameters must be in the body, not in the URL."));
+        }
+        let converted = match &request.body {
+            Ok(body) if kind.accepts_json() && is_json(&request.headers) => {
+                let form = form_of_json(body);
+                Some(Ok(form.map(Bytes::from).map_err(|_| NOT_JSON)?))
+            }
+            _ => None,
+        };
+        Ok(Self { raw: &request.body, converted })
+    }
+
+    fn is_converted(&self) -> bool {
+        self.converted.is_some()
+    }
+
+    /// Returns the form, or why there is none.
+    pub(super) fn read(&self) -> &Result<Bytes, BodyError> {
+        self.converted.as_ref().unwrap_or(self.raw)
+    }
+
+    /// Returns the form; an empty one if there is none.
+    pub(super) fn form(&self) -> &[u8] {
+        self.read().as_deref().unwrap_or_default()
+    }
+}
+
+/// Returns the body of a request that names no client that is or was registered here; `None` if it names one.
+fn passed(request: &OauthRequest, kind: Kind) -> Result<Option<PassedBody>, OauthError> {
+    let body = Body::of(request, kind)?;
+    let form = Form::parse_relayed(&request.headers, body.is_converted(), body.read())?;
+    let named = Named::read(&request.headers, &form, &body);
+    let authority = request.web.app.authority();
+    if named.is_ours(|name| authority.was_given(&request.environment, name)) {
+        return Ok(None);
+    }
+    named.check()?;
+    let bytes = body.raw.clone().unwrap_or_default();
+    Ok(Some(if body.is_converted() { PassedBody::Json(bytes) } else { PassedBody::Form(bytes) }))
+}
+
 /// Returns the parameters without the authentication, and the client. What the issuer gets says the same in any way in which
 /// it is read, because the client was authenticated by one way of reading it.
 fn authenticated(request: &OauthRequest, kind: Kind) -> Result<(Kept, Client), OauthError> {
-    request.check()?;
-    if request.uri.query().is_some() {
-        return Err(OauthError::InvalidRequest("Parameters must be in the body, not in the URL."));
-    }
-    let is_json = kind.accepts_json() && is_json(&request.headers);
-    let converted = match (is_json, &request.body) {
-        (true, Ok(body)) => {
-            let form = form_of_json(body);
-            Some(Ok(form.map(Bytes::from).map_err(|_| NOT_JSON)?))
-        }
-        _ => None,
-    };
-    let body = converted.as_ref().unwrap_or(&request.body);
-    let form = Form::parse_relayed(&request.headers, is_json, body)?;
+    let body = Body::of(request, kind)?;
+    let form = Form::parse_relayed(&request.headers, body.is_converted(), body.read())?;
     let client = authenticate(&request.web, &request.environment, &request.source, &request.headers, &form)?;
     // Only after the authentication: callers that are not authenticated get its answer, whatever they sent.
-    let kept = Kept::of(body.as_deref().unwrap_or_default());
-    let kept = kept.map_err(|fault| match fault {
-        FormFault::Ambiguous => OauthError::InvalidRequest(
-            "A parameter has a name that could be read as client_id, client_secret or client_assertion.",
-        ),
+    let kept = Kept::of(body.form()).map_err(|fault| match fault {
+        FormFault::Ambiguous => AMBIGUOUS,
         FormFault::NotJson => NOT_JSON,
     })?;
     Ok((kept, client))
 }
 
+pub(super) const AMBIGUOUS: OauthError = OauthError::InvalidRequest(
+    "A parameter has a name that could be read as client_id, client_secret or client_assertion.",
+);
 const NOT_JSON: OauthError =
     OauthError::InvalidRequest("The body must be a JSON object whose members are strings.");
 
@@ -94,7 +177,7 @@ fn pass_on(web: &Web, answer: Relayed) -> Response {
     for (name, value) in &answer.headers {
         headers.append(name, value.clone());
     }
-    let mut response = Response::new(Body::from(answer.body));
+    let mut response = Response::new(body::Body::from(answer.body));
     *response.status_mut() = answer.status;
     *response.headers_mut() = headers;
     response
@@ -107,5 +190,5 @@ fn refuse(web: &Web, failure: RelayFailure) -> Response {
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    response.map(Body::from)
+    response.map(body::Body::from)
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{SealedSlot, UpstreamCredential};
-use crossfade_core::upstream::{CredentialMethod, Kind, Server, Slot, Upstream};
+use crossfade_core::upstream::{CredentialMethod, Kind, Server, Slot, UnregisteredClients, Upstream};
 
 const GIVEN: &str = "web:app \"1\" \\ %2B";
 
@@ -21,7 +21,8 @@ fn upstream() -> Upstream {
 }
 
 fn front(name: &str) -> Environment {
-    Environment::in_front_of(slug(name), format!("https://auth.example.com/{name}"), upstream())
+    let issuer = format!("https://auth.example.com/{name}");
+    Environment::in_front_of(slug(name), issuer, upstream(), UnregisteredClients::Pass)
 }
 
 /// Publishes registration `n` with the given `client_id` in an environment in front of another issuer. Its secret has
@@ -166,6 +167,25 @@ fn replaced_tables_keep_both_kinds_of_registrations_apart() {
     assert_eq!(present(&world, "okta", GIVEN, 2), REFUSED);
     assert!(world.authority.upstream_credential(&registration_id(2)).is_none(), "replaced, too");
     put(&world, 2, "okta", GIVEN);
-    world.authority.remove_unreadable(&registration_id(2));
+    world.authority.remove_unreadable(&registration_id(2), Some(&(slug("okta"), "unreadable".to_owned())));
     assert_eq!(world.authority.registrations(), 0);
+}
+
+#[test]
+fn a_client_id_stays_given_when_its_registration_is_disabled_deleted_or_unreadable() {
+    let world = world();
+    let okta = front("okta");
+    let was_given = |name| world.authority.was_given(&okta, name);
+    assert!(okta.passes_unregistered());
+    put(&world, 2, "okta", "billing");
+    put(&world, 3, "auth0", "elsewhere");
+    assert_eq!(["billing", "BILLING ", "elsewhere", "other"].map(was_given), [true, true, false, false]);
+    let billing = OauthClientId::parse("billing").unwrap();
+    world.authority.remove_registration(IssuerMode::Upstream, &slug("okta"), &billing);
+    assert!(was_given("billing"), "deleted");
+    world.authority.remove_unreadable(&registration_id(4), Some(&(slug("okta"), "broken".to_owned())));
+    assert!(was_given("broken"));
+    let given = vec![(slug("okta"), "deleted".to_owned())];
+    world.authority.replace(Tables { given, ..Tables::default() });
+    assert_eq!(["billing", "broken", "deleted"].map(was_given), [false, false, true], "another history");
 }

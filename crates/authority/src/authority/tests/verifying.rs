@@ -41,6 +41,7 @@ fn tables_that_are_replaced_hold_nothing_else() {
     let changed = world.authority.replace(Tables {
         environments: vec![environment("staging", vec![key(at(-1), None)])],
         registrations: vec![as_published(1, false), as_published(2, true), as_published(4, false)],
+        given: Vec::new(),
         upstream_credentials: Vec::new(),
         secrets_with_ended_tokens: vec![(secret_id(1), at(HOUR))],
         revoked_tokens: vec![("new".to_owned(), at(HOUR))],

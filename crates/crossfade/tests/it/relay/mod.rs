@@ -1,6 +1,7 @@
 //! What is forwarded, for whom, and what callers get.
 
 mod issuer;
+mod passing;
 mod vendors;
 
 use self::issuer::{Issuer, TOKEN, json as answer};
@@ -39,10 +40,14 @@ struct Front<'w> {
     secret: String,
 }
 
+/// What connects to issuers inside a test.
+fn here() -> Poster {
+    Poster::new(vec!["127.0.0.1/32".parse().unwrap()], None).unwrap()
+}
+
 /// Puts `staging` in front of an issuer, registers a client there, and sets its upstream credential.
 async fn front<'w>(world: &'w mut World, issuer: &Issuer) -> Front<'w> {
-    let here = Poster::new(vec!["127.0.0.1/32".parse().unwrap()], None).unwrap();
-    world.restart_with_poster(here).await;
+    world.restart_with_poster(here()).await;
     let world = &*world;
     let owner = world.owner().await;
     let server = json!({

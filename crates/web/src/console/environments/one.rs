@@ -20,7 +20,7 @@ use crossfade_core::{
     api::{RotateSigningKey, UpdateEnvironment},
     environment::SigningAlg,
     roles::Permission,
-    upstream::IssuerMode,
+    upstream::{IssuerMode, UnregisteredClients},
 };
 
 #[derive(Template)]
@@ -33,6 +33,7 @@ struct OnePage {
     keys: Vec<api::SigningKey>,
     positions: Vec<(String, String)>,
     may_manage: bool,
+    may_manage_upstream: bool,
     /// Number of stored values.
     stored_values: u64,
     edit: Form,
@@ -40,13 +41,14 @@ struct OnePage {
     delete: Form,
 }
 
-const LABELS: [(&str, &str); 8] = [
+const LABELS: [(&str, &str); 9] = [
     ("name", "Name"),
     ("kind", "Kind"),
     ("signing_alg", "Signing algorithm"),
     ("max_age_days", "Maximum secret age (days)"),
     ("guard_extension_hours", "Automatic extension (hours)"),
     ("signing_key_rotation_days", "Rotate signing key (days)"),
+    ("unregistered_clients", "Unregistered clients"),
     ("wipe_after_days", "Wipe values after (days)"),
     ("show_once", "Show secrets once"),
 ];
@@ -108,6 +110,9 @@ async fn load(signed: &SignedIn, slug: &str) -> Result<OnePage, Refused> {
         .with("position", at.to_string())
         .with("confirm_environment_slug", "")
         .with("version", version.to_string());
+    if let Some(unregistered) = it.unregistered_clients {
+        fields = fields.with("unregistered_clients", unregistered.as_str());
+    }
     if it.show_once {
         fields = fields.with("show_once", "true");
     }
@@ -120,6 +125,7 @@ async fn load(signed: &SignedIn, slug: &str) -> Result<OnePage, Refused> {
         keys: app.list_signing_keys(principal, EnvironmentPath(slug)).await?,
         positions: (0..all.len()).map(|place| (place.to_string(), (place + 1).to_string())).collect(),
         may_manage: principal.may_somewhere(Permission::EnvironmentManage),
+        may_manage_upstream: principal.may_somewhere(Permission::UpstreamManage),
         stored_values: app.stored_values(principal, EnvironmentPath(slug)).await?,
         edit: Form::new("edit", fields),
         rotate: Form::new("rotate", Fields::default().with("reason", "")),
@@ -197,6 +203,7 @@ pub(in crate::console) async fn update(Path(slug): Path<String>, Fresh { signed,
         signing_key_rotation_days: is_own.then(|| fields.filled("signing_key_rotation_days").map(number)),
         issuer_mode: None,
         upstream: None,
+        unregistered_clients: fields.filled("unregistered_clients").and_then(UnregisteredClients::parse),
         position: Some(number(fields.text("position"))),
         confirm_environment_slug: fields
             .filled("confirm_environment_slug")

@@ -438,6 +438,7 @@ mod tests {
                 issuer: String::new(),
                 issuer_mode: IssuerMode::Own,
                 upstream: None,
+                unregistered_clients: None,
                 signing_alg: Some(SigningAlg::ES256),
                 signing_alg_from: None,
                 show_once: false,
