@@ -337,6 +337,25 @@ events! {
         /// Scheme, host and port of each server that it is sent to.
         confirmed_origins: Vec<String>,
     }
+    /// An upstream issuer refuses all secrets of an upstream credential. Recorded once until the issuer accepts one, and at most
+    /// once in 10 minutes.
+    UpstreamCredentialRefused = "upstream_credential.refused" {
+        /// The registration.
+        registration_id: RegistrationId,
+        /// Since when.
+        since: Timestamp,
+        /// How the issuer refused it, such as `401 invalid_client`.
+        last_error: Option<String>,
+    }
+    /// An upstream issuer accepts an upstream credential again whose refusal was recorded.
+    UpstreamCredentialAccepted = "upstream_credential.accepted" {
+        /// The registration.
+        registration_id: RegistrationId,
+        /// Since when it was refused.
+        refused_since: Timestamp,
+        /// Slot of the secret that is accepted.
+        slot: Slot,
+    }
     /// A webhook was created.
     WebhookCreated = "webhook.created" {
         /// The webhook.

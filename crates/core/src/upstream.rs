@@ -1,10 +1,10 @@
 //! Front mode: an environment in front of the issuer that a shop already has. Crossfade authenticates the caller with its
 //! own secrets, and forwards the request with the one upstream credential of the registration.
 
-use crate::{Problem, environment::Slug, secret::looks_like_secret, webhook::MAX_URL};
+use crate::{Problem, Timestamp, environment::Slug, secret::looks_like_secret, webhook::MAX_URL};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 use url::Url;
 
 /// Maximum number of authorization servers of an environment.
@@ -507,6 +507,48 @@ impl SlotState {
     }
 }
 
+/// How long after a recorded refusal of a credential another one is not recorded: an issuer whose own nodes disagree refuses
+/// and accepts in turn.
+const RECORDED_FOR: Duration = Duration::from_secs(600);
+
+/// Whether a credential as a whole is refused, and what is recorded of that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Refused {
+    /// Since when the issuer refuses all its secrets; `None` if it does not.
+    pub since: Option<Timestamp>,
+    /// When a refusal was last recorded.
+    pub recorded_at: Option<Timestamp>,
+}
+
+/// What is recorded of a credential.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Turn {
+    /// The issuer refuses all its secrets since then.
+    Refused(Timestamp),
+    /// The issuer accepts the secret in this slot again, after it refused all since then.
+    Accepted(Timestamp, Slot),
+}
+
+impl Refused {
+    /// Returns what follows from the present states of the secrets, and what is to be recorded. While one secret is not known
+    /// to be refused, the credential is not: a secret that ends at the issuer after the other one was set is no fault.
+    pub fn after(self, slots: &[(Slot, SlotState)], now: Timestamp) -> (Self, Option<Turn>) {
+        let accepted = slots.iter().find(|(_, state)| *state == SlotState::Ok);
+        let is_recorded = |since| self.recorded_at.is_some_and(|at| at >= since);
+        if let Some((slot, _)) = accepted {
+            let turn = self.since.filter(|since| is_recorded(*since));
+            return (Self { since: None, ..self }, turn.map(|since| Turn::Accepted(since, *slot)));
+        }
+        if slots.is_empty() || slots.iter().any(|(_, state)| *state != SlotState::Refused) {
+            return (self, None);
+        }
+        let since = self.since.unwrap_or(now);
+        let is_due = !is_recorded(since) && self.recorded_at.is_none_or(|at| at.after(RECORDED_FOR) <= now);
+        let recorded_at = if is_due { Some(now) } else { self.recorded_at };
+        (Self { since: Some(since), recorded_at }, is_due.then_some(Turn::Refused(since)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -520,6 +562,47 @@ mod tests {
         }
         assert_eq!(Kind::parse("Keycloak"), None);
         assert_eq!(Kind::ALL.map(Kind::accepts_json), [false, false, false, true, false, false]);
+    }
+
+    #[test]
+    fn a_refused_credential_is_recorded_once_until_it_is_accepted() {
+        use SlotState::{Ok, Refused as No, Unknown, Untested};
+        let at = |seconds: i64| Timestamp::from_seconds(1_795_525_500 + seconds);
+        let of = |states: &[SlotState]| Slot::ALL.into_iter().zip(states.iter().copied()).collect::<Vec<_>>();
+        let (mut known, mut seen) = (Refused::default(), Vec::new());
+        for (seconds, states) in [
+            (0, &[Untested][..]),
+            // The other one may work.
+            (1, &[No, Untested]),
+            (2, &[No, Unknown]),
+            (3, &[No, No]),
+            (4, &[No, No]),
+            // Another secret was set.
+            (5, &[Untested, No]),
+            (6, &[No, No]),
+            (7, &[No, Ok]),
+            // Within 10 minutes of the last record.
+            (8, &[No, No]),
+            (9, &[No, Ok]),
+            (10, &[No]),
+            (602, &[No]),
+            (603, &[No]),
+            (700, &[No]),
+            (701, &[Ok]),
+            (702, &[]),
+        ] {
+            let (next, turn) = known.after(&of(states), at(seconds));
+            known = next;
+            seen.extend(turn.map(|turn| (seconds, turn)));
+        }
+        let expected = [
+            (3, Turn::Refused(at(3))),
+            (7, Turn::Accepted(at(3), Slot::Next)),
+            (603, Turn::Refused(at(10))),
+            (701, Turn::Accepted(at(10), Slot::Current)),
+        ];
+        assert_eq!(seen, expected);
+        assert_eq!(known, Refused { since: None, recorded_at: Some(at(603)) });
     }
 
     #[test]

@@ -194,6 +194,8 @@ pub const TABLES: &[Table] = &[
             ("origins", Text),
             ("leading_slot", Text),
             ("version", Int),
+            ("refused_since", Int),
+            ("refusal_recorded_at", Int),
         ],
     ),
     table(

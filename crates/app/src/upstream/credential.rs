@@ -19,7 +19,7 @@ use crossfade_core::{
     api::{self, UpdateUpstreamCredential},
     audit::Event,
     secret::looks_like_secret,
-    upstream::{CredentialMethod, MAX_SECRET, Slot, Upstream},
+    upstream::{CredentialMethod, MAX_SECRET, Refused, Slot, Upstream},
 };
 use crossfade_store::{ChangeKind, UpstreamCredential};
 use zeroize::Zeroizing;
@@ -87,6 +87,7 @@ impl App {
                 // A secret that was set just now is what the issuer has, as far as anybody knows.
                 leading_slot: if matches!(current, Fill::Set(_)) { Slot::Current } else { leading },
                 version: 1,
+                refused: Refused::default(),
                 slots: Vec::new(),
             };
             act.tx.set_upstream_credential(&credential).await?;
@@ -169,6 +170,7 @@ fn shown(stored: Option<&UpstreamCredential>, upstream: &Upstream) -> Versioned<
     });
     let shown = api::UpstreamCredential {
         method: stored.map(|stored| stored.method),
+        refused_since: stored.and_then(|stored| stored.refused.since),
         slots: slots.collect(),
         confirmed_origins,
         unconfirmed_origins,

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 pub struct UpstreamCredential {
     /// How it is sent; `null` if none is set.
     pub method: Option<CredentialMethod>,
+    /// Since when the issuer refuses all its secrets, so that callers get no tokens; `null` if it does not.
+    pub refused_since: Option<Timestamp>,
     /// Its secrets: the one in use, and the one that will replace it at the issuer.
     pub slots: Vec<UpstreamSlot>,
     /// Scheme, host and port of each server that it is sent to.

@@ -79,6 +79,12 @@ fn shown(credential: &UpstreamCredential, json: bool) -> Result<(), Failure> {
     if let Some(method) = credential.method {
         output::note(&format!("Sent as {} to {}.", method.as_str(), credential.confirmed_origins.join(", ")));
     }
+    if let Some(since) = credential.refused_since {
+        output::note(&format!(
+            "The issuer refuses it since {}: callers get no tokens until it accepts a secret.",
+            time(Some(since))
+        ));
+    }
     if !credential.unconfirmed_origins.is_empty() {
         output::note(&format!(
             "Not sent to {} until you confirm it: crossfade upstream set … --confirm-servers.",

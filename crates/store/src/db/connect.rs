@@ -316,6 +316,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (50, "front_mode", include_str!("../../migrations/0050_front_mode.sql")),
     (51, "upstream_credentials", include_str!("../../migrations/0051_upstream_credentials.sql")),
     (52, "sign_in_failures", include_str!("../../migrations/0052_sign_in_failures.sql")),
+    (56, "upstream_refusals", include_str!("../../migrations/0056_upstream_refusals.sql")),
 ];
 
 /// What migration 50 does on each engine instead of `{CLIENT_IDS}`: only PostgreSQL can drop a constraint.

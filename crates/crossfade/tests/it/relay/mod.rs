@@ -25,6 +25,8 @@ on_both_engines! {
     a_request_that_comes_back_is_508_whoever_asks,
     a_caller_that_hangs_up_does_not_stop_what_was_sent,
     nothing_that_passes_is_stored,
+    a_refused_upstream_credential_is_told_once_and_again_when_it_works,
+    callers_and_strangers_cause_no_refusal_of_the_credential,
 }
 
 const GIVEN: &str = "billing app";
@@ -333,4 +335,93 @@ async fn nothing_that_passes_is_stored(mut world: World) {
     for text in [trail, usage, shown] {
         assert!(!text.contains("canary") && !text.contains("upstream1"), "{text}");
     }
+}
+
+/// Returns how often the refusal and the acceptance of an upstream credential were recorded.
+async fn turns(world: &World) -> (i64, i64) {
+    world.run_jobs().await;
+    let number = async |word: &str| {
+        let recorded =
+            format!("SELECT COUNT(*) FROM audit_events WHERE action = 'upstream_credential.{word}'");
+        world.number(&recorded).await
+    };
+    (number("refused").await, number("accepted").await)
+}
+
+async fn a_refused_upstream_credential_is_told_once_and_again_when_it_works(mut world: World) {
+    let issuer = Issuer::start("upstream1").await;
+    let front = front(&mut world, &issuer).await;
+    let id = front.client.id.clone();
+    set_owner(front.world, &id).await;
+    front.token(&front.secret).await.is_token();
+    assert_eq!(turns(front.world).await, (0, 0));
+    issuer.set_secret("upstream2");
+    for _ in 0..2 {
+        for _ in 0..3 {
+            front.token(&front.secret).await.expect(503);
+        }
+        assert_eq!(turns(front.world).await, (1, 0), "once, however many requests there are");
+    }
+    let owner = front.world.owner().await;
+    let event = owner.get("/audit-events?action=upstream_credential.refused").await.ok()["items"][0].clone();
+    assert_eq!(event["details"]["last_error"], "401 invalid_client");
+    assert_eq!(event["actor"]["kind"], "policy");
+    assert_eq!((&event["client_id"], &event["environment"]), (&json!(id), &json!("staging")));
+    let path = front.client.path("staging", "/upstream-credential");
+    assert_eq!(owner.get(&path).await.ok()["refused_since"], event["details"]["since"]);
+    let told = async |event: &str| {
+        let told = format!("SELECT COUNT(*) FROM notifications WHERE event = 'upstream_credential.{event}'");
+        front.world.number(&told).await
+    };
+    assert_eq!((told("refused").await, told("accepted").await), (1, 0));
+    let browser = front.world.signed_in().await;
+    let shown = browser.get("/console").await.text();
+    assert!(shown.contains("Refused upstream credentials") && shown.contains("Billing"), "{shown}");
+    let page = format!("/console{}", front.client.path("staging", "/security"));
+    assert!(browser.get(&page).await.text().contains("refuses the upstream credential"));
+    // What a person sets is told to work when it does.
+    set_credential(front.world, &front.client, json!({"secret": "upstream2"})).await;
+    assert_eq!(turns(front.world).await, (1, 0));
+    front.token(&front.secret).await.is_token();
+    assert_eq!(turns(front.world).await, (1, 1));
+    assert_eq!((told("refused").await, told("accepted").await), (1, 1));
+    assert_eq!(owner.get(&path).await.ok()["refused_since"], json!(null));
+    assert!(!browser.get("/console").await.text().contains("Refused upstream credentials"));
+    // The issuer changes its mind all the time: that is told once in 10 minutes.
+    for _ in 0..3 {
+        front.world.advance(Duration::from_secs(1));
+        issuer.set_secret("other");
+        front.token(&front.secret).await.expect(503);
+        front.world.run_jobs().await;
+        issuer.set_secret("upstream2");
+        front.token(&front.secret).await.is_token();
+        front.world.run_jobs().await;
+    }
+    assert_eq!(turns(front.world).await, (1, 1));
+}
+
+/// Makes somebody the owner of a client.
+async fn set_owner(world: &World, client: &str) {
+    world.raw(&format!("UPDATE clients SET owners = '[\"ada@example.com\"]' WHERE id = '{client}'")).await;
+}
+
+async fn callers_and_strangers_cause_no_refusal_of_the_credential(mut world: World) {
+    let issuer = Issuer::start("upstream1").await;
+    let front = front(&mut world, &issuer).await;
+    front.token("crossfade_test_wrong").await.is_invalid_client();
+    front.world.oauth("staging").token("nobody", &front.secret).await.is_invalid_client();
+    for (status, error) in [
+        (400, "invalid_grant"),
+        (400, "invalid_client"),
+        (401, "unauthorized_client"),
+        (403, "access_denied"),
+        (429, "slow_down"),
+        (500, "server_error"),
+    ] {
+        issuer.answer(&answer(status, &format!(r#"{{"error":"{error}"}}"#)));
+        front.ask("token", &front.secret, &[("grant_type", "x"), ("code", "of another")]).await;
+        assert_eq!(turns(front.world).await, (0, 0), "{status} {error}");
+    }
+    let path = front.client.path("staging", "/upstream-credential");
+    assert_eq!(front.world.owner().await.get(&path).await.ok()["refused_since"], json!(null));
 }
