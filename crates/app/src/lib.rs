@@ -37,6 +37,7 @@ pub use crossfade_outbound::{
     Failure as MailFailure, FormFault, Kept, MAX_FORM, MailServer, Mailer, Poster, RelayFailure, Relayed,
     Resolve, form_of_json,
 };
+pub use crossfade_store::RefusedUpstream;
 pub use crossfade_store::{ClientLine, ClientOrder, Fault, RegistrationLine, SharedHour};
 pub use error::{Error, what_fails};
 pub use frame::cursor::ListQuery;

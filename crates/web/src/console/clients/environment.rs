@@ -25,7 +25,7 @@ use axum::{
 };
 use crossfade_app::{Input, RegistrationPath, Request};
 use crossfade_core::{
-    Code, Problem,
+    Code, Problem, Timestamp,
     api::{LockedOut, UpdateRegistration, UpdateUpstreamCredential, UpstreamCredential},
     registration::AuthMethod,
     upstream::{CredentialMethod, IssuerMode},
@@ -138,7 +138,7 @@ struct EnvironmentPage {
     s: Secrets,
     badge: EnvironmentBadge,
     forms: Forms,
-    /// The upstream credential, on the settings of a registration in front of another issuer.
+    /// The upstream credential of a registration in front of another issuer.
     credential: Option<UpstreamCredential>,
     /// The refusal, if its dialog is no longer on the page.
     refused: Option<String>,
@@ -173,7 +173,7 @@ impl EnvironmentPage {
         let badge = place.badges.get(slug).map(|known| known.badge.clone());
         let badge = badge.ok_or_else(Problem::not_found)?;
         let mut forms = Forms::of(&s);
-        let credential = match configure == Configure::Settings && s.environment.upstream.is_some() {
+        let credential = match s.environment.upstream.is_some() {
             true => Some(signed.app.read_upstream_credential(signed.principal(), path).await?.object),
             false => None,
         };
@@ -192,6 +192,11 @@ impl EnvironmentPage {
             refused: None,
             s,
         })
+    }
+
+    /// Returns since when the issuer refuses the upstream credential; `None` if it does not.
+    fn refused_since(&self) -> Option<Timestamp> {
+        self.credential.as_ref().and_then(|credential| credential.refused_since)
     }
 
     fn done(mut self, word: &str) -> Self {
