@@ -46,7 +46,10 @@ pub use secrets::{
     RevealedSecret, RevokeSecret, RollBackRotation, RotateSecret, RotateSecretAnswer, RotateSecretReply,
     Rotation, RotationSummary, Secret, SecretChanged, Seen, TransitionSeen, YoungSecret,
 };
-pub use upstream::{UpdateUpstreamCredential, UpstreamCredential, UpstreamSlot};
+pub use upstream::{
+    TestUpstreamCredential, TestedSlot, UpdateUpstreamCredential, UpstreamCredential,
+    UpstreamCredentialTested, UpstreamSlot,
+};
 pub use users::{
     CreateGrant, CreateLink, CreateUser, DeleteUser, Grant, HandedOver, HandedOverClient, Me, OneTimeLink,
     Token, UpdateUser, User,

@@ -24,7 +24,7 @@ use crate::{
     environment::{EnvironmentKind, SigningAlg},
     owners::{HandOverCause, Heirs, OwnerChange},
     rotation::SecretState,
-    upstream::{CredentialMethod, Slot},
+    upstream::{BasicEncoding, CredentialMethod, Slot},
     webhook::DisabledAs,
 };
 use schemars::JsonSchema;
@@ -336,6 +336,18 @@ events! {
         removed_slots: Vec<Slot>,
         /// Scheme, host and port of each server that it is sent to.
         confirmed_origins: Vec<String>,
+    }
+    /// An upstream credential was tested.
+    UpstreamCredentialTested = "upstream_credential.tested" {
+        /// Slots that were tested.
+        slots: Vec<Slot>,
+    }
+    /// A test found that the upstream issuer reads the credential in another way.
+    UpstreamCredentialEncodingFound = "upstream_credential.encoding_found" {
+        /// How it was written into the `Authorization` header before.
+        before: BasicEncoding,
+        /// How it is written now.
+        after: BasicEncoding,
     }
     /// An upstream issuer refuses all secrets of an upstream credential. Recorded once until the issuer accepts one, and at most
     /// once in 10 minutes.

@@ -437,6 +437,71 @@ impl CredentialMethod {
     }
 }
 
+/// How `client_id` and secret are written into the `Authorization` header. Servers read it in different ways.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum BasicEncoding {
+    /// Everything but letters and digits percent-encoded, which each server reads that decodes them (RFC 6749 §2.3.1).
+    #[default]
+    Percent,
+    /// As they are, for servers that decode nothing.
+    Raw,
+}
+
+impl BasicEncoding {
+    /// Both, in the order in which they are tried.
+    pub const ALL: [Self; 2] = [Self::Percent, Self::Raw];
+
+    /// Returns `percent` or `raw`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Percent => "percent",
+            Self::Raw => "raw",
+        }
+    }
+
+    /// Reads `percent` or `raw`.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|encoding| encoding.as_str() == text)
+    }
+
+    /// Returns the other encoding that a server may read, for a test; `None` if both are the same text, or the `client_id` would
+    /// not end where it should.
+    pub fn alternative(self, client_id: &str, secret: &str) -> Option<Self> {
+        let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        match self {
+            _ if is_plain(client_id) && is_plain(secret) => None,
+            Self::Percent => (!client_id.contains(':')).then_some(Self::Raw),
+            Self::Raw => Some(Self::Percent),
+        }
+    }
+}
+
+/// What a test of a secret has shown.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TestOutcome {
+    /// The issuer accepts the secret.
+    Accepted,
+    /// The issuer refuses the secret.
+    Refused,
+    /// The issuer did not answer, or its response does not tell.
+    Undecided,
+}
+
+impl TestOutcome {
+    /// Returns its word, such as `accepted`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::Undecided => "undecided",
+        }
+    }
+}
+
 /// A place for a secret of an upstream credential. Both are tried, so that the secret is rotated at the issuer without a
 /// gap.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
@@ -562,6 +627,28 @@ mod tests {
         }
         assert_eq!(Kind::parse("Keycloak"), None);
         assert_eq!(Kind::ALL.map(Kind::accepts_json), [false, false, false, true, false, false]);
+    }
+
+    #[test]
+    fn another_encoding_is_tried_only_where_it_differs_and_can_be_read() {
+        use BasicEncoding::{Percent, Raw};
+        for (id, secret, of_percent, of_raw) in [
+            ("abc", "a1B2", None, None),
+            ("abc", "a-b_c~%+ü", Some(Raw), Some(Percent)),
+            ("my app", "a", Some(Raw), Some(Percent)),
+            // A server that decodes nothing would cut the client_id at the colon.
+            ("https://app", "a", None, Some(Percent)),
+        ] {
+            assert_eq!(
+                (Percent.alternative(id, secret), Raw.alternative(id, secret)),
+                (of_percent, of_raw),
+                "{id}"
+            );
+        }
+        assert_eq!(
+            BasicEncoding::ALL.map(|it| BasicEncoding::parse(it.as_str())),
+            [Some(Percent), Some(Raw)]
+        );
     }
 
     #[test]

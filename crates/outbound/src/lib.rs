@@ -15,6 +15,6 @@ pub use mail::{
 };
 pub use relay::{
     FormFault, Forward, Forwarded, Kept, MAX_FORM, Relay, RelayFailure, Relayed, SentCredential, SentSecret,
-    Tried, form_of_json,
+    Trial, Tried, form_of_json,
 };
 pub use webhook::{Answer, Destination, Post, PostFailure, Poster, SigningSecret};

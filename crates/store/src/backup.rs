@@ -196,6 +196,7 @@ pub const TABLES: &[Table] = &[
             ("version", Int),
             ("refused_since", Int),
             ("refusal_recorded_at", Int),
+            ("basic_encoding", Text),
         ],
     ),
     table(

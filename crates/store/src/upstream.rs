@@ -5,7 +5,7 @@ use crossfade_core::{
     ClientId, PropertyId, RegistrationId, Timestamp,
     environment::Slug,
     text::Name,
-    upstream::{CredentialMethod, Refused, Slot, SlotState},
+    upstream::{BasicEncoding, CredentialMethod, Refused, Slot, SlotState},
 };
 use std::collections::BTreeSet;
 
@@ -16,6 +16,8 @@ pub struct UpstreamCredential {
     pub registration_id: RegistrationId,
     /// How it is sent.
     pub method: CredentialMethod,
+    /// How it is written into the `Authorization` header.
+    pub encoding: BasicEncoding,
     /// Scheme, host and port of each server that it was set or confirmed for.
     pub origins: Vec<String>,
     /// The slot that is tried first.
@@ -78,7 +80,7 @@ pub struct SlotOutcome {
 }
 
 statements! {
-    GET = "SELECT registration_id, method, origins, leading_slot, version, refused_since, refusal_recorded_at FROM upstream_credentials
+    GET = "SELECT registration_id, method, origins, leading_slot, version, refused_since, refusal_recorded_at, basic_encoding FROM upstream_credentials
            WHERE registration_id >= $1 AND registration_id <= $2 ORDER BY registration_id";
     ORIGINS = "SELECT u.registration_id, u.origins FROM upstream_credentials u JOIN registrations r ON r.id = u.registration_id
                WHERE r.environment = $1 ORDER BY u.registration_id";
@@ -98,6 +100,7 @@ statements! {
     NOTE = "UPDATE upstream_slots SET state = $4, last_ok_at = COALESCE($5, last_ok_at), last_error = COALESCE($6, last_error)
             WHERE registration_id = $1 AND slot = $2 AND set_at = $3";
     LEAD = "UPDATE upstream_credentials SET leading_slot = $2 WHERE registration_id = $1";
+    SET_ENCODING = "UPDATE upstream_credentials SET basic_encoding = $2, version = version + 1 WHERE registration_id = $1 AND basic_encoding <> $2";
     SET_REFUSED = "UPDATE upstream_credentials SET refused_since = $2, refusal_recorded_at = $3 WHERE registration_id = $1";
     REFUSED = "SELECT c.id, c.name, c.property_id, r.environment, u.refused_since FROM upstream_credentials u
                JOIN registrations r ON r.id = u.registration_id JOIN clients c ON c.id = r.client_id
@@ -115,6 +118,7 @@ fn credential(row: &Row) -> Result<UpstreamCredential, StoreError> {
     Ok(UpstreamCredential {
         registration_id: registration_id(row)?,
         method: row.parsed("method", CredentialMethod::parse)?,
+        encoding: row.parsed("basic_encoding", BasicEncoding::parse)?,
         origins: row.parsed("origins", |text| serde_json::from_str(text).ok())?,
         leading_slot: row.parsed("leading_slot", Slot::parse)?,
         version: row.int("version")?,
@@ -239,6 +243,16 @@ impl Tx {
             outcome.last_error.as_deref().into(),
         ];
         Ok(self.execute(NOTE, args).await? > 0)
+    }
+
+    /// Sets how an upstream credential is written into the `Authorization` header. Returns whether it is another way.
+    pub async fn set_upstream_encoding(
+        &mut self,
+        registration: &RegistrationId,
+        encoding: BasicEncoding,
+    ) -> Result<bool, StoreError> {
+        let args = vec![registration.as_str().into(), encoding.as_str().into()];
+        Ok(self.execute(SET_ENCODING, args).await? > 0)
     }
 
     /// Records whether the issuer refuses an upstream credential.

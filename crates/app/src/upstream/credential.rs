@@ -83,6 +83,7 @@ impl App {
             let credential = UpstreamCredential {
                 registration_id: id.clone(),
                 method,
+                encoding: stored.as_ref().map(|stored| stored.encoding).unwrap_or_default(),
                 origins,
                 // A secret that was set just now is what the issuer has, as far as anybody knows.
                 leading_slot: if matches!(current, Fill::Set(_)) { Slot::Current } else { leading },
@@ -122,7 +123,7 @@ impl App {
     }
 }
 
-async fn audit(act: &mut Act<'_>, site: &Site, event: &Event) -> Result<(), Error> {
+pub(super) async fn audit(act: &mut Act<'_>, site: &Site, event: &Event) -> Result<(), Error> {
     let about = About {
         client: Some(&site.client.id),
         environment: Some(&site.environment.slug),
@@ -133,7 +134,7 @@ async fn audit(act: &mut Act<'_>, site: &Site, event: &Event) -> Result<(), Erro
 }
 
 /// Returns the issuer that the environment of a registration is in front of.
-fn upstream_of(site: &Site) -> Result<&Upstream, Problem> {
+pub(super) fn upstream_of(site: &Site) -> Result<&Upstream, Problem> {
     site.environment.upstream.as_ref().ok_or_else(|| {
         let text = format!(
             "The environment {} is not in front of another issuer. Nothing was changed. Set its issuer_mode first.",
@@ -170,6 +171,7 @@ fn shown(stored: Option<&UpstreamCredential>, upstream: &Upstream) -> Versioned<
     });
     let shown = api::UpstreamCredential {
         method: stored.map(|stored| stored.method),
+        basic_encoding: stored.map(|stored| stored.encoding),
         refused_since: stored.and_then(|stored| stored.refused.since),
         slots: slots.collect(),
         confirmed_origins,

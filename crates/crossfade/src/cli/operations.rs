@@ -104,6 +104,7 @@ pub(crate) fn command(operation: Operation) -> &'static str {
         UpdateRegistration => "registration update",
         ReadUpstreamCredential => "upstream show",
         UpdateUpstreamCredential => "upstream set",
+        TestUpstreamCredential => "upstream test",
         ListSecrets => "secret list",
         RotateSecret => "secret rotate",
         RevealSecret => "secret reveal",

@@ -16,6 +16,13 @@ pub(crate) enum Upstream {
     },
     /// Set a registration's upstream credential, or confirm it for the servers that the environment has now.
     Set(SetUpstream),
+    /// Test a registration's upstream credential at its issuer, without requesting a token.
+    Test {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        remote: Remote,
+    },
 }
 
 #[derive(Args)]

@@ -7,8 +7,8 @@ use crate::{
     output::{self, fixed, text, time},
 };
 use crossfade_core::{
-    api::{UpdateUpstreamCredential, UpstreamCredential},
-    upstream::MAX_SECRET,
+    api::{TestUpstreamCredential, UpdateUpstreamCredential, UpstreamCredential, UpstreamCredentialTested},
+    upstream::{BasicEncoding, MAX_SECRET, TestOutcome},
 };
 use reqwest::Method;
 use std::{
@@ -36,6 +36,11 @@ pub(crate) async fn upstream(command: Command) -> Result<(), Failure> {
             let api = Api::new(&remote)?;
             let path = path(&api, &place).await?;
             shown(&api.send(Method::PUT, &path, &body).await?, remote.json)
+        }
+        Command::Test { place, remote } => {
+            let api = Api::new(&remote)?;
+            let path = format!("{}/test", path(&api, &place).await?);
+            tested(&api.send(Method::POST, &path, &TestUpstreamCredential {}).await?, remote.json)
         }
     }
 }
@@ -92,4 +97,29 @@ fn shown(credential: &UpstreamCredential, json: bool) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// Prints what the issuer said. Fails if it accepts no secret.
+fn tested(tested: &UpstreamCredentialTested, json: bool) -> Result<(), Failure> {
+    if json {
+        output::json(tested)?;
+    } else {
+        let rows = tested.slots.iter().map(|slot| {
+            let response = slot.response.clone().unwrap_or_else(|| "-".to_owned());
+            vec![slot.slot.as_str().to_owned(), slot.outcome.as_str().to_owned(), response]
+        });
+        output::table(&[fixed("slot"), fixed("outcome"), text("response")], rows.collect())?;
+        if let Some(server) = &tested.server {
+            output::note(&format!("Tested at the server {server}."));
+        }
+        if tested.basic_encoding == Some(BasicEncoding::Raw) {
+            output::note(
+                "The issuer decodes nothing in the Authorization header, so the credential is sent as it is.",
+            );
+        }
+    }
+    match tested.slots.iter().any(|slot| slot.outcome == TestOutcome::Accepted) {
+        true => Ok(()),
+        false => Err(Failure::failed("The issuer accepts no secret of this upstream credential.".to_owned())),
+    }
 }

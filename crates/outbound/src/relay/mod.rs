@@ -8,11 +8,13 @@ mod headers;
 mod pool;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 pub use self::{
     answer::{RelayFailure, Relayed},
     credential::{SentCredential, SentSecret, Tried},
     form::{FormFault, Kept, MAX_FORM, form_of_json},
+    trial::Trial,
 };
 
 use self::{
@@ -175,7 +177,7 @@ impl Relay {
             return Err(RelayFailure::ProofForOtherUrl);
         }
         let issuer = self.issuer(request.to);
-        let _permit = issuer.in_flight.clone().try_acquire_owned().map_err(|_| RelayFailure::Busy)?;
+        let _place = issuer.admit(credential.registration).ok_or(RelayFailure::Busy)?;
         let sent = self.send(&issuer, request, credential, tried);
         timeout(self.times.whole, sent).await.unwrap_or(Err(RelayFailure::Late))
     }
@@ -267,24 +269,7 @@ impl Relay {
         let own = Forward { headers: &headers, ..*request };
         let message = compose(&own, (endpoint, to, &parameters), credential, secret)?;
         let answer = self.issuer(to).exchange(to, message).await.ok()?;
-        let error = answer.error();
-        Some(match request.kind.refusal(answer.status.as_u16(), error.as_deref()) {
-            _ if answer.is_success() => Tested::Accepted,
-            _ if answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS => {
-                Tested::Failed
-            }
-            Refusal::Request => Tested::Accepted,
-            Refusal::Credential => Tested::Refused,
-            // The token is nobody's and the request names no other client, so only the client can be meant.
-            Refusal::Undecided
-                if answer.status == StatusCode::UNAUTHORIZED
-                    || error.as_deref() == Some("invalid_client") =>
-            {
-                Tested::Refused
-            }
-            Refusal::Undecided if request.kind.is_accepted_without_grant() == Some(true) => Tested::Accepted,
-            Refusal::Undecided | Refusal::Silent => Tested::Silent,
-        })
+        Some(judge(request.kind, &answer))
     }
 
     /// Returns the issuer of a URL: scheme, host and port.
@@ -300,6 +285,27 @@ impl Relay {
         let issuer = Arc::new(Issuer::new(&self.connector, self.times, self.max_in_flight));
         issuers.insert(origin, issuer.clone());
         issuer
+    }
+}
+
+/// Returns what the answer to a request with a token that nobody has says about the secret.
+fn judge(kind: Kind, answer: &Relayed) -> Tested {
+    let error = answer.error();
+    match kind.refusal(answer.status.as_u16(), error.as_deref()) {
+        _ if answer.is_success() => Tested::Accepted,
+        _ if answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS => {
+            Tested::Failed
+        }
+        Refusal::Request => Tested::Accepted,
+        Refusal::Credential => Tested::Refused,
+        // The token is nobody's and the request names no other client, so only the client can be meant.
+        Refusal::Undecided
+            if answer.status == StatusCode::UNAUTHORIZED || error.as_deref() == Some("invalid_client") =>
+        {
+            Tested::Refused
+        }
+        Refusal::Undecided if kind.is_accepted_without_grant() == Some(true) => Tested::Accepted,
+        Refusal::Undecided | Refusal::Silent => Tested::Silent,
     }
 }
 

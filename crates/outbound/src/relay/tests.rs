@@ -3,7 +3,7 @@
 use super::*;
 use crossfade_core::{
     RegistrationId, Timestamp,
-    upstream::{CredentialMethod, Slot},
+    upstream::{BasicEncoding, CredentialMethod, Slot},
 };
 use std::sync::atomic::AtomicUsize;
 use tokio::{
@@ -156,6 +156,7 @@ impl Own {
             registration: &self.registration,
             client_id: "billing",
             method: self.method,
+            encoding: BasicEncoding::Percent,
             secrets,
         }
     }
@@ -363,7 +364,7 @@ async fn a_silent_issuer_is_given_up_in_time_and_delays_no_other() {
     let good = Stub::start(|_, _| json(200, TOKEN)).await;
     let relay = Relay {
         times: Times { whole: Duration::from_millis(300), ..TEST_TIMES },
-        max_in_flight: 3,
+        max_in_flight: 6,
         ..relay()
     };
     let own = credential(None);
@@ -377,6 +378,27 @@ async fn a_silent_issuer_is_given_up_in_time_and_delays_no_other() {
     assert_eq!(other.unwrap().status, 200);
     // What waited has given its place back.
     assert_eq!(waiting().await.unwrap_err(), RelayFailure::Late);
+}
+
+#[tokio::test]
+async fn a_client_whose_requests_hang_leaves_half_of_the_places_to_others() {
+    let silent = Stub::start(|_, _| Reply::Hang).await;
+    let relay = Relay {
+        times: Times { whole: Duration::from_millis(300), ..TEST_TIMES },
+        max_in_flight: 4,
+        ..relay()
+    };
+    let own = credential(None);
+    let other = Own {
+        registration: RegistrationId::parse("reg_0000000000000000000002").unwrap(),
+        ..credential(None)
+    };
+    let of = |client| send(&relay, &silent, client, &[]);
+    let (one, two, three, theirs) = tokio::join!(of(&own), of(&own), of(&own), of(&other));
+    assert_eq!([one, two, theirs].map(Result::unwrap_err), [RelayFailure::Late; 3]);
+    assert_eq!(three.unwrap_err(), RelayFailure::Busy);
+    // What waited has given its place back.
+    assert_eq!(of(&own).await.unwrap_err(), RelayFailure::Late);
 }
 
 #[tokio::test]

@@ -4,9 +4,9 @@ use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_core::{
     ended::End,
-    upstream::{CredentialMethod, Refused, Slot, SlotState},
+    upstream::{BasicEncoding, CredentialMethod, Refused, Slot, SlotState},
 };
-use crossfade_store::{SlotOutcome, StoreError, UpstreamCredential};
+use crossfade_store::{SlotOutcome, StoreError, Tx, UpstreamCredential};
 
 on_both_engines! {
     a_credential_survives_storage_and_a_new_secret_is_untested,
@@ -22,6 +22,7 @@ fn credential(registration: usize) -> UpstreamCredential {
     UpstreamCredential {
         registration_id: registration_id(registration),
         method: CredentialMethod::ClientSecretPost,
+        encoding: BasicEncoding::Percent,
         origins: vec!["https://id.example".into(), "https://id.example:8443".into()],
         leading_slot: Slot::Current,
         version: 1,
@@ -70,6 +71,12 @@ async fn a_credential_survives_storage_and_a_new_secret_is_untested(t: TestDb) {
             (Slot::Next, vec![2, 255], at(2), SlotState::Untested),
         ]
     );
+    for is_other in [true, false] {
+        let raw = async |tx: &mut Tx| tx.set_upstream_encoding(&registration_id(1), BasicEncoding::Raw).await;
+        assert_eq!(t.write(raw).await, is_other);
+    }
+    let stored = get(&t, 1).await.unwrap();
+    assert_eq!((stored.encoding, stored.version), (BasicEncoding::Raw, 3));
     t.write(async |tx| tx.delete_upstream_slot(&registration_id(1), Slot::Next).await).await;
     assert_eq!(get(&t, 1).await.unwrap().slots.len(), 1);
     assert!(get(&t, 2).await.is_none());

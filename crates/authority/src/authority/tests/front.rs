@@ -155,7 +155,8 @@ fn replaced_tables_keep_both_kinds_of_registrations_apart() {
     assert_eq!(world.authority.registrations(), 3);
     let slot = SealedSlot::new(Slot::Current, vec![1], at(0));
     let method = CredentialMethod::ClientSecretBasic;
-    let credential = UpstreamCredential::new(method, Vec::new(), vec![slot], Slot::Current);
+    let credential =
+        UpstreamCredential::new((method, Default::default()), Vec::new(), vec![slot], Slot::Current);
     world.authority.put_upstream_credential(&registration_id(2), Some(credential));
     assert!(world.authority.upstream_credential(&registration_id(2)).is_some());
     assert!(world.authority.upstream_credential(&registration_id(3)).is_none());

@@ -27,6 +27,9 @@ on_both_engines! {
     nothing_that_passes_is_stored,
     a_refused_upstream_credential_is_told_once_and_again_when_it_works,
     callers_and_strangers_cause_no_refusal_of_the_credential,
+    a_test_says_what_the_issuer_accepts_and_creates_no_token,
+    a_test_finds_how_the_issuer_reads_the_credential_and_the_relay_uses_it,
+    tests_of_a_credential_are_few_and_by_owners,
 }
 
 const GIVEN: &str = "billing app";
@@ -424,4 +427,97 @@ async fn callers_and_strangers_cause_no_refusal_of_the_credential(mut world: Wor
     }
     let path = front.client.path("staging", "/upstream-credential");
     assert_eq!(front.world.owner().await.get(&path).await.ok()["refused_since"], json!(null));
+}
+
+impl Front<'_> {
+    fn test_path(&self) -> String {
+        self.client.path("staging", "/upstream-credential/test")
+    }
+}
+
+async fn a_test_says_what_the_issuer_accepts_and_creates_no_token(mut world: World) {
+    let issuer = Issuer::start("upstream1").await;
+    let front = front(&mut world, &issuer).await;
+    set_credential(front.world, &front.client, json!({"next": "upstream2"})).await;
+    let owner = front.world.owner().await;
+    let tested = owner.post(&front.test_path(), json!({})).await.ok();
+    let slots = json!([
+        {"slot": "current", "outcome": "accepted", "response": "200"},
+        {"slot": "next", "outcome": "refused", "response": "401 invalid_client"},
+    ]);
+    assert_eq!((&tested["slots"], &tested["server"]), (&slots, &json!("main")), "{tested}");
+    let seen = issuer.take();
+    assert_eq!(seen.len(), 2, "one request for each secret, because both encodings are the same");
+    for request in &seen {
+        assert!(
+            request.starts_with("POST /revoke ") && request.ends_with("token=crossfade-test"),
+            "{request}"
+        );
+    }
+    let path = front.client.path("staging", "/upstream-credential");
+    let shown = owner.get(&path).await.ok();
+    let states = (&shown["slots"][0]["state"], &shown["slots"][1]["state"]);
+    assert_eq!(states, (&json!("ok"), &json!("refused")), "{shown}");
+    let event = owner.get("/audit-events?action=upstream_credential.tested").await.ok()["items"][0].clone();
+    assert_eq!(event["details"]["slots"], json!(["current", "next"]));
+    issuer.answer(&answer(500, "{}"));
+    let tested = owner.post(&front.test_path(), json!({})).await.ok();
+    assert_eq!(
+        (&tested["slots"][0]["outcome"], &tested["slots"][0]["response"]),
+        (&json!("undecided"), &json!("500"))
+    );
+    assert_eq!(owner.get(&path).await.ok()["slots"][0]["state"], "ok", "what was known stays");
+    // A new host is not asked until the credential is confirmed for it.
+    let other = Issuer::start("upstream1").await;
+    let server = json!({"name": "main", "issuer": other.url(""), "token_endpoint": other.url("/token")});
+    set_upstream(front.world, &json!({"kind": "generic", "servers": [server]})).await;
+    let tested = owner.post(&front.test_path(), json!({})).await.ok();
+    assert_eq!((&tested["server"], &tested["slots"][0]["response"]), (&json!(null), &json!("not_confirmed")));
+    assert!(other.take().is_empty());
+}
+
+async fn a_test_finds_how_the_issuer_reads_the_credential_and_the_relay_uses_it(mut world: World) {
+    let strange = "s+%:\u{fc}-1 2";
+    // It decodes nothing.
+    let issuer = Issuer::start(strange).await;
+    let front = front(&mut world, &issuer).await;
+    set_credential(front.world, &front.client, json!({"secret": strange})).await;
+    front.token(&front.secret).await.expect(503);
+    let owner = front.world.owner().await;
+    let tested = owner.post(&front.test_path(), json!({})).await.ok();
+    assert_eq!(
+        (&tested["slots"][0]["outcome"], &tested["basic_encoding"]),
+        (&json!("accepted"), &json!("raw")),
+        "{tested}"
+    );
+    front.token(&front.secret).await.is_token();
+    let path = front.client.path("staging", "/upstream-credential");
+    assert_eq!(owner.get(&path).await.ok()["basic_encoding"], "raw");
+    let event = owner.get("/audit-events?action=upstream_credential.encoding_found").await.ok();
+    assert_eq!(event["items"][0]["details"], json!({"before": "percent", "after": "raw"}));
+    assert_eq!(event["items"][0]["actor"]["kind"], "user", "{event}");
+    // It is replaced by one that decodes, which this stub does not: it has the encoded text.
+    issuer.set_secret("s%2B%25%3A%C3%BC%2D1%202");
+    let tested = owner.post(&front.test_path(), json!({})).await.ok();
+    assert_eq!(tested["basic_encoding"], "percent", "{tested}");
+    front.token(&front.secret).await.is_token();
+    let trail = owner.get("/audit-events?limit=200").await.ok().to_string();
+    assert!(!trail.contains(strange) && !trail.contains("s%2B"), "{trail}");
+}
+
+async fn tests_of_a_credential_are_few_and_by_owners(mut world: World) {
+    let issuer = Issuer::start("upstream1").await;
+    let front = front(&mut world, &issuer).await;
+    for role in ["operations_manager", "secret_rotator", "viewer"] {
+        let other = front.world.user(&format!("{role}@example.com"), role).await;
+        let problem = other.post(&front.test_path(), json!({})).await.refused(403, "forbidden");
+        assert_eq!(problem["permission"], "upstream:manage", "{role}");
+    }
+    assert!(issuer.take().is_empty());
+    let owner = front.world.owner().await;
+    for _ in 0..3 {
+        owner.post(&front.test_path(), json!({})).await.ok();
+    }
+    owner.post(&front.test_path(), json!({})).await.refused(429, "too_many_requests");
+    assert_eq!(issuer.take().len(), 3);
 }

@@ -14,7 +14,7 @@ use crate::console::{
     layout::Layout,
     message::redirect_with,
     moment, page, page_with,
-    session::{Fresh, SignedIn},
+    session::{Fresh, SignedIn, Submitted},
 };
 use crate::reply::Reply;
 use askama::Template;
@@ -23,12 +23,12 @@ use axum::{
     http::HeaderMap,
     response::Redirect,
 };
-use crossfade_app::{Input, RegistrationPath, Request};
+use crossfade_app::{Input, NO_INPUT, RegistrationPath, Request};
 use crossfade_core::{
     Code, Problem, Timestamp,
     api::{LockedOut, UpdateRegistration, UpdateUpstreamCredential, UpstreamCredential},
     registration::AuthMethod,
-    upstream::{CredentialMethod, IssuerMode},
+    upstream::{CredentialMethod, IssuerMode, TestOutcome},
 };
 
 /// A change of the configuration.
@@ -299,6 +299,18 @@ fn done(word: &str, s: &Secrets) -> Option<String> {
             format!("{} was created in {}. {}", s.client, listed(&s.registered_in), first_secret(s))
         }
         ("saved", _) => "The settings were saved. They apply from the next request.".to_owned(),
+        ("credential-accepted", _) => {
+            "The upstream credential was tested. The issuer accepts it, as the table of its secrets shows."
+                .to_owned()
+        }
+        ("credential-refused", _) => {
+            "The upstream credential was tested. The issuer refuses it, as the table of its secrets shows."
+                .to_owned()
+        }
+        ("credential-undecided", _) => {
+            "The upstream credential was tested. There is no response of the issuer that tells whether it accepts the secret."
+                .to_owned()
+        }
         ("credential", _) => "The upstream credential was saved.".to_owned(),
         ("disabled", _) => "The registration was disabled. Every secret is refused.".to_owned(),
         ("enabled", _) => {
@@ -463,6 +475,35 @@ pub(super) async fn configure(
                     forms.locked_out_count = count.unwrap_or_default().to_string();
                     forms.settings = Form::new("settings", fields).refused(problem);
                 }
+            })
+            .await
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Tests the upstream credential of a registration.
+pub(super) async fn test_upstream_credential(
+    Path((client, environment)): Path<(String, String)>,
+    Submitted { signed, .. }: Submitted,
+) -> Reply {
+    let path = RegistrationPath { client: &client, environment: &environment };
+    match signed.app.test_upstream_credential(&signed.request(), path, NO_INPUT).await {
+        Ok(tested) => {
+            let is_accepted = tested.slots.iter().any(|slot| slot.outcome == TestOutcome::Accepted);
+            let is_refused = tested.slots.iter().all(|slot| slot.outcome == TestOutcome::Refused);
+            let word = match (is_accepted, is_refused) {
+                (true, _) => "credential-accepted",
+                (false, true) => "credential-refused",
+                (false, false) => "credential-undecided",
+            };
+            let to = format!("/console/clients/{client}/environments/{environment}/settings");
+            Ok(redirect_with(&to, word))
+        }
+        Err(error) if belongs_to_form(&error.problem) || error.problem.code == Code::TooManyRequests => {
+            let names = (client.as_str(), environment.as_str());
+            again(&signed, names, Configure::Settings, error.problem, |forms, problem| {
+                forms.credential = std::mem::take(&mut forms.credential).refused(problem);
             })
             .await
         }
