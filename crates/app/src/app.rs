@@ -233,7 +233,7 @@ impl App {
             audit_retention_days: options.audit_retention_days,
             shipping: Shipping::new(options.audit_sinks),
             sending,
-            relay: Relay::new(&options.poster),
+            relay: Relay::new(&options.poster, options.relay),
             posting: Posting::new(options.poster),
             upstream_outcomes: Outcomes::default(),
             is_leaving: AtomicBool::new(false),

@@ -34,8 +34,8 @@ pub use clients::overview::{OverdueSecret, Overview, RunningTransition};
 pub use clients::query::ClientQuery;
 pub use clients::rotators::{Rotator, Rotators};
 pub use crossfade_outbound::{
-    Failure as MailFailure, FormFault, Kept, MAX_FORM, MailServer, Mailer, Poster, RelayFailure, Relayed,
-    Resolve, form_of_json,
+    Failure as MailFailure, FormFault, Kept, MAX_FORM, MailServer, Mailer, Poster, RelayFailure, RelayLimits,
+    Relayed, Resolve, form_of_json,
 };
 pub use crossfade_store::RefusedUpstream;
 pub use crossfade_store::{ClientLine, ClientOrder, Fault, RegistrationLine, SharedHour};

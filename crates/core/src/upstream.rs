@@ -47,9 +47,7 @@ impl IssuerMode {
 /// The product that an upstream issuer runs, because issuers differ in what their refusals mean and in what they accept.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-// The kinds of messages have the other name.
-#[schemars(rename = "IssuerKind")]
-pub enum Kind {
+pub enum IssuerKind {
     /// Keycloak.
     Keycloak,
     /// Microsoft Entra ID.
@@ -82,12 +80,17 @@ type Row = (u16, &'static str, Refusal);
 
 /// What differs between kinds of issuers.
 struct Differences {
-    kind: Kind,
+    kind: IssuerKind,
     name: &'static str,
     /// Whether the token endpoint accepts JSON besides forms.
     accepts_json: bool,
     /// Whether a wrong credential can also be refused with `unauthorized_client`.
     hides_strangers: bool,
+    /// Where a person creates a secret at the issuer.
+    new_secret: &'static str,
+    /// Command that sets the secret in the variable `SECRET` at the issuer; `None` if the issuer makes its secrets itself, or the
+    /// product is not known. The secret is in no argument, because others on the machine could read it.
+    sets_given: Option<&'static str>,
     /// Refusals that mean something else than RFC 6749 §5.2 says.
     refusals: &'static [Row],
 }
@@ -100,10 +103,14 @@ const AFTER_AUTHENTICATION: [&str; 4] =
 /// The one place that knows how issuers differ.
 const KINDS: [Differences; 6] = [
     Differences {
-        kind: Kind::Keycloak,
+        kind: IssuerKind::Keycloak,
         name: "keycloak",
         accepts_json: false,
         hides_strangers: true,
+        new_secret: "In the Admin Console of Keycloak, open the client and regenerate its secret under Credentials.",
+        sets_given: Some(
+            r#"printf '{"secret":"%s"}' "$SECRET" | kcadm.sh update clients/ID_OF_THE_CLIENT -r REALM -m -f -"#,
+        ),
         // Both a wrong secret and a client without a service account; and an audience that is no client.
         refusals: &[
             (401, "unauthorized_client", Refusal::Undecided),
@@ -112,10 +119,12 @@ const KINDS: [Differences; 6] = [
         ],
     },
     Differences {
-        kind: Kind::Entra,
+        kind: IssuerKind::Entra,
         name: "entra",
         accepts_json: false,
         hides_strangers: true,
+        new_secret: "Add a client secret to the application with addPassword of Microsoft Graph, or under Certificates and secrets. Entra makes the value, and an application can have several.",
+        sets_given: None,
         // An application that the tenant does not have.
         refusals: &[
             (400, "unauthorized_client", Refusal::Undecided),
@@ -123,17 +132,25 @@ const KINDS: [Differences; 6] = [
         ],
     },
     Differences {
-        kind: Kind::Okta,
+        kind: IssuerKind::Okta,
         name: "okta",
         accepts_json: false,
         hides_strangers: false,
+        new_secret: "Create a secret with POST /api/v1/apps/ID_OF_THE_APP/credentials/secrets. Okta accepts two at the same time.",
+        sets_given: Some(
+            r#"printf '{"client_secret":"%s"}' "$SECRET" | curl --fail --json @- --header @okta-authorization.header https://ORGANISATION.okta.com/api/v1/apps/ID_OF_THE_APP/credentials/secrets"#,
+        ),
         refusals: &[],
     },
     Differences {
-        kind: Kind::Auth0,
+        kind: IssuerKind::Auth0,
         name: "auth0",
         accepts_json: true,
         hides_strangers: false,
+        new_secret: "Rotate the secret with POST /api/v2/clients/CLIENT_ID/rotate-secret. The earlier secret ends immediately.",
+        sets_given: Some(
+            r#"printf '{"client_secret":"%s"}' "$SECRET" | curl --fail --request PATCH --json @- --header @auth0-authorization.header https://TENANT.auth0.com/api/v2/clients/CLIENT_ID"#,
+        ),
         // A wrong secret is 401; 403 is a client that may not have the audience or the grant.
         refusals: &[
             (401, "access_denied", Refusal::Credential),
@@ -142,23 +159,27 @@ const KINDS: [Differences; 6] = [
         ],
     },
     Differences {
-        kind: Kind::Hydra,
+        kind: IssuerKind::Hydra,
         name: "hydra",
         accepts_json: false,
         hides_strangers: false,
+        new_secret: "Rotate the secret with POST /admin/clients/CLIENT_ID/secrets/rotate. Hydra makes the value.",
+        sets_given: None,
         refusals: &[],
     },
     Differences {
-        kind: Kind::Generic,
+        kind: IssuerKind::Generic,
         name: "generic",
         accepts_json: false,
         hides_strangers: false,
+        new_secret: "Create a secret for the client at the issuer.",
+        sets_given: None,
         // An unknown product may mean another client that the request names.
         refusals: &[(400, "invalid_client", Refusal::Undecided)],
     },
 ];
 
-impl Kind {
+impl IssuerKind {
     /// All kinds, in the order in which they are listed.
     pub const ALL: [Self; 6] =
         [Self::Keycloak, Self::Entra, Self::Okta, Self::Auth0, Self::Hydra, Self::Generic];
@@ -181,6 +202,16 @@ impl Kind {
     /// Whether the token endpoint accepts a JSON body.
     pub fn accepts_json(self) -> bool {
         self.differences().accepts_json
+    }
+
+    /// Returns where a person creates a secret at the issuer, as a sentence.
+    pub fn new_secret(self) -> &'static str {
+        self.differences().new_secret
+    }
+
+    /// Returns a command that sets the secret in the variable `SECRET` at the issuer; `None` if there is none.
+    pub fn sets_given(self) -> Option<&'static str> {
+        self.differences().sets_given
     }
 
     /// Returns whether a credential was accepted that is refused a grant with `unauthorized_client`; `None` if the kind also
@@ -327,7 +358,7 @@ impl Server {
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
     /// Kind of the issuer.
-    pub kind: Kind,
+    pub kind: IssuerKind,
     /// Its authorization servers. The first one is also served without its name in the path.
     #[schemars(length(min = 1, max = MAX_SERVERS))]
     pub servers: Vec<Server>,
@@ -620,13 +651,13 @@ mod tests {
 
     #[test]
     fn every_kind_has_a_row_and_its_name_reads_back() {
-        for (kind, row) in Kind::ALL.into_iter().zip(&KINDS) {
+        for (kind, row) in IssuerKind::ALL.into_iter().zip(&KINDS) {
             assert_eq!(kind, row.kind);
-            assert_eq!(Kind::parse(kind.as_str()), Some(kind));
+            assert_eq!(IssuerKind::parse(kind.as_str()), Some(kind));
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }
-        assert_eq!(Kind::parse("Keycloak"), None);
-        assert_eq!(Kind::ALL.map(Kind::accepts_json), [false, false, false, true, false, false]);
+        assert_eq!(IssuerKind::parse("Keycloak"), None);
+        assert_eq!(IssuerKind::ALL.map(IssuerKind::accepts_json), [false, false, false, true, false, false]);
     }
 
     #[test]
@@ -695,31 +726,31 @@ mod tests {
     #[test]
     fn a_refusal_means_what_the_kind_says() {
         for (kind, status, error, meaning) in [
-            (Kind::Generic, 401, Some("invalid_client"), Refusal::Credential),
-            (Kind::Generic, 400, Some("invalid_client"), Refusal::Undecided),
-            (Kind::Generic, 400, Some("invalid_grant"), Refusal::Request),
-            (Kind::Generic, 400, Some("invalid_scope"), Refusal::Request),
-            (Kind::Generic, 400, Some("invalid_request"), Refusal::Silent),
-            (Kind::Generic, 400, Some("invalid_dpop_proof"), Refusal::Silent),
-            (Kind::Generic, 400, Some("unsupported_grant_type"), Refusal::Silent),
-            (Kind::Generic, 200, Some("invalid_grant"), Refusal::Silent),
-            (Kind::Generic, 403, Some("whatever"), Refusal::Silent),
-            (Kind::Generic, 404, None, Refusal::Silent),
-            (Kind::Generic, 500, Some("invalid_grant"), Refusal::Silent),
-            (Kind::Generic, 400, Some("unauthorized_client"), Refusal::Undecided),
-            (Kind::Generic, 401, None, Refusal::Undecided),
-            (Kind::Generic, 429, None, Refusal::Silent),
-            (Kind::Generic, 503, Some("invalid_client"), Refusal::Silent),
-            (Kind::Keycloak, 401, Some("unauthorized_client"), Refusal::Undecided),
-            (Kind::Keycloak, 401, Some("invalid_client"), Refusal::Credential),
-            (Kind::Keycloak, 400, Some("invalid_client"), Refusal::Undecided),
-            (Kind::Entra, 401, Some("invalid_client"), Refusal::Credential),
-            (Kind::Entra, 400, Some("unauthorized_client"), Refusal::Undecided),
-            (Kind::Okta, 401, Some("invalid_client"), Refusal::Credential),
-            (Kind::Okta, 400, Some("invalid_client"), Refusal::Credential),
-            (Kind::Auth0, 401, Some("access_denied"), Refusal::Credential),
-            (Kind::Auth0, 403, Some("access_denied"), Refusal::Request),
-            (Kind::Hydra, 401, Some("invalid_client"), Refusal::Credential),
+            (IssuerKind::Generic, 401, Some("invalid_client"), Refusal::Credential),
+            (IssuerKind::Generic, 400, Some("invalid_client"), Refusal::Undecided),
+            (IssuerKind::Generic, 400, Some("invalid_grant"), Refusal::Request),
+            (IssuerKind::Generic, 400, Some("invalid_scope"), Refusal::Request),
+            (IssuerKind::Generic, 400, Some("invalid_request"), Refusal::Silent),
+            (IssuerKind::Generic, 400, Some("invalid_dpop_proof"), Refusal::Silent),
+            (IssuerKind::Generic, 400, Some("unsupported_grant_type"), Refusal::Silent),
+            (IssuerKind::Generic, 200, Some("invalid_grant"), Refusal::Silent),
+            (IssuerKind::Generic, 403, Some("whatever"), Refusal::Silent),
+            (IssuerKind::Generic, 404, None, Refusal::Silent),
+            (IssuerKind::Generic, 500, Some("invalid_grant"), Refusal::Silent),
+            (IssuerKind::Generic, 400, Some("unauthorized_client"), Refusal::Undecided),
+            (IssuerKind::Generic, 401, None, Refusal::Undecided),
+            (IssuerKind::Generic, 429, None, Refusal::Silent),
+            (IssuerKind::Generic, 503, Some("invalid_client"), Refusal::Silent),
+            (IssuerKind::Keycloak, 401, Some("unauthorized_client"), Refusal::Undecided),
+            (IssuerKind::Keycloak, 401, Some("invalid_client"), Refusal::Credential),
+            (IssuerKind::Keycloak, 400, Some("invalid_client"), Refusal::Undecided),
+            (IssuerKind::Entra, 401, Some("invalid_client"), Refusal::Credential),
+            (IssuerKind::Entra, 400, Some("unauthorized_client"), Refusal::Undecided),
+            (IssuerKind::Okta, 401, Some("invalid_client"), Refusal::Credential),
+            (IssuerKind::Okta, 400, Some("invalid_client"), Refusal::Credential),
+            (IssuerKind::Auth0, 401, Some("access_denied"), Refusal::Credential),
+            (IssuerKind::Auth0, 403, Some("access_denied"), Refusal::Request),
+            (IssuerKind::Hydra, 401, Some("invalid_client"), Refusal::Credential),
         ] {
             assert_eq!(kind.refusal(status, error), meaning, "{kind:?} {status} {error:?}");
         }
@@ -746,7 +777,7 @@ mod tests {
         }))
         .unwrap();
         change(&mut server);
-        Upstream { kind: Kind::Okta, servers: vec![server] }
+        Upstream { kind: IssuerKind::Okta, servers: vec![server] }
     }
 
     #[test]

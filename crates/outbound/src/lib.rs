@@ -14,7 +14,7 @@ pub use mail::{
     server::MailServer,
 };
 pub use relay::{
-    FormFault, Forward, Forwarded, Kept, MAX_FORM, Relay, RelayFailure, Relayed, SentCredential, SentSecret,
-    Trial, Tried, form_of_json,
+    FormFault, Forward, Forwarded, Kept, MAX_FORM, Relay, RelayFailure, RelayLimits, Relayed, SentCredential,
+    SentSecret, Trial, Tried, form_of_json,
 };
 pub use webhook::{Answer, Destination, Post, PostFailure, Poster, SigningSecret};

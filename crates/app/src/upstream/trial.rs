@@ -18,7 +18,7 @@ use crossfade_core::{
     Code, OauthClientId, Operation, Problem, RegistrationId,
     api::{TestedSlot, UpstreamCredentialTested},
     audit::Event,
-    upstream::{BasicEncoding, CredentialMethod, Endpoint, Kind, TestOutcome, Upstream, origin},
+    upstream::{BasicEncoding, CredentialMethod, Endpoint, IssuerKind, TestOutcome, Upstream, origin},
 };
 use crossfade_outbound::{Destination, Relay, SentCredential, SentSecret, Trial};
 use crossfade_store::{ChangeKind, UpstreamCredential};
@@ -34,7 +34,7 @@ struct Asked {
     method: CredentialMethod,
     encoding: BasicEncoding,
     secrets: Vec<SentSecret>,
-    kind: Kind,
+    kind: IssuerKind,
     pseudonym: String,
     /// Name of the server, its endpoint, and its URL; `None` if the credential is confirmed for none.
     at: Option<(String, Endpoint, Destination)>,

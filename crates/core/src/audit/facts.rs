@@ -6,7 +6,7 @@ use crate::{
     environment::{EnvironmentKind, SigningAlg},
     registration::AuthMethod,
     roles::Role,
-    upstream::{IssuerMode, Kind, Server, Upstream},
+    upstream::{IssuerKind, IssuerMode, Server, Upstream},
     webhook::WebhookFormat,
 };
 use schemars::JsonSchema;
@@ -205,7 +205,7 @@ impl From<api::Environment> for EnvironmentFacts {
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct UpstreamFacts {
     /// Kind of the issuer.
-    pub kind: Kind,
+    pub kind: IssuerKind,
     /// Its authorization servers.
     pub servers: Vec<UpstreamServerFacts>,
 }

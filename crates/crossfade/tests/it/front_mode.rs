@@ -262,7 +262,7 @@ async fn an_upstream_credential_is_write_only_and_sealed(world: World) {
     let owner = world.owner().await;
     let path = client.path("staging", "/upstream-credential");
     owner.get(&own.path("production", "/upstream-credential")).await.refused(409, "not_in_front_mode");
-    let none = json!({"method": null, "refused_since": null, "slots": [], "confirmed_origins": [], "unconfirmed_origins": ["https://id.example.com"]});
+    let none = json!({"method": null, "basic_encoding": null, "refused_since": null, "slots": [], "confirmed_origins": [], "unconfirmed_origins": ["https://id.example.com"]});
     assert_eq!(owner.get(&path).await.ok(), none);
     let problem =
         put(&owner, &client, json!({"method": "client_secret_basic"})).await.refused(422, "invalid_body");

@@ -7,7 +7,7 @@ use super::{
     judge,
 };
 use crate::webhook::Destination;
-use crossfade_core::upstream::{Endpoint, Kind, TestOutcome};
+use crossfade_core::upstream::{Endpoint, IssuerKind, TestOutcome};
 use http::HeaderMap;
 use tokio::time::timeout;
 
@@ -19,7 +19,7 @@ pub struct Trial<'a> {
     /// Its URL at the issuer.
     pub to: &'a Destination,
     /// Kind of the issuer.
-    pub kind: Kind,
+    pub kind: IssuerKind,
     /// Name of this door in `Via`.
     pub pseudonym: &'a str,
 }

@@ -12,7 +12,7 @@ use crossfade_app::{FormFault, Kept, RelayFailure, Relayed, Relaying, form_of_js
 use crossfade_authority::{Client, Environment};
 use crossfade_core::{
     oauth::OauthError,
-    upstream::{Endpoint, Kind},
+    upstream::{Endpoint, IssuerKind},
 };
 
 /// Answers a request to an endpoint of an environment in front of another issuer. Returns `None` if there is no such endpoint.
@@ -48,7 +48,7 @@ async fn forward(
 
 /// Returns the parameters without the authentication, and the client. What the issuer gets says the same in any way in which
 /// it is read, because the client was authenticated by one way of reading it.
-fn authenticated(request: &OauthRequest, kind: Kind) -> Result<(Kept, Client), OauthError> {
+fn authenticated(request: &OauthRequest, kind: IssuerKind) -> Result<(Kept, Client), OauthError> {
     request.check()?;
     if request.uri.query().is_some() {
         return Err(OauthError::InvalidRequest("Parameters must be in the body, not in the URL."));

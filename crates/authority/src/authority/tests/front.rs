@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{SealedSlot, UpstreamCredential};
-use crossfade_core::upstream::{CredentialMethod, Kind, Server, Slot, Upstream};
+use crossfade_core::upstream::{CredentialMethod, IssuerKind, Server, Slot, Upstream};
 
 const GIVEN: &str = "web:app \"1\" \\ %2B";
 
@@ -17,7 +17,7 @@ fn upstream() -> Upstream {
         revocation_endpoint: None,
         introspection_endpoint: None,
     };
-    Upstream { kind: Kind::Generic, servers: vec![server] }
+    Upstream { kind: IssuerKind::Generic, servers: vec![server] }
 }
 
 fn front(name: &str) -> Environment {
