@@ -47,8 +47,8 @@ pub use secrets::{
     Rotation, RotationSummary, Secret, SecretChanged, Seen, TransitionSeen, YoungSecret,
 };
 pub use upstream::{
-    TestUpstreamCredential, TestedSlot, UpdateUpstreamCredential, UpstreamCredential,
-    UpstreamCredentialTested, UpstreamSlot,
+    ReleaseUpstreamCredential, TestUpstreamCredential, TestedSlot, UpdateUpstreamCredential,
+    UpstreamCredential, UpstreamCredentialTested, UpstreamRelease, UpstreamSlot,
 };
 pub use users::{
     CreateGrant, CreateLink, CreateUser, DeleteUser, Grant, HandedOver, HandedOverClient, Me, OneTimeLink,

@@ -342,6 +342,11 @@ events! {
         /// Slots that were tested.
         slots: Vec<Slot>,
     }
+    /// A person asked how the callers of a client go back to the upstream issuer.
+    UpstreamReleaseRead = "upstream_credential.release_read" {
+        /// Whether a secret of the registration had been rotated here.
+        rotated: bool,
+    }
     /// A test found that the upstream issuer reads the credential in another way.
     UpstreamCredentialEncodingFound = "upstream_credential.encoding_found" {
         /// How it was written into the `Authorization` header before.

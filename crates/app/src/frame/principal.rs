@@ -97,8 +97,12 @@ impl Principal {
     pub(crate) fn is_within_registration(&self, operation: Operation) -> Result<(), Error> {
         let is_open = matches!(operation, Operation::ReadMe | Operation::DeleteToken)
             || operation.path().starts_with("/clients");
-        let is_of_issuer =
-            matches!(operation, Operation::UpdateUpstreamCredential | Operation::TestUpstreamCredential);
+        let is_of_issuer = matches!(
+            operation,
+            Operation::UpdateUpstreamCredential
+                | Operation::TestUpstreamCredential
+                | Operation::ReleaseUpstreamCredential
+        );
         if self.only.is_none() || is_open && !is_of_issuer {
             return Ok(());
         }

@@ -60,8 +60,7 @@ impl App {
             let stored = act.tx.upstream_credential(id).await?;
             act.matches(stored.as_ref().map_or(0, |stored| stored.version))?;
             let body = input.read()?;
-            let current =
-                body.secret.map_or(Ok(Fill::Stays), |text| secret("secret", text).map(Fill::Set))?;
+            let current = body.secret.map_or(Ok(Fill::Stays), |text| own_secret(text).map(Fill::Set))?;
             let next = match body.next {
                 None => Fill::Stays,
                 Some(None) => Fill::Removed,
@@ -144,16 +143,24 @@ pub(super) fn upstream_of(site: &Site) -> Result<&Upstream, Problem> {
     })
 }
 
-/// Reads a secret that the issuer has made. Any text is possible that fits into a form.
+/// Reads the secret that the issuer has now. One of Crossfade is there by mistake; as the next one it is on its way to the issuer,
+/// which gets it before callers go back.
+fn own_secret(text: String) -> Result<Zeroizing<String>, Problem> {
+    let text = secret("secret", text)?;
+    if looks_like_secret(&text) {
+        let what = "must be the secret that the upstream issuer has, not one of Crossfade's. To go back to the issuer with \
+            one of Crossfade's, set it as next";
+        return Err(Problem::invalid("secret", what));
+    }
+    Ok(text)
+}
+
+/// Reads a secret that the issuer has or will have. Any text is possible that fits into a form.
 fn secret(field: &str, text: String) -> Result<Zeroizing<String>, Problem> {
     let text = Zeroizing::new(text);
     if text.is_empty() || text.len() > MAX_SECRET || text.chars().any(char::is_control) {
         let what = format!("must be 1 to {MAX_SECRET} bytes without control characters");
         return Err(Problem::invalid(field, &what));
-    }
-    if looks_like_secret(&text) {
-        let what = "must be the secret that the upstream issuer has, not one of Crossfade's";
-        return Err(Problem::invalid(field, what));
     }
     Ok(text)
 }

@@ -90,3 +90,22 @@ pub struct TestedSlot {
     /// this request was repeated, and tested nothing.
     pub response: Option<String>,
 }
+
+/// Asks how the callers of a client go back to the upstream issuer.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseUpstreamCredential {}
+
+/// How the callers of a client go back to the upstream issuer. Nothing of it is done here, and it has no secret.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct UpstreamRelease {
+    /// Whether a secret of the registration was rotated here. Before, callers can still have the issuer's own secret.
+    pub rotated: bool,
+    /// Token endpoint of the issuer, to which callers go back.
+    pub token_endpoint: String,
+    /// What to do, in this order, as sentences.
+    pub steps: Vec<String>,
+    /// Command that sets the current secret of Crossfade at the issuer, from the variable `SECRET`. Replace the words in
+    /// capitals. `null` if the issuer makes its secrets itself, or the product is not known.
+    pub command: Option<String>,
+}

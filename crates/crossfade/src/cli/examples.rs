@@ -244,6 +244,13 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
             "crossfade upstream test \"Billing API\" --env production --json",
         ],
     ),
+    (
+        "upstream release",
+        [
+            "crossfade upstream release \"Billing API\" --env production",
+            "crossfade upstream release \"Billing API\" --env production --json",
+        ],
+    ),
     ("node list", ["crossfade node list", "crossfade node list --json"]),
     ("webhook list", ["crossfade webhook list", "crossfade webhook list --json"]),
     (

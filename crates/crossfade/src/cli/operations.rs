@@ -105,6 +105,7 @@ pub(crate) fn command(operation: Operation) -> &'static str {
         ReadUpstreamCredential => "upstream show",
         UpdateUpstreamCredential => "upstream set",
         TestUpstreamCredential => "upstream test",
+        ReleaseUpstreamCredential => "upstream release",
         ListSecrets => "secret list",
         RotateSecret => "secret rotate",
         RevealSecret => "secret reveal",

@@ -7,7 +7,10 @@ use crate::{
     output::{self, fixed, text, time},
 };
 use crossfade_core::{
-    api::{TestUpstreamCredential, UpdateUpstreamCredential, UpstreamCredential, UpstreamCredentialTested},
+    api::{
+        ReleaseUpstreamCredential, TestUpstreamCredential, UpdateUpstreamCredential, UpstreamCredential,
+        UpstreamCredentialTested, UpstreamRelease,
+    },
     upstream::{BasicEncoding, MAX_SECRET, TestOutcome},
 };
 use reqwest::Method;
@@ -36,6 +39,11 @@ pub(crate) async fn upstream(command: Command) -> Result<(), Failure> {
             let api = Api::new(&remote)?;
             let path = path(&api, &place).await?;
             shown(&api.send(Method::PUT, &path, &body).await?, remote.json)
+        }
+        Command::Release { place, remote } => {
+            let api = Api::new(&remote)?;
+            let path = format!("{}/release", path(&api, &place).await?);
+            released(&api.send(Method::POST, &path, &ReleaseUpstreamCredential {}).await?, remote.json)
         }
         Command::Test { place, remote } => {
             let api = Api::new(&remote)?;
@@ -122,4 +130,18 @@ fn tested(tested: &UpstreamCredentialTested, json: bool) -> Result<(), Failure> 
         true => Ok(()),
         false => Err(Failure::failed("The issuer accepts no secret of this upstream credential.".to_owned())),
     }
+}
+
+fn released(release: &UpstreamRelease, json: bool) -> Result<(), Failure> {
+    if json {
+        return output::json(release);
+    }
+    let mut text = String::new();
+    for (number, step) in (1..).zip(&release.steps) {
+        text.push_str(&format!("{number}. {step}\n"));
+    }
+    if let Some(command) = &release.command {
+        text.push_str(&format!("\n{command}\n"));
+    }
+    output::data(&text)
 }

@@ -101,6 +101,9 @@ fn route(operation: Operation) -> Route {
         TestUpstreamCredential => {
             of(operation, clients::test_upstream_credential, clients::test_upstream_credential_shape)
         }
+        ReleaseUpstreamCredential => {
+            of(operation, clients::release_upstream_credential, clients::release_upstream_credential_shape)
+        }
         ListSecrets => of(operation, secrets::list, secrets::list_shape),
         RotateSecret => of(operation, secrets::rotate, secrets::rotate_shape),
         RevealSecret => of(operation, secrets::reveal, secrets::reveal_shape),

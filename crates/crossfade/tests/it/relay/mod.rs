@@ -30,6 +30,7 @@ on_both_engines! {
     a_test_says_what_the_issuer_accepts_and_creates_no_token,
     a_test_finds_how_the_issuer_reads_the_credential_and_the_relay_uses_it,
     tests_of_a_credential_are_few_and_by_owners,
+    the_way_back_is_said_to_owners_by_kind_and_has_no_secret,
 }
 
 const GIVEN: &str = "billing app";
@@ -447,7 +448,7 @@ async fn a_test_says_what_the_issuer_accepts_and_creates_no_token(mut world: Wor
     ]);
     assert_eq!((&tested["slots"], &tested["server"]), (&slots, &json!("main")), "{tested}");
     let seen = issuer.take();
-    assert_eq!(seen.len(), 2, "one request for each secret, because both encodings are the same");
+    assert_eq!(seen.len(), 3, "the refused one in both encodings, because the client_id has a space");
     for request in &seen {
         assert!(
             request.starts_with("POST /revoke ") && request.ends_with("token=crossfade-test"),
@@ -520,4 +521,47 @@ async fn tests_of_a_credential_are_few_and_by_owners(mut world: World) {
     }
     owner.post(&front.test_path(), json!({})).await.refused(429, "too_many_requests");
     assert_eq!(issuer.take().len(), 3);
+}
+
+async fn the_way_back_is_said_to_owners_by_kind_and_has_no_secret(mut world: World) {
+    let issuer = Issuer::start("upstream1").await;
+    let front = front(&mut world, &issuer).await;
+    let path = front.client.path("staging", "/upstream-credential/release");
+    let manager = front.world.user("ops@example.com", "operations_manager").await;
+    manager.post(&path, json!({})).await.refused(403, "forbidden");
+    let owner = front.world.owner().await;
+    let before = owner.post(&path, json!({})).await.ok();
+    assert_eq!((&before["rotated"], &before["command"]), (&json!(false), &json!(null)), "{before}");
+    assert_eq!(before["token_endpoint"], issuer.url("/token"));
+    assert!(text(&before["steps"][0]).contains("only need the route"), "{before}");
+    owner.post(&front.client.path("staging", "/secrets/rotate"), front.client.rotation(24)).await.created();
+    let mut told = vec![before];
+    for kind in ["keycloak", "entra", "okta", "auth0", "hydra", "generic"] {
+        let server =
+            json!({"name": "main", "issuer": issuer.url(""), "token_endpoint": issuer.url("/token")});
+        set_upstream(front.world, &json!({"kind": kind, "servers": [server]})).await;
+        let after = owner.post(&path, json!({})).await.ok();
+        let takes_values = ["keycloak", "okta", "auth0"].contains(&kind);
+        assert_eq!((&after["rotated"], after["command"].is_string()), (&json!(true), takes_values), "{kind}");
+        assert!(text(&after["steps"][0]).contains("does not know the secrets"), "{after}");
+        told.push(after);
+    }
+    let told = json!(told).to_string();
+    assert!(!told.contains("upstream1") && !told.contains(&front.secret), "{told}");
+    let events = owner.get("/audit-events?action=upstream_credential.release_read").await.ok();
+    assert_eq!(events["items"].as_array().unwrap().len(), 7);
+    assert!(issuer.take().is_empty());
+    // The issuer gets the secret of Crossfade, and no request fails meanwhile.
+    let generic = json!({"kind": "generic", "servers": [
+        {"name": "main", "issuer": issuer.url(""), "token_endpoint": issuer.url("/token")},
+    ]});
+    set_upstream(front.world, &generic).await;
+    set_credential(front.world, &front.client, json!({"next": front.secret})).await;
+    front.token(&front.secret).await.is_token();
+    issuer.set_secret(&front.secret.replace('_', "%5F"));
+    front.token(&front.secret).await.is_token();
+    let browser = front.world.signed_in().await;
+    let page = format!("/console{}", front.client.path("staging", "/settings"));
+    let shown = browser.get(&page).await.text();
+    assert!(shown.contains("Show the way back") && shown.contains("Test credential"), "{shown}");
 }

@@ -26,7 +26,7 @@ use axum::{
 use crossfade_app::{Input, NO_INPUT, RegistrationPath, Request};
 use crossfade_core::{
     Code, Problem, Timestamp,
-    api::{LockedOut, UpdateRegistration, UpdateUpstreamCredential, UpstreamCredential},
+    api::{LockedOut, UpdateRegistration, UpdateUpstreamCredential, UpstreamCredential, UpstreamRelease},
     registration::AuthMethod,
     upstream::{CredentialMethod, IssuerMode, TestOutcome},
 };
@@ -140,6 +140,8 @@ struct EnvironmentPage {
     forms: Forms,
     /// The upstream credential of a registration in front of another issuer.
     credential: Option<UpstreamCredential>,
+    /// How callers go back to the issuer, if a person asked for it.
+    release: Option<UpstreamRelease>,
     /// The refusal, if its dialog is no longer on the page.
     refused: Option<String>,
 }
@@ -183,6 +185,7 @@ impl EnvironmentPage {
         }
         Ok(Self {
             credential,
+            release: None,
             layout: place.layout(signed).in_environment(badge.clone()),
             tabs: place.tabs("Environment"),
             switch: place.switch(slug, configure.word()),
@@ -482,6 +485,18 @@ pub(super) async fn configure(
     }
 }
 
+/// Shows how callers go back to the issuer.
+pub(super) async fn release_upstream_credential(
+    Path((client, environment)): Path<(String, String)>,
+    Submitted { signed, .. }: Submitted,
+) -> Reply {
+    let path = RegistrationPath { client: &client, environment: &environment };
+    let release = signed.app.release_upstream_credential(&signed.request(), path, NO_INPUT).await?;
+    let place = HistoryPlace::default();
+    let shown = EnvironmentPage::load(&signed, &client, &environment, Configure::Settings, place).await?;
+    Ok(page(&EnvironmentPage { release: Some(release), ..shown }))
+}
+
 /// Tests the upstream credential of a registration.
 pub(super) async fn test_upstream_credential(
     Path((client, environment)): Path<(String, String)>,
@@ -629,6 +644,7 @@ mod tests {
         let tabs = Tabs::sample("Environment");
         let refused = forms.refused_without_a_dialog(&s);
         EnvironmentPage {
+            release: None,
             layout,
             tabs,
             switch: Vec::new(),

@@ -48,6 +48,10 @@ pub(super) fn router() -> Router<Web> {
             post(environment::test_upstream_credential),
         )
         .route(
+            "/console/clients/{client}/environments/{environment}/upstream-credential/release",
+            post(environment::release_upstream_credential),
+        )
+        .route(
             "/console/clients/{client}/environments/{environment}/rotate",
             get(environment::back).post(change::rotate),
         )
