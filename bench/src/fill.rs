@@ -82,6 +82,7 @@ pub(crate) async fn open(directory: &Path) -> Result<Arc<App>, Failure> {
         audit_sinks: Vec::new(),
         mailer: None,
         poster: Arc::default(),
+        relay: Default::default(),
         journal: None,
         location: location(directory),
         master_key: master_key(directory),

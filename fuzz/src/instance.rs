@@ -79,6 +79,7 @@ impl Instance {
             journal: None,
             mailer: None,
             poster: Arc::default(),
+            relay: Default::default(),
             decides: true,
             creation: Creation::WithNewKey,
         };

@@ -94,6 +94,8 @@ pub struct App {
     pub(crate) webhook_tests: Paces,
     /// Test messages by mail that accounts ask for.
     pub(crate) mail_tests: Paces,
+    /// Tests of the upstream credential of each registration.
+    pub(crate) upstream_tests: Paces<RegistrationId>,
     /// Webhooks that accounts enable and disable.
     pub(crate) webhook_switches: Paces,
     pub(crate) fresh_sign_in: Duration,
@@ -142,6 +144,9 @@ const RATE_OF_WEBHOOK_TESTS: Rate = Rate { burst: 100, interval: Duration::from_
 /// Test messages by mail that an account asks for. Each signs in to the mail server, which locks its account after many refused
 /// passwords.
 const RATE_OF_MAIL_TESTS: Rate = Rate { burst: 3, interval: Duration::from_secs(20) };
+
+/// Tests of the upstream credential of a registration. Issuers lock clients after many refused secrets.
+const RATE_OF_UPSTREAM_TESTS: Rate = Rate { burst: 3, interval: Duration::from_secs(20) };
 
 /// Webhooks that an account enables or disables. Each is an event that is kept, and a webhook whose receiver is gone is
 /// disabled again with a mail to everyone who manages it.
@@ -228,13 +233,14 @@ impl App {
             audit_retention_days: options.audit_retention_days,
             shipping: Shipping::new(options.audit_sinks),
             sending,
-            relay: Relay::new(&options.poster),
+            relay: Relay::new(&options.poster, options.relay),
             posting: Posting::new(options.poster),
             upstream_outcomes: Outcomes::default(),
             is_leaving: AtomicBool::new(false),
             ends_sending: watch::Sender::new(false),
             webhook_tests: Paces::new(RATE_OF_WEBHOOK_TESTS),
             mail_tests: Paces::new(RATE_OF_MAIL_TESTS),
+            upstream_tests: Paces::new(RATE_OF_UPSTREAM_TESTS),
             webhook_switches: Paces::new(RATE_OF_WEBHOOK_SWITCHES),
             fresh_sign_in: options.fresh_sign_in,
             password_cost: options.password_cost,

@@ -35,8 +35,9 @@ pub use clients::query::ClientQuery;
 pub use clients::rotators::{Rotator, Rotators};
 pub use crossfade_outbound::{
     Failure as MailFailure, FormFault, Kept, MAX_FORM, MailServer, Mailer, PassedBody, Poster, RelayFailure,
-    Relayed, Resolve, form_of_json, passed_client_id,
+    RelayLimits, Relayed, Resolve, form_of_json, passed_client_id,
 };
+pub use crossfade_store::RefusedUpstream;
 pub use crossfade_store::{ClientLine, ClientOrder, Fault, RegistrationLine, SharedHour};
 pub use error::{Error, what_fails};
 pub use frame::cursor::ListQuery;

@@ -8,7 +8,7 @@ use crate::{
 };
 use crossfade_authority::Clock;
 use crossfade_core::Random;
-use crossfade_outbound::{Mailer, Poster};
+use crossfade_outbound::{Mailer, Poster, RelayLimits};
 use crossfade_store::Location;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -34,6 +34,8 @@ pub struct Options {
     pub mailer: Option<Arc<Mailer>>,
     /// Sends messages to webhooks.
     pub poster: Arc<Poster>,
+    /// How long requests that are forwarded to upstream issuers can take, and how many can wait.
+    pub relay: RelayLimits,
     /// How evidence, sessions and the audit trail store addresses.
     pub evidence_addresses: AddressPolicy,
     /// How long a sign-in counts as fresh for dangerous actions.

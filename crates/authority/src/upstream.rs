@@ -3,13 +3,14 @@
 
 use crossfade_core::{
     Timestamp,
-    upstream::{CredentialMethod, Slot},
+    upstream::{BasicEncoding, CredentialMethod, Slot},
 };
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 
 /// The upstream credential of a registration.
 pub struct UpstreamCredential {
     method: CredentialMethod,
+    encoding: BasicEncoding,
     origins: Box<[String]>,
     slots: Box<[SealedSlot]>,
     next_leads: AtomicBool,
@@ -51,13 +52,14 @@ impl SealedSlot {
 impl UpstreamCredential {
     /// Creates a credential that is sent to these origins.
     pub fn new(
-        method: CredentialMethod,
+        (method, encoding): (CredentialMethod, BasicEncoding),
         origins: Vec<String>,
         slots: Vec<SealedSlot>,
         leading: Slot,
     ) -> Self {
         Self {
             method,
+            encoding,
             origins: origins.into(),
             slots: slots.into(),
             next_leads: AtomicBool::new(leading == Slot::Next),
@@ -67,6 +69,11 @@ impl UpstreamCredential {
     /// Returns how it is sent.
     pub fn method(&self) -> CredentialMethod {
         self.method
+    }
+
+    /// Returns how it is written into the `Authorization` header.
+    pub fn encoding(&self) -> BasicEncoding {
+        self.encoding
     }
 
     /// Whether it was set or confirmed for this scheme, host and port.
@@ -102,7 +109,12 @@ mod tests {
     fn credential(slots: &[Slot], leading: Slot) -> UpstreamCredential {
         let slots = slots.iter().map(|slot| SealedSlot::new(*slot, vec![1], at(0))).collect();
         let origins = vec!["https://id.example".to_owned()];
-        UpstreamCredential::new(CredentialMethod::ClientSecretBasic, origins, slots, leading)
+        UpstreamCredential::new(
+            (CredentialMethod::ClientSecretBasic, BasicEncoding::Percent),
+            origins,
+            slots,
+            leading,
+        )
     }
 
     #[test]

@@ -46,7 +46,10 @@ pub use secrets::{
     RevealedSecret, RevokeSecret, RollBackRotation, RotateSecret, RotateSecretAnswer, RotateSecretReply,
     Rotation, RotationSummary, Secret, SecretChanged, Seen, TransitionSeen, YoungSecret,
 };
-pub use upstream::{UpdateUpstreamCredential, UpstreamCredential, UpstreamSlot};
+pub use upstream::{
+    ReleaseUpstreamCredential, TestUpstreamCredential, TestedSlot, UpdateUpstreamCredential,
+    UpstreamCredential, UpstreamCredentialTested, UpstreamRelease, UpstreamSlot,
+};
 pub use users::{
     CreateGrant, CreateLink, CreateUser, DeleteUser, Grant, HandedOver, HandedOverClient, Me, OneTimeLink,
     Token, UpdateUser, User,

@@ -24,7 +24,7 @@ use crate::{
     environment::{EnvironmentKind, SigningAlg},
     owners::{HandOverCause, Heirs, OwnerChange},
     rotation::SecretState,
-    upstream::{CredentialMethod, Slot},
+    upstream::{BasicEncoding, CredentialMethod, Slot},
     webhook::DisabledAs,
 };
 use schemars::JsonSchema;
@@ -336,6 +336,42 @@ events! {
         removed_slots: Vec<Slot>,
         /// Scheme, host and port of each server that it is sent to.
         confirmed_origins: Vec<String>,
+    }
+    /// An upstream credential was tested.
+    UpstreamCredentialTested = "upstream_credential.tested" {
+        /// Slots that were tested.
+        slots: Vec<Slot>,
+    }
+    /// A person asked how the callers of a client go back to the upstream issuer.
+    UpstreamReleaseRead = "upstream_credential.release_read" {
+        /// Whether a secret of the registration had been rotated here.
+        rotated: bool,
+    }
+    /// A test found that the upstream issuer reads the credential in another way.
+    UpstreamCredentialEncodingFound = "upstream_credential.encoding_found" {
+        /// How it was written into the `Authorization` header before.
+        before: BasicEncoding,
+        /// How it is written now.
+        after: BasicEncoding,
+    }
+    /// An upstream issuer refuses all secrets of an upstream credential. Recorded once until the issuer accepts one, and at most
+    /// once in 10 minutes.
+    UpstreamCredentialRefused = "upstream_credential.refused" {
+        /// The registration.
+        registration_id: RegistrationId,
+        /// Since when.
+        since: Timestamp,
+        /// How the issuer refused it, such as `401 invalid_client`.
+        last_error: Option<String>,
+    }
+    /// An upstream issuer accepts an upstream credential again whose refusal was recorded.
+    UpstreamCredentialAccepted = "upstream_credential.accepted" {
+        /// The registration.
+        registration_id: RegistrationId,
+        /// Since when it was refused.
+        refused_since: Timestamp,
+        /// Slot of the secret that is accepted.
+        slot: Slot,
     }
     /// A webhook was created.
     WebhookCreated = "webhook.created" {

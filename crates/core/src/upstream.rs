@@ -1,10 +1,10 @@
 //! Front mode: an environment in front of the issuer that a shop already has. Crossfade authenticates the caller with its
 //! own secrets, and forwards the request with the one upstream credential of the registration.
 
-use crate::{Problem, environment::Slug, secret::looks_like_secret, webhook::MAX_URL};
+use crate::{Problem, Timestamp, environment::Slug, secret::looks_like_secret, webhook::MAX_URL};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 use url::Url;
 
 /// Maximum number of authorization servers of an environment.
@@ -75,9 +75,7 @@ impl UnregisteredClients {
 /// The product that an upstream issuer runs, because issuers differ in what their refusals mean and in what they accept.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-// The kinds of messages have the other name.
-#[schemars(rename = "IssuerKind")]
-pub enum Kind {
+pub enum IssuerKind {
     /// Keycloak.
     Keycloak,
     /// Microsoft Entra ID.
@@ -110,12 +108,17 @@ type Row = (u16, &'static str, Refusal);
 
 /// What differs between kinds of issuers.
 struct Differences {
-    kind: Kind,
+    kind: IssuerKind,
     name: &'static str,
     /// Whether the token endpoint accepts JSON besides forms.
     accepts_json: bool,
     /// Whether a wrong credential can also be refused with `unauthorized_client`.
     hides_strangers: bool,
+    /// Where a person creates a secret at the issuer.
+    new_secret: &'static str,
+    /// Command that sets the secret in the variable `SECRET` at the issuer; `None` if the issuer makes its secrets itself, or the
+    /// product is not known. The secret is in no argument, because others on the machine could read it.
+    sets_given: Option<&'static str>,
     /// Refusals that mean something else than RFC 6749 §5.2 says.
     refusals: &'static [Row],
 }
@@ -128,10 +131,14 @@ const AFTER_AUTHENTICATION: [&str; 4] =
 /// The one place that knows how issuers differ.
 const KINDS: [Differences; 6] = [
     Differences {
-        kind: Kind::Keycloak,
+        kind: IssuerKind::Keycloak,
         name: "keycloak",
         accepts_json: false,
         hides_strangers: true,
+        new_secret: "In the Admin Console of Keycloak, open the client and regenerate its secret under Credentials.",
+        sets_given: Some(
+            r#"printf '{"secret":"%s"}' "$SECRET" | kcadm.sh update clients/ID_OF_THE_CLIENT -r REALM -m -f -"#,
+        ),
         // Both a wrong secret and a client without a service account; and an audience that is no client.
         refusals: &[
             (401, "unauthorized_client", Refusal::Undecided),
@@ -140,10 +147,12 @@ const KINDS: [Differences; 6] = [
         ],
     },
     Differences {
-        kind: Kind::Entra,
+        kind: IssuerKind::Entra,
         name: "entra",
         accepts_json: false,
         hides_strangers: true,
+        new_secret: "Add a client secret to the application with addPassword of Microsoft Graph, or under Certificates and secrets. Entra makes the value, and an application can have several.",
+        sets_given: None,
         // An application that the tenant does not have.
         refusals: &[
             (400, "unauthorized_client", Refusal::Undecided),
@@ -151,17 +160,25 @@ const KINDS: [Differences; 6] = [
         ],
     },
     Differences {
-        kind: Kind::Okta,
+        kind: IssuerKind::Okta,
         name: "okta",
         accepts_json: false,
         hides_strangers: false,
+        new_secret: "Create a secret with POST /api/v1/apps/ID_OF_THE_APP/credentials/secrets. Okta accepts two at the same time.",
+        sets_given: Some(
+            r#"printf '{"client_secret":"%s"}' "$SECRET" | curl --fail --json @- --header @okta-authorization.header https://ORGANISATION.okta.com/api/v1/apps/ID_OF_THE_APP/credentials/secrets"#,
+        ),
         refusals: &[],
     },
     Differences {
-        kind: Kind::Auth0,
+        kind: IssuerKind::Auth0,
         name: "auth0",
         accepts_json: true,
         hides_strangers: false,
+        new_secret: "Rotate the secret with POST /api/v2/clients/CLIENT_ID/rotate-secret. The earlier secret ends immediately.",
+        sets_given: Some(
+            r#"printf '{"client_secret":"%s"}' "$SECRET" | curl --fail --request PATCH --json @- --header @auth0-authorization.header https://TENANT.auth0.com/api/v2/clients/CLIENT_ID"#,
+        ),
         // A wrong secret is 401; 403 is a client that may not have the audience or the grant.
         refusals: &[
             (401, "access_denied", Refusal::Credential),
@@ -170,23 +187,27 @@ const KINDS: [Differences; 6] = [
         ],
     },
     Differences {
-        kind: Kind::Hydra,
+        kind: IssuerKind::Hydra,
         name: "hydra",
         accepts_json: false,
         hides_strangers: false,
+        new_secret: "Rotate the secret with POST /admin/clients/CLIENT_ID/secrets/rotate. Hydra makes the value.",
+        sets_given: None,
         refusals: &[],
     },
     Differences {
-        kind: Kind::Generic,
+        kind: IssuerKind::Generic,
         name: "generic",
         accepts_json: false,
         hides_strangers: false,
+        new_secret: "Create a secret for the client at the issuer.",
+        sets_given: None,
         // An unknown product may mean another client that the request names.
         refusals: &[(400, "invalid_client", Refusal::Undecided)],
     },
 ];
 
-impl Kind {
+impl IssuerKind {
     /// All kinds, in the order in which they are listed.
     pub const ALL: [Self; 6] =
         [Self::Keycloak, Self::Entra, Self::Okta, Self::Auth0, Self::Hydra, Self::Generic];
@@ -209,6 +230,16 @@ impl Kind {
     /// Whether the token endpoint accepts a JSON body.
     pub fn accepts_json(self) -> bool {
         self.differences().accepts_json
+    }
+
+    /// Returns where a person creates a secret at the issuer, as a sentence.
+    pub fn new_secret(self) -> &'static str {
+        self.differences().new_secret
+    }
+
+    /// Returns a command that sets the secret in the variable `SECRET` at the issuer; `None` if there is none.
+    pub fn sets_given(self) -> Option<&'static str> {
+        self.differences().sets_given
     }
 
     /// Returns whether a credential was accepted that is refused a grant with `unauthorized_client`; `None` if the kind also
@@ -355,7 +386,7 @@ impl Server {
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
     /// Kind of the issuer.
-    pub kind: Kind,
+    pub kind: IssuerKind,
     /// Its authorization servers. The first one is also served without its name in the path.
     #[schemars(length(min = 1, max = MAX_SERVERS))]
     pub servers: Vec<Server>,
@@ -465,6 +496,71 @@ impl CredentialMethod {
     }
 }
 
+/// How `client_id` and secret are written into the `Authorization` header. Servers read it in different ways.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum BasicEncoding {
+    /// Everything but letters and digits percent-encoded, which each server reads that decodes them (RFC 6749 §2.3.1).
+    #[default]
+    Percent,
+    /// As they are, for servers that decode nothing.
+    Raw,
+}
+
+impl BasicEncoding {
+    /// Both, in the order in which they are tried.
+    pub const ALL: [Self; 2] = [Self::Percent, Self::Raw];
+
+    /// Returns `percent` or `raw`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Percent => "percent",
+            Self::Raw => "raw",
+        }
+    }
+
+    /// Reads `percent` or `raw`.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|encoding| encoding.as_str() == text)
+    }
+
+    /// Returns the other encoding that a server may read, for a test; `None` if both are the same text, or the `client_id` would
+    /// not end where it should.
+    pub fn alternative(self, client_id: &str, secret: &str) -> Option<Self> {
+        let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        match self {
+            _ if is_plain(client_id) && is_plain(secret) => None,
+            Self::Percent => (!client_id.contains(':')).then_some(Self::Raw),
+            Self::Raw => Some(Self::Percent),
+        }
+    }
+}
+
+/// What a test of a secret has shown.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TestOutcome {
+    /// The issuer accepts the secret.
+    Accepted,
+    /// The issuer refuses the secret.
+    Refused,
+    /// The issuer did not answer, or its response does not tell.
+    Undecided,
+}
+
+impl TestOutcome {
+    /// Returns its word, such as `accepted`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::Undecided => "undecided",
+        }
+    }
+}
+
 /// A place for a secret of an upstream credential. Both are tried, so that the secret is rotated at the issuer without a
 /// gap.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
@@ -535,49 +631,154 @@ impl SlotState {
     }
 }
 
+/// How long after a recorded refusal of a credential another one is not recorded: an issuer whose own nodes disagree refuses
+/// and accepts in turn.
+const RECORDED_FOR: Duration = Duration::from_secs(600);
+
+/// Whether a credential as a whole is refused, and what is recorded of that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Refused {
+    /// Since when the issuer refuses all its secrets; `None` if it does not.
+    pub since: Option<Timestamp>,
+    /// When a refusal was last recorded.
+    pub recorded_at: Option<Timestamp>,
+}
+
+/// What is recorded of a credential.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Turn {
+    /// The issuer refuses all its secrets since then.
+    Refused(Timestamp),
+    /// The issuer accepts the secret in this slot again, after it refused all since then.
+    Accepted(Timestamp, Slot),
+}
+
+impl Refused {
+    /// Returns what follows from the present states of the secrets, and what is to be recorded. While one secret is not known
+    /// to be refused, the credential is not: a secret that ends at the issuer after the other one was set is no fault.
+    pub fn after(self, slots: &[(Slot, SlotState)], now: Timestamp) -> (Self, Option<Turn>) {
+        let accepted = slots.iter().find(|(_, state)| *state == SlotState::Ok);
+        let is_recorded = |since| self.recorded_at.is_some_and(|at| at >= since);
+        if let Some((slot, _)) = accepted {
+            let turn = self.since.filter(|since| is_recorded(*since));
+            return (Self { since: None, ..self }, turn.map(|since| Turn::Accepted(since, *slot)));
+        }
+        if slots.is_empty() || slots.iter().any(|(_, state)| *state != SlotState::Refused) {
+            return (self, None);
+        }
+        let since = self.since.unwrap_or(now);
+        let is_due = !is_recorded(since) && self.recorded_at.is_none_or(|at| at.after(RECORDED_FOR) <= now);
+        let recorded_at = if is_due { Some(now) } else { self.recorded_at };
+        (Self { since: Some(since), recorded_at }, is_due.then_some(Turn::Refused(since)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_kind_has_a_row_and_its_name_reads_back() {
-        for (kind, row) in Kind::ALL.into_iter().zip(&KINDS) {
+        for (kind, row) in IssuerKind::ALL.into_iter().zip(&KINDS) {
             assert_eq!(kind, row.kind);
-            assert_eq!(Kind::parse(kind.as_str()), Some(kind));
+            assert_eq!(IssuerKind::parse(kind.as_str()), Some(kind));
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }
-        assert_eq!(Kind::parse("Keycloak"), None);
-        assert_eq!(Kind::ALL.map(Kind::accepts_json), [false, false, false, true, false, false]);
+        assert_eq!(IssuerKind::parse("Keycloak"), None);
+        assert_eq!(IssuerKind::ALL.map(IssuerKind::accepts_json), [false, false, false, true, false, false]);
+    }
+
+    #[test]
+    fn another_encoding_is_tried_only_where_it_differs_and_can_be_read() {
+        use BasicEncoding::{Percent, Raw};
+        for (id, secret, of_percent, of_raw) in [
+            ("abc", "a1B2", None, None),
+            ("abc", "a-b_c~%+ü", Some(Raw), Some(Percent)),
+            ("my app", "a", Some(Raw), Some(Percent)),
+            // A server that decodes nothing would cut the client_id at the colon.
+            ("https://app", "a", None, Some(Percent)),
+        ] {
+            assert_eq!(
+                (Percent.alternative(id, secret), Raw.alternative(id, secret)),
+                (of_percent, of_raw),
+                "{id}"
+            );
+        }
+        assert_eq!(
+            BasicEncoding::ALL.map(|it| BasicEncoding::parse(it.as_str())),
+            [Some(Percent), Some(Raw)]
+        );
+    }
+
+    #[test]
+    fn a_refused_credential_is_recorded_once_until_it_is_accepted() {
+        use SlotState::{Ok, Refused as No, Unknown, Untested};
+        let at = |seconds: i64| Timestamp::from_seconds(1_795_525_500 + seconds);
+        let of = |states: &[SlotState]| Slot::ALL.into_iter().zip(states.iter().copied()).collect::<Vec<_>>();
+        let (mut known, mut seen) = (Refused::default(), Vec::new());
+        for (seconds, states) in [
+            (0, &[Untested][..]),
+            // The other one may work.
+            (1, &[No, Untested]),
+            (2, &[No, Unknown]),
+            (3, &[No, No]),
+            (4, &[No, No]),
+            // Another secret was set.
+            (5, &[Untested, No]),
+            (6, &[No, No]),
+            (7, &[No, Ok]),
+            // Within 10 minutes of the last record.
+            (8, &[No, No]),
+            (9, &[No, Ok]),
+            (10, &[No]),
+            (602, &[No]),
+            (603, &[No]),
+            (700, &[No]),
+            (701, &[Ok]),
+            (702, &[]),
+        ] {
+            let (next, turn) = known.after(&of(states), at(seconds));
+            known = next;
+            seen.extend(turn.map(|turn| (seconds, turn)));
+        }
+        let expected = [
+            (3, Turn::Refused(at(3))),
+            (7, Turn::Accepted(at(3), Slot::Next)),
+            (603, Turn::Refused(at(10))),
+            (701, Turn::Accepted(at(10), Slot::Current)),
+        ];
+        assert_eq!(seen, expected);
+        assert_eq!(known, Refused { since: None, recorded_at: Some(at(603)) });
     }
 
     #[test]
     fn a_refusal_means_what_the_kind_says() {
         for (kind, status, error, meaning) in [
-            (Kind::Generic, 401, Some("invalid_client"), Refusal::Credential),
-            (Kind::Generic, 400, Some("invalid_client"), Refusal::Undecided),
-            (Kind::Generic, 400, Some("invalid_grant"), Refusal::Request),
-            (Kind::Generic, 400, Some("invalid_scope"), Refusal::Request),
-            (Kind::Generic, 400, Some("invalid_request"), Refusal::Silent),
-            (Kind::Generic, 400, Some("invalid_dpop_proof"), Refusal::Silent),
-            (Kind::Generic, 400, Some("unsupported_grant_type"), Refusal::Silent),
-            (Kind::Generic, 200, Some("invalid_grant"), Refusal::Silent),
-            (Kind::Generic, 403, Some("whatever"), Refusal::Silent),
-            (Kind::Generic, 404, None, Refusal::Silent),
-            (Kind::Generic, 500, Some("invalid_grant"), Refusal::Silent),
-            (Kind::Generic, 400, Some("unauthorized_client"), Refusal::Undecided),
-            (Kind::Generic, 401, None, Refusal::Undecided),
-            (Kind::Generic, 429, None, Refusal::Silent),
-            (Kind::Generic, 503, Some("invalid_client"), Refusal::Silent),
-            (Kind::Keycloak, 401, Some("unauthorized_client"), Refusal::Undecided),
-            (Kind::Keycloak, 401, Some("invalid_client"), Refusal::Credential),
-            (Kind::Keycloak, 400, Some("invalid_client"), Refusal::Undecided),
-            (Kind::Entra, 401, Some("invalid_client"), Refusal::Credential),
-            (Kind::Entra, 400, Some("unauthorized_client"), Refusal::Undecided),
-            (Kind::Okta, 401, Some("invalid_client"), Refusal::Credential),
-            (Kind::Okta, 400, Some("invalid_client"), Refusal::Credential),
-            (Kind::Auth0, 401, Some("access_denied"), Refusal::Credential),
-            (Kind::Auth0, 403, Some("access_denied"), Refusal::Request),
-            (Kind::Hydra, 401, Some("invalid_client"), Refusal::Credential),
+            (IssuerKind::Generic, 401, Some("invalid_client"), Refusal::Credential),
+            (IssuerKind::Generic, 400, Some("invalid_client"), Refusal::Undecided),
+            (IssuerKind::Generic, 400, Some("invalid_grant"), Refusal::Request),
+            (IssuerKind::Generic, 400, Some("invalid_scope"), Refusal::Request),
+            (IssuerKind::Generic, 400, Some("invalid_request"), Refusal::Silent),
+            (IssuerKind::Generic, 400, Some("invalid_dpop_proof"), Refusal::Silent),
+            (IssuerKind::Generic, 400, Some("unsupported_grant_type"), Refusal::Silent),
+            (IssuerKind::Generic, 200, Some("invalid_grant"), Refusal::Silent),
+            (IssuerKind::Generic, 403, Some("whatever"), Refusal::Silent),
+            (IssuerKind::Generic, 404, None, Refusal::Silent),
+            (IssuerKind::Generic, 500, Some("invalid_grant"), Refusal::Silent),
+            (IssuerKind::Generic, 400, Some("unauthorized_client"), Refusal::Undecided),
+            (IssuerKind::Generic, 401, None, Refusal::Undecided),
+            (IssuerKind::Generic, 429, None, Refusal::Silent),
+            (IssuerKind::Generic, 503, Some("invalid_client"), Refusal::Silent),
+            (IssuerKind::Keycloak, 401, Some("unauthorized_client"), Refusal::Undecided),
+            (IssuerKind::Keycloak, 401, Some("invalid_client"), Refusal::Credential),
+            (IssuerKind::Keycloak, 400, Some("invalid_client"), Refusal::Undecided),
+            (IssuerKind::Entra, 401, Some("invalid_client"), Refusal::Credential),
+            (IssuerKind::Entra, 400, Some("unauthorized_client"), Refusal::Undecided),
+            (IssuerKind::Okta, 401, Some("invalid_client"), Refusal::Credential),
+            (IssuerKind::Okta, 400, Some("invalid_client"), Refusal::Credential),
+            (IssuerKind::Auth0, 401, Some("access_denied"), Refusal::Credential),
+            (IssuerKind::Auth0, 403, Some("access_denied"), Refusal::Request),
+            (IssuerKind::Hydra, 401, Some("invalid_client"), Refusal::Credential),
         ] {
             assert_eq!(kind.refusal(status, error), meaning, "{kind:?} {status} {error:?}");
         }
@@ -604,7 +805,7 @@ mod tests {
         }))
         .unwrap();
         change(&mut server);
-        Upstream { kind: Kind::Okta, servers: vec![server] }
+        Upstream { kind: IssuerKind::Okta, servers: vec![server] }
     }
 
     #[test]

@@ -60,6 +60,9 @@ const LEAK: &str = "leak:";
 /// subject of its being disabled.
 const PRESENTED: &str = "presented:";
 
+/// Beginning of the subject of the incident that a refused upstream credential opens.
+const UPSTREAM: &str = "upstream:";
+
 /// Returns the subject of the incident that ended secrets of a registration open which are still presented.
 pub fn presented_subject(registration: &RegistrationId) -> String {
     format!("{PRESENTED}{registration}")
@@ -170,6 +173,8 @@ pub const KINDS: &[Action] = &[
     Action::ClientDeleted,
     Action::LeakReported,
     Action::EndedSecretPresented,
+    Action::UpstreamCredentialRefused,
+    Action::UpstreamCredentialAccepted,
 ];
 
 /// Returns the kind of a message that a webhook can choose.
@@ -237,6 +242,10 @@ fn opened_by(event: Action, details: &Value) -> &'static [Action] {
         _ if details[RESOLVES].as_str().is_some_and(|subject| subject.starts_with(PRESENTED)) => {
             &[Action::EndedSecretPresented]
         }
+        _ if details[RESOLVES].as_str().is_some_and(|subject| subject.starts_with(UPSTREAM)) => {
+            &[Action::UpstreamCredentialRefused]
+        }
+        Action::UpstreamCredentialAccepted => &[Action::UpstreamCredentialRefused],
         Action::DrillStopped | Action::DrillFinished => &[Action::DrillScheduled],
         Action::RegistrationUpdated => &[Action::RegistrationUpdated],
         Action::ClientDeleted => &[Action::DeadlineNear, Action::RegistrationUpdated],
@@ -270,6 +279,11 @@ impl Incident {
             Action::EndedSecretPresented => {
                 opens(format!("{PRESENTED}{}", text("registration_id")?), "error")
             }
+            // Callers get no tokens, whatever secret they present.
+            Action::UpstreamCredentialRefused => {
+                opens(format!("{UPSTREAM}{}", text("registration_id")?), "critical")
+            }
+            Action::UpstreamCredentialAccepted => resolves(format!("{UPSTREAM}{}", text("registration_id")?)),
             // The old secret is still needed: its deadline is the subject.
             Action::DeadlineNear => {
                 let severity = match details["hours_before"].as_i64()? {

@@ -131,6 +131,7 @@ pub(crate) async fn open_at(
         audit_sinks: settings.audit_sinks.clone(),
         mailer: decides.then(|| settings.mailer.clone()).flatten(),
         poster: settings.poster.clone(),
+        relay: settings.relay,
         journal: settings.journal.clone(),
         evidence_addresses: settings.evidence_addresses.policy(),
         node: settings.node.clone(),

@@ -14,7 +14,7 @@ pub use mail::{
     server::MailServer,
 };
 pub use relay::{
-    FormFault, Forward, Forwarded, Kept, MAX_FORM, Pass, PassedBody, Relay, RelayFailure, Relayed,
-    SentCredential, SentSecret, Tried, form_of_json, passed_client_id,
+    FormFault, Forward, Forwarded, Kept, MAX_FORM, Pass, PassedBody, Relay, RelayFailure, RelayLimits,
+    Relayed, SentCredential, SentSecret, Trial, Tried, form_of_json, passed_client_id,
 };
 pub use webhook::{Answer, Destination, Post, PostFailure, Poster, SigningSecret};

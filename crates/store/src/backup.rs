@@ -195,6 +195,9 @@ pub const TABLES: &[Table] = &[
             ("origins", Text),
             ("leading_slot", Text),
             ("version", Int),
+            ("refused_since", Int),
+            ("refusal_recorded_at", Int),
+            ("basic_encoding", Text),
         ],
     ),
     table(

@@ -89,7 +89,7 @@ pub use sending_place::SendingPlaceRow;
 pub use sessions::SessionRow;
 pub use switches::SwitchedFor;
 pub use token_revocations::{RevocationSum, TokenRevocation};
-pub use upstream::{SlotOutcome, UpstreamCredential, UpstreamSlot};
+pub use upstream::{RefusedUpstream, SlotOutcome, UpstreamCredential, UpstreamSlot};
 pub use verifiers::{ReadVerifier, VerifierRow, VerifierSecret};
 pub use webhooks::{DueWebhook, Webhook, WebhookName};
 pub use weekly::{EndedSecret, WeeklyPlace, WeeklySecret};

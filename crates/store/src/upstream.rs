@@ -1,10 +1,11 @@
 //! Upstream credentials: with what Crossfade authenticates at the issuer that an environment is in front of.
 
-use crate::{StoreError, Tx, access::words_json, catalogue::statements, db::Row};
+use crate::{StoreError, Tx, Value, access::words_json, catalogue::statements, db::Row};
 use crossfade_core::{
-    ClientId, RegistrationId, Timestamp,
+    ClientId, PropertyId, RegistrationId, Timestamp,
     environment::Slug,
-    upstream::{CredentialMethod, Slot, SlotState},
+    text::Name,
+    upstream::{BasicEncoding, CredentialMethod, Refused, Slot, SlotState},
 };
 use std::collections::BTreeSet;
 
@@ -15,12 +16,16 @@ pub struct UpstreamCredential {
     pub registration_id: RegistrationId,
     /// How it is sent.
     pub method: CredentialMethod,
+    /// How it is written into the `Authorization` header.
+    pub encoding: BasicEncoding,
     /// Scheme, host and port of each server that it was set or confirmed for.
     pub origins: Vec<String>,
     /// The slot that is tried first.
     pub leading_slot: Slot,
     /// Version, increased by every change of a person.
     pub version: i64,
+    /// Whether the issuer refuses it, and what is recorded of that.
+    pub refused: Refused,
     /// Its secrets, at most one a slot, sorted.
     pub slots: Vec<UpstreamSlot>,
 }
@@ -42,6 +47,21 @@ pub struct UpstreamSlot {
     pub last_error: Option<String>,
 }
 
+/// An upstream credential that the issuer refuses.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RefusedUpstream {
+    /// The client.
+    pub client_id: ClientId,
+    /// Its name.
+    pub client_name: Name,
+    /// Its property.
+    pub property_id: PropertyId,
+    /// The environment.
+    pub environment: Slug,
+    /// Since when.
+    pub since: Timestamp,
+}
+
 /// What the issuer said about a secret.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SlotOutcome {
@@ -60,7 +80,7 @@ pub struct SlotOutcome {
 }
 
 statements! {
-    GET = "SELECT registration_id, method, origins, leading_slot, version FROM upstream_credentials
+    GET = "SELECT registration_id, method, origins, leading_slot, version, refused_since, refusal_recorded_at, basic_encoding FROM upstream_credentials
            WHERE registration_id >= $1 AND registration_id <= $2 ORDER BY registration_id";
     ORIGINS = "SELECT u.registration_id, u.origins FROM upstream_credentials u JOIN registrations r ON r.id = u.registration_id
                WHERE r.environment = $1 ORDER BY u.registration_id";
@@ -80,6 +100,13 @@ statements! {
     NOTE = "UPDATE upstream_slots SET state = $4, last_ok_at = COALESCE($5, last_ok_at), last_error = COALESCE($6, last_error)
             WHERE registration_id = $1 AND slot = $2 AND set_at = $3";
     LEAD = "UPDATE upstream_credentials SET leading_slot = $2 WHERE registration_id = $1";
+    SET_ENCODING = "UPDATE upstream_credentials SET basic_encoding = $2, version = version + 1 WHERE registration_id = $1 AND basic_encoding <> $2";
+    SET_REFUSED = "UPDATE upstream_credentials SET refused_since = $2, refusal_recorded_at = $3 WHERE registration_id = $1";
+    REFUSED = "SELECT c.id, c.name, c.property_id, r.environment, u.refused_since FROM upstream_credentials u
+               JOIN registrations r ON r.id = u.registration_id JOIN clients c ON c.id = r.client_id
+               WHERE u.refused_since IS NOT NULL AND c.deleted_at IS NULL ORDER BY u.refused_since, u.registration_id LIMIT $1";
+    REFUSED_OF = "SELECT u.registration_id FROM upstream_credentials u JOIN (VALUES {rows:1}) AS v ON u.registration_id = v.column1
+                  WHERE u.refused_since IS NOT NULL";
     SEALED = "SELECT registration_id, slot, sealed FROM upstream_slots";
 }
 
@@ -91,9 +118,14 @@ fn credential(row: &Row) -> Result<UpstreamCredential, StoreError> {
     Ok(UpstreamCredential {
         registration_id: registration_id(row)?,
         method: row.parsed("method", CredentialMethod::parse)?,
+        encoding: row.parsed("basic_encoding", BasicEncoding::parse)?,
         origins: row.parsed("origins", |text| serde_json::from_str(text).ok())?,
         leading_slot: row.parsed("leading_slot", Slot::parse)?,
         version: row.int("version")?,
+        refused: Refused {
+            since: row.opt_time("refused_since")?,
+            recorded_at: row.opt_time("refusal_recorded_at")?,
+        },
         slots: Vec::new(),
     })
 }
@@ -211,6 +243,56 @@ impl Tx {
             outcome.last_error.as_deref().into(),
         ];
         Ok(self.execute(NOTE, args).await? > 0)
+    }
+
+    /// Sets how an upstream credential is written into the `Authorization` header. Returns whether it is another way.
+    pub async fn set_upstream_encoding(
+        &mut self,
+        registration: &RegistrationId,
+        encoding: BasicEncoding,
+    ) -> Result<bool, StoreError> {
+        let args = vec![registration.as_str().into(), encoding.as_str().into()];
+        Ok(self.execute(SET_ENCODING, args).await? > 0)
+    }
+
+    /// Records whether the issuer refuses an upstream credential.
+    pub async fn set_upstream_refused(
+        &mut self,
+        registration: &RegistrationId,
+        refused: Refused,
+    ) -> Result<(), StoreError> {
+        let args = vec![registration.as_str().into(), refused.since.into(), refused.recorded_at.into()];
+        self.execute(SET_REFUSED, args).await.map(drop)
+    }
+
+    /// Returns at most `limit` upstream credentials that issuers refuse, the one that is refused longest first.
+    pub async fn refused_upstream_credentials(
+        &mut self,
+        limit: i64,
+    ) -> Result<Vec<RefusedUpstream>, StoreError> {
+        let rows = self.rows(REFUSED, vec![limit.into()]).await?;
+        let refused = |row: &Row| {
+            Ok(RefusedUpstream {
+                client_id: row.parsed("id", |text| ClientId::parse(text).ok())?,
+                client_name: Name::from_stored(row.text("name")?),
+                property_id: row.parsed("property_id", |text| PropertyId::parse(text).ok())?,
+                environment: Slug::from_stored(row.text("environment")?),
+                since: row.time("refused_since")?,
+            })
+        };
+        rows.iter().map(refused).collect()
+    }
+
+    /// Returns those of these registrations whose upstream credential the issuer refuses, in one statement.
+    pub async fn upstream_refused_of(
+        &mut self,
+        registrations: &[RegistrationId],
+    ) -> Result<Vec<RegistrationId>, StoreError> {
+        if registrations.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys: Vec<Vec<Value>> = registrations.iter().map(|id| vec![id.as_str().into()]).collect();
+        self.rows_with(REFUSED_OF, vec![], &keys).await?.iter().map(registration_id).collect()
     }
 
     /// Sets which slot of a registration is tried first.

@@ -166,7 +166,7 @@ def _passes(checks, server, proxy, name):
         answer = session.get(f"{base}/metrics", timeout=10)
         holds(checks, answer.status_code == 404, f"{name}: metrics are not published", answer.text[:200])
         try:
-            status = session.post(f"{base}/env/production/oauth2/token", data=b"x" * 100_000, timeout=10).status_code
+            status = session.post(f"{base}/env/production/oauth2/token", data=b"x" * 300_000, timeout=10).status_code
         except requests.ConnectionError:
             status = "closed"  # HAProxy answers and closes before the body has been sent
         holds(checks, status in (413, "closed"), f"{name}: a large body is refused", str(status))

@@ -16,7 +16,7 @@ use crossfade_core::{
     text::Name,
 };
 use crossfade_store::{
-    ClientFilter, ClientLine, ClientOrder, Environment, Registration, RegistrationLine, Tx,
+    ClientFilter, ClientLine, ClientOrder, Environment, RefusedUpstream, Registration, RegistrationLine, Tx,
 };
 
 /// Maximum number of transitions that are read at a time and listed.
@@ -29,6 +29,10 @@ const MOST_JUDGED: usize = 100;
 const MOST_OVERDUE: &str = "200";
 /// Number of clients without an owner that are counted for principals who cannot read every client.
 const MOST_OWNERLESS: &str = "20";
+/// Number of refused upstream credentials that are read. Those that the principal cannot read are left out of them.
+const MOST_REFUSED: i64 = 500;
+/// Number of refused upstream credentials that are returned.
+const MOST_REFUSED_SHOWN: usize = 20;
 /// Number of overdue secrets that are returned.
 const MOST_OVERDUE_SHOWN: usize = 20;
 
@@ -45,6 +49,8 @@ pub struct Overview {
     pub overdue: Vec<OverdueSecret>,
     /// Whether there are more.
     pub more_overdue: bool,
+    /// Upstream credentials that issuers refuse, the one that is refused longest first.
+    pub refused_upstream: Vec<RefusedUpstream>,
     /// Number of clients without an owner, and whether there may be more.
     pub ownerless: (u64, bool),
     /// Whether the principal can read any client at all.
@@ -142,8 +148,15 @@ impl App {
             overdue.sort_by_key(|it| it.due_at);
             let more_overdue = late.next_cursor.is_some() || overdue.len() > MOST_OVERDUE_SHOWN;
             overdue.truncate(MOST_OVERDUE_SHOWN);
+            let mut refused_upstream = tx.refused_upstream_credentials(MOST_REFUSED).await?;
+            refused_upstream.retain(|it| {
+                let object = Object::Registration(&it.property_id, &it.client_id, &it.environment);
+                principal.may(Permission::ClientRead, object)
+            });
+            refused_upstream.truncate(MOST_REFUSED_SHOWN);
             Ok(Overview {
                 now,
+                refused_upstream,
                 environments: self.all_environments(tx).await?,
                 transitions: self.running_transitions(tx, principal, now).await?,
                 overdue,

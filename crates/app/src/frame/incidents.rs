@@ -151,6 +151,7 @@ impl Act<'_> {
             Some(OpenWhile::Drill(_)) => Action::DrillFinished,
             Some(OpenWhile::Disabled(_)) => Action::RegistrationUpdated,
             Some(OpenWhile::Presented(_)) => Action::EndedSecretPresented,
+            Some(OpenWhile::UpstreamRefused(_)) => Action::UpstreamCredentialAccepted,
             _ => Action::SecretExpired,
         };
         let client = self.tx.client(&incident.client).await?;
@@ -199,26 +200,28 @@ pub(crate) fn chooses(
     choice.includes(event.action(), environment, details)
 }
 
-/// Returns those of these incidents whose cause is over at `now`. Takes at most four statements.
+/// Returns those of these incidents whose cause is over at `now`. Takes at most five statements.
 pub(crate) async fn over(
     tx: &mut Tx,
     incidents: Vec<OpenIncident>,
     now: Timestamp,
 ) -> Result<Vec<OpenIncident>, Error> {
-    let (mut secrets, mut drills, mut registrations, mut presented) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut secrets, mut drills, mut registrations) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut presented, mut refused) = (Vec::new(), Vec::new());
     for incident in &incidents {
         match incident.open_while() {
             Some(OpenWhile::Valid(id) | OpenWhile::Retiring(id)) => secrets.push(id),
             Some(OpenWhile::Drill(id)) => drills.push(id),
             Some(OpenWhile::Disabled(id)) => registrations.push(id),
             Some(OpenWhile::Presented(id)) => presented.push(id),
+            Some(OpenWhile::UpstreamRefused(id)) => refused.push(id),
             None => {}
         }
     }
     let (valid, running) = (tx.valid_of(&secrets, now).await?, tx.running_of(&drills, now).await?);
     let disabled = tx.disabled_of(&registrations).await?;
     let presented = tx.presented_of(&presented, now.before(QUIET_AFTER), now).await?;
+    let refused = tx.upstream_refused_of(&refused).await?;
     let is_over = |incident: &OpenIncident| match incident.open_while() {
         Some(OpenWhile::Valid(id)) => !valid.contains_key(&id),
         // A current secret has no deadline any more.
@@ -226,6 +229,7 @@ pub(crate) async fn over(
         Some(OpenWhile::Drill(id)) => !running.contains(&id),
         Some(OpenWhile::Disabled(id)) => !disabled.contains(&id),
         Some(OpenWhile::Presented(id)) => !presented.contains(&id),
+        Some(OpenWhile::UpstreamRefused(id)) => !refused.contains(&id),
         None => false,
     };
     Ok(incidents.into_iter().filter(is_over).collect())

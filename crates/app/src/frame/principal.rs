@@ -97,7 +97,13 @@ impl Principal {
     pub(crate) fn is_within_registration(&self, operation: Operation) -> Result<(), Error> {
         let is_open = matches!(operation, Operation::ReadMe | Operation::DeleteToken)
             || operation.path().starts_with("/clients");
-        if self.only.is_none() || is_open && operation != Operation::UpdateUpstreamCredential {
+        let is_of_issuer = matches!(
+            operation,
+            Operation::UpdateUpstreamCredential
+                | Operation::TestUpstreamCredential
+                | Operation::ReleaseUpstreamCredential
+        );
+        if self.only.is_none() || is_open && !is_of_issuer {
             return Ok(());
         }
         let text = "This API token is limited to one registration. Nothing was changed. Use a token without \

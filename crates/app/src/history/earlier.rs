@@ -52,6 +52,7 @@ impl Place {
             audit_sinks: Vec::new(),
             mailer: None,
             poster: Arc::default(),
+            relay: Default::default(),
             journal: Some(self.journal()),
             evidence_addresses: AddressPolicy::Full,
             fresh_sign_in: Duration::from_secs(600),

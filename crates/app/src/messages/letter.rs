@@ -7,6 +7,7 @@ mod drills;
 mod handed_over;
 mod personal;
 mod secrets;
+mod upstream;
 mod webhooks;
 
 use crossfade_core::{TimeZone, Timestamp, audit::Action};
@@ -131,6 +132,8 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
         Action::ClientOwnerUpdated => clients::owner_updated(&facts)?,
         Action::LeakReported => secrets::leak(&facts)?,
         Action::EndedSecretPresented => secrets::presented(&facts, zone)?,
+        Action::UpstreamCredentialRefused => upstream::refused(&facts, zone)?,
+        Action::UpstreamCredentialAccepted => upstream::accepted(&facts, zone)?,
         Action::ClientDeleted => Said::new(
             "Client deleted",
             "A client was deleted",
@@ -150,7 +153,7 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
     let mut facts = vec![(if is_about_webhook { "Webhook" } else { "Client" }, name.to_owned())];
     facts.extend(message.environment.iter().map(|environment| ("Environment", environment.to_string())));
     facts.extend(said.facts);
-    if message.event != Action::EndedSecretPresented {
+    if !has_no_author(message.event) {
         facts.extend(message.actor_name.iter().map(|actor| ("Done by", actor.clone())));
     }
     facts.extend(message.source.iter().map(|source| ("IP address", source.clone())));
@@ -199,6 +202,14 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
     })
 }
 
+/// Whether a message is about what nobody does on purpose.
+fn has_no_author(event: Action) -> bool {
+    matches!(
+        event,
+        Action::EndedSecretPresented | Action::UpstreamCredentialRefused | Action::UpstreamCredentialAccepted
+    )
+}
+
 /// Returns a name that does not change the order of the sentence around it: a name that is written from right to left is put
 /// between the characters that isolate it (Unicode UAX #9).
 fn isolated(name: &str) -> String {
@@ -235,6 +246,9 @@ pub(super) fn url(message: &Notification, base: &str) -> String {
                 // Opens the dialog that ends the secret.
                 (Action::LeakReported, Some(secret)) => format!("{page}/security?leaked={secret}"),
                 // The switch of self-rotation.
+                (Action::UpstreamCredentialRefused | Action::UpstreamCredentialAccepted, _) => {
+                    format!("{page}/settings#upstream-credential")
+                }
                 (Action::RegistrationUpdated, _) if clients::is_self_rotation_alone(&facts) => {
                     format!("{page}/settings")
                 }

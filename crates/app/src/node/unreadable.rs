@@ -202,7 +202,7 @@ pub(crate) fn registration(read: ReadVerifier) -> (TableEntry, Vec<Unreadable>) 
     let credential = row.upstream_credential.map(|stored| {
         let slot = |it: UpstreamSlot| SealedSlot::new(it.slot, it.sealed, it.set_at);
         let slots = stored.slots.into_iter().map(slot).collect();
-        UpstreamCredential::new(stored.method, stored.origins, slots, stored.leading_slot)
+        UpstreamCredential::new((stored.method, stored.encoding), stored.origins, slots, stored.leading_slot)
     });
     (TableEntry::Registration(registration, credential), unreadable)
 }

@@ -18,7 +18,7 @@ use crossfade_core::{
     Code, Operation, Problem, RegistrationId,
     api::{self, UpdateUpstreamCredential},
     audit::Event,
-    upstream::{CredentialMethod, MAX_SECRET, Slot, Upstream},
+    upstream::{CredentialMethod, MAX_SECRET, Refused, Slot, Upstream},
 };
 use crossfade_store::{ChangeKind, Tx, UpstreamCredential};
 use zeroize::Zeroizing;
@@ -59,21 +59,19 @@ impl App {
             let stored = act.tx.upstream_credential(id).await?;
             act.matches(stored.as_ref().map_or(0, |stored| stored.version))?;
             let body = input.read()?;
-            let current =
-                body.secret.map_or(Ok(Fill::Stays), |text| secret("secret", text).map(Fill::Set))?;
+            let current = body.secret.map_or(Ok(Fill::Stays), |text| secret("secret", text).map(Fill::Set))?;
             let next = match body.next {
                 None => Fill::Stays,
                 Some(None) => Fill::Removed,
                 Some(Some(text)) => Fill::Set(secret("next", text)?),
             };
-            for (field, fill) in [("secret", &current), ("next", &next)] {
-                if let Fill::Set(value) = fill
-                    && self.is_secret_of(act.tx, id, value).await?
-                {
-                    let what =
-                        "must be the secret that the upstream issuer has, not a secret of this registration";
-                    return Err(Problem::invalid(field, what).into());
-                }
+            // One of ours is there by mistake; as the next one it is on its way to the issuer, before callers go back.
+            if let Fill::Set(value) = &current
+                && self.is_secret_of(act.tx, id, value).await?
+            {
+                let what = "must be the secret that the upstream issuer has, not a secret of this registration. To go back to \
+                    the issuer with one of Crossfade's, set it as next";
+                return Err(Problem::invalid("secret", what).into());
             }
             if stored.is_none() && matches!(current, Fill::Stays) {
                 let what = "is required, because no upstream credential is set yet";
@@ -91,10 +89,12 @@ impl App {
             let credential = UpstreamCredential {
                 registration_id: id.clone(),
                 method,
+                encoding: stored.as_ref().map(|stored| stored.encoding).unwrap_or_default(),
                 origins,
                 // A secret that was set just now is what the issuer has, as far as anybody knows.
                 leading_slot: if matches!(current, Fill::Set(_)) { Slot::Current } else { leading },
                 version: 1,
+                refused: Refused::default(),
                 slots: Vec::new(),
             };
             act.tx.set_upstream_credential(&credential).await?;
@@ -136,7 +136,7 @@ impl App {
     }
 }
 
-async fn audit(act: &mut Act<'_>, site: &Site, event: &Event) -> Result<(), Error> {
+pub(super) async fn audit(act: &mut Act<'_>, site: &Site, event: &Event) -> Result<(), Error> {
     let about = About {
         client: Some(&site.client.id),
         environment: Some(&site.environment.slug),
@@ -147,7 +147,7 @@ async fn audit(act: &mut Act<'_>, site: &Site, event: &Event) -> Result<(), Erro
 }
 
 /// Returns the issuer that the environment of a registration is in front of.
-fn upstream_of(site: &Site) -> Result<&Upstream, Problem> {
+pub(super) fn upstream_of(site: &Site) -> Result<&Upstream, Problem> {
     site.environment.upstream.as_ref().ok_or_else(|| {
         let text = format!(
             "The environment {} is not in front of another issuer. Nothing was changed. Set its issuer_mode first.",
@@ -157,7 +157,7 @@ fn upstream_of(site: &Site) -> Result<&Upstream, Problem> {
     })
 }
 
-/// Reads a secret that the issuer has made. Any text is possible that fits into a form.
+/// Reads a secret that the issuer has or will have. Any text is possible that fits into a form.
 fn secret(field: &str, text: String) -> Result<Zeroizing<String>, Problem> {
     let text = Zeroizing::new(text);
     if text.is_empty() || text.len() > MAX_SECRET || text.chars().any(char::is_control) {
@@ -180,6 +180,8 @@ fn shown(stored: Option<&UpstreamCredential>, upstream: &Upstream) -> Versioned<
     });
     let shown = api::UpstreamCredential {
         method: stored.map(|stored| stored.method),
+        basic_encoding: stored.map(|stored| stored.encoding),
+        refused_since: stored.and_then(|stored| stored.refused.since),
         slots: slots.collect(),
         confirmed_origins,
         unconfirmed_origins,

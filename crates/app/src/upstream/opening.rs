@@ -3,7 +3,7 @@
 use crate::{app::App, keys::place::SealPlace};
 use crossfade_core::{
     RegistrationId, Timestamp,
-    upstream::{CredentialMethod, Slot, origin},
+    upstream::{BasicEncoding, CredentialMethod, Slot, origin},
 };
 use std::{error, fmt};
 use zeroize::Zeroizing;
@@ -14,6 +14,8 @@ pub struct OpenedCredential {
     pub registration: RegistrationId,
     /// How it is sent.
     pub method: CredentialMethod,
+    /// How it is written into the `Authorization` header.
+    pub encoding: BasicEncoding,
     /// The secret to try first.
     pub first: OpenedSecret,
     /// The secret to try once if the issuer refuses the first one.
@@ -75,6 +77,7 @@ impl App {
         let leading = credential.leading().ok_or(NoCredential::NotSet)?;
         let second = credential.slot(leading.slot.other()).map(open).transpose()?;
         let (registration, method) = (registration.clone(), credential.method());
-        Ok(OpenedCredential { registration, method, first: open(leading)?, second })
+        let encoding = credential.encoding();
+        Ok(OpenedCredential { registration, method, encoding, first: open(leading)?, second })
     }
 }

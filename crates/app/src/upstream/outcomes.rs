@@ -1,14 +1,18 @@
 //! What upstream issuers say about credentials: noted in memory by requests, and stored by the worker.
 
-use crate::{app::App, error::Error};
+use crate::{
+    app::App,
+    error::Error,
+    frame::{act::Act, entry::About},
+};
 use crossfade_core::{
     RegistrationId, Timestamp,
-    audit::Actor,
-    upstream::{Slot, SlotState},
+    audit::{Actor, Event},
+    upstream::{Slot, SlotState, Turn},
 };
 use crossfade_store::SlotOutcome;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -109,11 +113,18 @@ impl App {
                 return Ok(());
             }
             let stored = self.change_here(Actor::policy("upstream", "Upstream credentials"), async |act| {
+                let mut noted = BTreeSet::new();
                 for outcome in &outcomes {
-                    let is_there = act.tx.note_upstream_outcome(outcome).await?;
-                    if is_there && outcome.state == SlotState::Ok {
+                    if !act.tx.note_upstream_outcome(outcome).await? {
+                        continue;
+                    }
+                    noted.insert(&outcome.registration_id);
+                    if outcome.state == SlotState::Ok {
                         act.tx.lead_with_upstream_slot(&outcome.registration_id, outcome.slot).await?;
                     }
+                }
+                for registration in noted {
+                    self.record_upstream_turn(act, registration).await?;
                 }
                 Ok(())
             });
@@ -122,5 +133,45 @@ impl App {
                 return Err(error);
             }
         }
+    }
+
+    /// Records that the issuer refuses an upstream credential, or accepts it again, and tells the owners of the client: once
+    /// for each time, however many requests there are.
+    pub(crate) async fn record_upstream_turn(
+        &self,
+        act: &mut Act<'_>,
+        registration: &RegistrationId,
+    ) -> Result<(), Error> {
+        let Some(credential) = act.tx.upstream_credential(registration).await? else { return Ok(()) };
+        let states: Vec<_> = credential.slots.iter().map(|slot| (slot.slot, slot.state)).collect();
+        let (refused, turn) = credential.refused.after(&states, act.now);
+        if refused != credential.refused {
+            act.tx.set_upstream_refused(registration, refused).await?;
+        }
+        let event = match turn {
+            None => return Ok(()),
+            Some(Turn::Refused(since)) => {
+                let leading = credential.slots.iter().find(|slot| slot.slot == credential.leading_slot);
+                let said = leading.or(credential.slots.first()).and_then(|slot| slot.last_error.clone());
+                Event::UpstreamCredentialRefused {
+                    registration_id: registration.clone(),
+                    since,
+                    last_error: said,
+                }
+            }
+            Some(Turn::Accepted(refused_since, slot)) => Event::UpstreamCredentialAccepted {
+                registration_id: registration.clone(),
+                refused_since,
+                slot,
+            },
+        };
+        let Some(place) = act.tx.place_of_registration(registration).await? else { return Ok(()) };
+        let about = About {
+            client: Some(&place.client_id),
+            environment: Some(&place.environment),
+            target: Some(registration.to_string()),
+            ..About::default()
+        };
+        act.tell_at(act.now, self.random.as_ref(), &event, about).await
     }
 }

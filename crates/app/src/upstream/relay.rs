@@ -47,7 +47,7 @@ impl App {
     /// Whether a request was already forwarded by this environment. It then has the upstream credential, which is no secret of
     /// ours, so this is asked first.
     pub fn has_passed(&self, environment: &Environment, headers: &HeaderMap) -> bool {
-        let has_passed = Relay::has_passed(headers, &self.pseudonym(environment));
+        let has_passed = Relay::has_passed(headers, &self.pseudonym(environment.slug().as_str()));
         if has_passed {
             self.note_forwarded(environment, Some(RelayFailure::Loop));
         }
@@ -91,7 +91,7 @@ impl App {
             authorization: asked.authorization,
             body: asked.body,
             host: asked.host,
-            pseudonym: &self.pseudonym(environment),
+            pseudonym: &self.pseudonym(environment.slug().as_str()),
         };
         self.relay.pass(request).await
     }
@@ -113,7 +113,7 @@ impl App {
             Some((endpoint, read(own).ok()?))
         });
         let opened = self.open_upstream_credential(client.registration(), url);
-        let OpenedCredential { registration, method, first, second } =
+        let OpenedCredential { registration, method, encoding, first, second } =
             opened.map_err(|_| RelayFailure::NoCredential)?;
         let secrets = std::iter::once(first).chain(second).map(|secret| SentSecret {
             slot: secret.slot,
@@ -124,6 +124,7 @@ impl App {
             registration: &registration,
             client_id: client.client_id().as_str(),
             method,
+            encoding,
             secrets: secrets.collect(),
         };
         let request = Forward {
@@ -134,7 +135,7 @@ impl App {
             parameters: asked.parameters,
             headers: asked.headers,
             host: asked.host,
-            pseudonym: &self.pseudonym(environment),
+            pseudonym: &self.pseudonym(environment.slug().as_str()),
         };
         let forwarded = self.relay.forward(request, &credential).await;
         for tried in forwarded.tried {
@@ -158,7 +159,7 @@ impl App {
 
     /// Returns the name of an environment in `Via`. It is the same on every node, so that a request that comes back through
     /// another one is recognised.
-    fn pseudonym(&self, environment: &Environment) -> String {
-        format!("crossfade-{}-{}", self.mark(), environment.slug())
+    pub(super) fn pseudonym(&self, environment: &str) -> String {
+        format!("crossfade-{}-{environment}", self.mark())
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     environment::{EnvironmentKind, SigningAlg},
     registration::AuthMethod,
     roles::Role,
-    upstream::{IssuerMode, Kind, Server, UnregisteredClients, Upstream},
+    upstream::{IssuerKind, IssuerMode, Server, UnregisteredClients, Upstream},
     webhook::WebhookFormat,
 };
 use schemars::JsonSchema;
@@ -209,7 +209,7 @@ impl From<api::Environment> for EnvironmentFacts {
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct UpstreamFacts {
     /// Kind of the issuer.
-    pub kind: Kind,
+    pub kind: IssuerKind,
     /// Its authorization servers.
     pub servers: Vec<UpstreamServerFacts>,
 }

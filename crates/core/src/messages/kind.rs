@@ -123,6 +123,10 @@ kinds! {
     LeakReported = "leak.reported", Today, PersonOrClient;
     /// An ended secret is still presented in numbers.
     EndedSecretPresented = "secret.still_presented", Wake, PersonOrClient;
+    /// An upstream issuer refuses the upstream credential, so that callers get no tokens.
+    UpstreamCredentialRefused = "upstream_credential.refused", Wake, PersonOrClient;
+    /// An upstream issuer accepts the upstream credential again.
+    UpstreamCredentialAccepted = "upstream_credential.accepted", Today, PersonOrClient;
     /// Evidence of use could not be written for 5 minutes.
     EvidenceUnwritten = "evidence.unwritten", Wake, Person;
     /// A node has had no lease for a minute, so that it refuses all tokens.
@@ -158,6 +162,8 @@ impl Kind {
             Event::ClientDeleted { .. } => Self::ClientDeleted,
             Event::LeakReported { .. } => Self::LeakReported,
             Event::EndedSecretPresented { .. } => Self::EndedSecretPresented,
+            Event::UpstreamCredentialRefused { .. } => Self::UpstreamCredentialRefused,
+            Event::UpstreamCredentialAccepted { .. } => Self::UpstreamCredentialAccepted,
             Event::EvidenceUnwritten { .. } => Self::EvidenceUnwritten,
             Event::NodeWithoutLease { .. } => Self::NodeWithoutLease,
             Event::DigestsQueued { .. } => Self::WeeklyDigest,

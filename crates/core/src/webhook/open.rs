@@ -1,6 +1,6 @@
 //! Incidents of PagerDuty that are open, as they are noted until they are resolved.
 
-use super::{LEAK, PRESENTED};
+use super::{LEAK, PRESENTED, UPSTREAM};
 use crate::{ClientId, DrillId, RegistrationId, SecretId, WebhookId, environment::Slug};
 
 /// Word under which open incidents are noted among what was told.
@@ -32,6 +32,8 @@ pub enum OpenWhile {
     Disabled(RegistrationId),
     /// Ended secrets of the registration are presented.
     Presented(RegistrationId),
+    /// The issuer refuses the upstream credential of the registration.
+    UpstreamRefused(RegistrationId),
 }
 
 impl OpenIncident {
@@ -63,6 +65,9 @@ impl OpenIncident {
         if let Some(registration) = subject.strip_prefix(PRESENTED) {
             return RegistrationId::parse(registration).ok().map(OpenWhile::Presented);
         }
+        if let Some(registration) = subject.strip_prefix(UPSTREAM) {
+            return RegistrationId::parse(registration).ok().map(OpenWhile::UpstreamRefused);
+        }
         let secret = SecretId::parse(subject).ok().map(OpenWhile::Retiring);
         secret
             .or_else(|| DrillId::parse(subject).ok().map(OpenWhile::Drill))
@@ -85,6 +90,10 @@ mod tests {
             (
                 format!("presented:reg_{id}"),
                 OpenWhile::Presented(RegistrationId::parse(&format!("reg_{id}")).unwrap()),
+            ),
+            (
+                format!("upstream:reg_{id}"),
+                OpenWhile::UpstreamRefused(RegistrationId::parse(&format!("reg_{id}")).unwrap()),
             ),
         ];
         for (subject, expected) in subjects {

@@ -237,6 +237,20 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
             "crossfade upstream set \"Billing API\" --env production --next-file next.secret",
         ],
     ),
+    (
+        "upstream test",
+        [
+            "crossfade upstream test \"Billing API\" --env production",
+            "crossfade upstream test \"Billing API\" --env production --json",
+        ],
+    ),
+    (
+        "upstream release",
+        [
+            "crossfade upstream release \"Billing API\" --env production",
+            "crossfade upstream release \"Billing API\" --env production --json",
+        ],
+    ),
     ("node list", ["crossfade node list", "crossfade node list --json"]),
     ("webhook list", ["crossfade webhook list", "crossfade webhook list --json"]),
     (

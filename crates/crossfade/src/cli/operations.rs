@@ -104,6 +104,8 @@ pub(crate) fn command(operation: Operation) -> &'static str {
         UpdateRegistration => "registration update",
         ReadUpstreamCredential => "upstream show",
         UpdateUpstreamCredential => "upstream set",
+        TestUpstreamCredential => "upstream test",
+        ReleaseUpstreamCredential => "upstream release",
         ListSecrets => "secret list",
         RotateSecret => "secret rotate",
         RevealSecret => "secret reveal",

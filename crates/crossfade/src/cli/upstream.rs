@@ -16,6 +16,20 @@ pub(crate) enum Upstream {
     },
     /// Set a registration's upstream credential, or confirm it for the servers that the environment has now.
     Set(SetUpstream),
+    /// Say how the callers of a client go back to the upstream issuer.
+    Release {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Test a registration's upstream credential at its issuer, without requesting a token.
+    Test {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        remote: Remote,
+    },
 }
 
 #[derive(Args)]

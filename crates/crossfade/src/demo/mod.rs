@@ -119,6 +119,7 @@ fn throwaway(listen: SocketAddr, directory: &std::path::Path) -> Resolved {
         audit_sinks: Vec::new(),
         mailer: None,
         poster: Arc::default(),
+        relay: Default::default(),
         journal: None,
     }
 }

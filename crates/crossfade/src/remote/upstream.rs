@@ -7,8 +7,11 @@ use crate::{
     output::{self, fixed, text, time},
 };
 use crossfade_core::{
-    api::{UpdateUpstreamCredential, UpstreamCredential},
-    upstream::MAX_SECRET,
+    api::{
+        ReleaseUpstreamCredential, TestUpstreamCredential, UpdateUpstreamCredential, UpstreamCredential,
+        UpstreamCredentialTested, UpstreamRelease,
+    },
+    upstream::{BasicEncoding, MAX_SECRET, TestOutcome},
 };
 use reqwest::Method;
 use std::{
@@ -36,6 +39,16 @@ pub(crate) async fn upstream(command: Command) -> Result<(), Failure> {
             let api = Api::new(&remote)?;
             let path = path(&api, &place).await?;
             shown(&api.send(Method::PUT, &path, &body).await?, remote.json)
+        }
+        Command::Release { place, remote } => {
+            let api = Api::new(&remote)?;
+            let path = format!("{}/release", path(&api, &place).await?);
+            released(&api.send(Method::POST, &path, &ReleaseUpstreamCredential {}).await?, remote.json)
+        }
+        Command::Test { place, remote } => {
+            let api = Api::new(&remote)?;
+            let path = format!("{}/test", path(&api, &place).await?);
+            tested(&api.send(Method::POST, &path, &TestUpstreamCredential {}).await?, remote.json)
         }
     }
 }
@@ -79,6 +92,12 @@ fn shown(credential: &UpstreamCredential, json: bool) -> Result<(), Failure> {
     if let Some(method) = credential.method {
         output::note(&format!("Sent as {} to {}.", method.as_str(), credential.confirmed_origins.join(", ")));
     }
+    if let Some(since) = credential.refused_since {
+        output::note(&format!(
+            "The issuer refuses it since {}: callers get no tokens until it accepts a secret.",
+            time(Some(since))
+        ));
+    }
     if !credential.unconfirmed_origins.is_empty() {
         output::note(&format!(
             "Not sent to {} until you confirm it: crossfade upstream set … --confirm-servers.",
@@ -86,4 +105,43 @@ fn shown(credential: &UpstreamCredential, json: bool) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// Prints what the issuer said. Fails if it accepts no secret.
+fn tested(tested: &UpstreamCredentialTested, json: bool) -> Result<(), Failure> {
+    if json {
+        output::json(tested)?;
+    } else {
+        let rows = tested.slots.iter().map(|slot| {
+            let response = slot.response.clone().unwrap_or_else(|| "-".to_owned());
+            vec![slot.slot.as_str().to_owned(), slot.outcome.as_str().to_owned(), response]
+        });
+        output::table(&[fixed("slot"), fixed("outcome"), text("response")], rows.collect())?;
+        if let Some(server) = &tested.server {
+            output::note(&format!("Tested at the server {server}."));
+        }
+        if tested.basic_encoding == Some(BasicEncoding::Raw) {
+            output::note(
+                "The issuer decodes nothing in the Authorization header, so the credential is sent as it is.",
+            );
+        }
+    }
+    match tested.slots.iter().any(|slot| slot.outcome == TestOutcome::Accepted) {
+        true => Ok(()),
+        false => Err(Failure::failed("The issuer accepts no secret of this upstream credential.".to_owned())),
+    }
+}
+
+fn released(release: &UpstreamRelease, json: bool) -> Result<(), Failure> {
+    if json {
+        return output::json(release);
+    }
+    let mut text = String::new();
+    for (number, step) in (1..).zip(&release.steps) {
+        text.push_str(&format!("{number}. {step}\n"));
+    }
+    if let Some(command) = &release.command {
+        text.push_str(&format!("\n{command}\n"));
+    }
+    output::data(&text)
 }

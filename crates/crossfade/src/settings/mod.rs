@@ -18,7 +18,9 @@ use self::{
 };
 use crate::{connections::Policy, failure::Failure, log::checked, tls};
 use clap::{Args, ValueEnum};
-use crossfade_app::{AddressPolicy, AuditSink, KeySource, Mailer, NodeOptions, Poster, doctor::Instance};
+use crossfade_app::{
+    AddressPolicy, AuditSink, KeySource, Mailer, NodeOptions, Poster, RelayLimits, doctor::Instance,
+};
 use crossfade_authority::Clock;
 use crossfade_store::Location;
 use ipnet::IpNet;
@@ -157,6 +159,20 @@ pub(crate) struct Settings {
     /// [default: none]
     #[arg(long, env = "CROSSFADE_OUTBOUND_CA_FILE", hide_env_values = true, value_name = "FILE")]
     pub(crate) outbound_ca_file: Option<PathBuf>,
+    /// Seconds to connect to an upstream issuer, with TLS, 1 to 30. [default: 2]
+    #[arg(long, env = "CROSSFADE_UPSTREAM_CONNECT_SECONDS", hide_env_values = true, value_name = "SECONDS")]
+    pub(crate) upstream_connect_seconds: Option<u32>,
+    /// Seconds that a request to an upstream issuer can take, with all attempts, 1 to 300. [default: 30]
+    #[arg(long, env = "CROSSFADE_UPSTREAM_SECONDS", hide_env_values = true, value_name = "SECONDS")]
+    pub(crate) upstream_seconds: Option<u32>,
+    /// Seconds before an idle connection to an upstream issuer is closed, 1 to 3600. Must be shorter than the issuer's own
+    /// time. [default: 4]
+    #[arg(long, env = "CROSSFADE_UPSTREAM_IDLE_SECONDS", hide_env_values = true, value_name = "SECONDS")]
+    pub(crate) upstream_idle_seconds: Option<u32>,
+    /// Number of requests that wait for one upstream issuer at the same time, 1 to 100000. One client can have half of them.
+    /// [default: 200]
+    #[arg(long, env = "CROSSFADE_UPSTREAM_REQUESTS", hide_env_values = true, value_name = "NUMBER")]
+    pub(crate) upstream_requests: Option<u32>,
 }
 
 /// How long a kept connection may be idle. Balancers keep theirs for a minute at most, and must end them first.
@@ -232,6 +248,7 @@ pub(crate) struct Resolved {
     pub(crate) audit_sinks: Vec<AuditSink>,
     pub(crate) mailer: Option<Arc<Mailer>>,
     pub(crate) poster: Arc<Poster>,
+    pub(crate) relay: RelayLimits,
 }
 
 impl Settings {
@@ -362,6 +379,12 @@ impl Settings {
             }
             .mailer()?,
             poster: poster(private, authorities.as_deref())?,
+            relay: outbound::relay(
+                self.upstream_connect_seconds.or(file.upstream_connect_seconds),
+                self.upstream_seconds.or(file.upstream_seconds),
+                self.upstream_idle_seconds.or(file.upstream_idle_seconds),
+                self.upstream_requests.or(file.upstream_requests),
+            )?,
             data_dir,
         })
     }

@@ -2,7 +2,7 @@
 
 use crossfade_core::{
     RegistrationId, Timestamp,
-    upstream::{CredentialMethod, Slot, SlotState},
+    upstream::{BasicEncoding, CredentialMethod, Slot, SlotState},
 };
 use std::{
     collections::HashMap,
@@ -30,6 +30,8 @@ pub struct SentCredential<'a> {
     pub client_id: &'a str,
     /// How it is sent.
     pub method: CredentialMethod,
+    /// How it is written into the `Authorization` header.
+    pub encoding: BasicEncoding,
     /// Its secrets, in the order in which they are tried.
     pub secrets: Vec<SentSecret>,
 }

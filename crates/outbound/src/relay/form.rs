@@ -2,7 +2,7 @@
 
 use super::credential::{SentCredential, SentSecret};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use crossfade_core::upstream::{CredentialMethod, Endpoint};
+use crossfade_core::upstream::{BasicEncoding, CredentialMethod, Endpoint};
 use http::HeaderValue;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 use serde::{
@@ -77,7 +77,8 @@ impl Kept {
         // Everything but letters and digits is encoded, because servers decode the rest in different ways.
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let id = encode(credential.client_id);
-        let secret = Zeroizing::new(encode(&secret.value));
+        let raw = secret;
+        let secret = Zeroizing::new(encode(&raw.value));
         let mut body = Zeroizing::new(Vec::with_capacity(self.body.len() + id.len() + secret.len() + 32));
         body.extend_from_slice(&self.body);
         let mut append = |name: &str, value: &str| {
@@ -99,7 +100,10 @@ impl Kept {
                 if self.names_client || endpoint == Endpoint::PushedAuthorizationRequest {
                     append("client_id", &id);
                 }
-                let credentials = Zeroizing::new(format!("{id}:{}", *secret));
+                let credentials = Zeroizing::new(match credential.encoding {
+                    BasicEncoding::Percent => format!("{id}:{}", *secret),
+                    BasicEncoding::Raw => format!("{}:{}", credential.client_id, *raw.value),
+                });
                 let header =
                     Zeroizing::new(format!("Basic {}", BASE64_STANDARD.encode(credentials.as_bytes())));
                 let mut header = HeaderValue::from_str(&header).ok()?;
@@ -209,15 +213,36 @@ mod tests {
     }
 
     fn sent(form: &str, endpoint: Endpoint, method: CredentialMethod) -> (Option<String>, String) {
+        sent_as(form, endpoint, (method, BasicEncoding::Percent))
+    }
+
+    fn sent_as(
+        form: &str,
+        endpoint: Endpoint,
+        (method, encoding): (CredentialMethod, BasicEncoding),
+    ) -> (Option<String>, String) {
         let registration = RegistrationId::parse("reg_0000000000000000000001").unwrap();
         let value = Zeroizing::new("s%+ü".to_owned());
         let secret = SentSecret { slot: Slot::Current, value, set_at: Timestamp::from_seconds(0) };
         let secrets = Vec::new();
-        let credential = SentCredential { registration: &registration, client_id: "b:i l", method, secrets };
+        let credential =
+            SentCredential { registration: &registration, client_id: "b:i l", method, encoding, secrets };
         let kept = Kept::of(form.as_bytes()).unwrap();
         let (header, body) = kept.authenticated(endpoint, &credential, &secret).unwrap();
         let header = header.map(|value| value.to_str().unwrap().to_owned());
         (header, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn a_server_that_decodes_nothing_gets_the_credential_as_it_is() {
+        let raw = (CredentialMethod::ClientSecretBasic, BasicEncoding::Raw);
+        let (header, body) = sent_as("a=b", PushedAuthorizationRequest, raw);
+        let header = header.unwrap();
+        let credentials = BASE64_STANDARD.decode(header.strip_prefix("Basic ").unwrap()).unwrap();
+        assert_eq!(String::from_utf8(credentials).unwrap(), "b:i l:s%+ü");
+        assert_eq!(body, "a=b&client_id=b%3Ai%20l", "the form is read in one way");
+        let post = (CredentialMethod::ClientSecretPost, BasicEncoding::Raw);
+        assert_eq!(sent_as("a=b", Token, post).1, "a=b&client_id=b%3Ai%20l&client_secret=s%25%2B%C3%BC");
     }
 
     #[test]

@@ -9,12 +9,14 @@ mod passing;
 mod pool;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 pub use self::{
     answer::{RelayFailure, Relayed},
     credential::{SentCredential, SentSecret, Tried},
     form::{FormFault, Kept, MAX_FORM, form_of_json, passed_client_id},
     passing::{Pass, PassedBody},
+    trial::Trial,
 };
 
 use self::{
@@ -26,7 +28,7 @@ use crate::{
     webhook::{Destination, Poster},
 };
 use bytes::Bytes;
-use crossfade_core::upstream::{Endpoint, Kind, Refusal, SlotState};
+use crossfade_core::upstream::{Endpoint, IssuerKind, Refusal, SlotState};
 use http::{
     HeaderMap, HeaderValue, Request, StatusCode,
     header::{AUTHORIZATION, HOST},
@@ -43,8 +45,6 @@ use std::{
 use tokio::time::{Duration, timeout};
 use zeroize::Zeroizing;
 
-/// Number of requests to one issuer that wait for an answer at the same time.
-const MAX_IN_FLIGHT: usize = 200;
 /// Number of issuers from which unused ones are removed.
 const TIDY_AT: usize = 64;
 /// Form that only tests a credential: no issuer has given this token.
@@ -65,12 +65,29 @@ struct Times {
     whole: Duration,
 }
 
-const TIMES: Times = Times {
-    connect: Duration::from_secs(2),
-    address: Duration::from_secs(1),
-    idle: Duration::from_secs(4),
-    whole: Duration::from_secs(30),
-};
+/// How long forwarded requests can take, and how many can wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RelayLimits {
+    /// Looking up the host and connecting, with TLS.
+    pub connect: Duration,
+    /// The whole request, with all attempts.
+    pub whole: Duration,
+    /// How long a connection is kept without a request.
+    pub idle: Duration,
+    /// Number of requests to one issuer that wait for an answer at the same time. A client can have half of them.
+    pub requests: usize,
+}
+
+impl Default for RelayLimits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(2),
+            whole: Duration::from_secs(30),
+            idle: Duration::from_secs(4),
+            requests: 200,
+        }
+    }
+}
 
 /// Forwards requests to upstream issuers.
 pub struct Relay {
@@ -102,7 +119,7 @@ pub struct Forward<'a> {
     /// tokens; `None` if the credential is for neither.
     pub test_at: Option<(Endpoint, &'a Destination)>,
     /// Kind of the issuer.
-    pub kind: Kind,
+    pub kind: IssuerKind,
     /// Parameters of the caller.
     pub parameters: &'a Kept,
     /// Headers of the caller.
@@ -124,11 +141,12 @@ pub struct Forwarded {
 
 impl Relay {
     /// Returns a relay that connects where webhooks are sent, too.
-    pub fn new(poster: &Poster) -> Self {
+    pub fn new(poster: &Poster, limits: RelayLimits) -> Self {
+        let RelayLimits { connect, whole, idle, requests } = limits;
         Self {
             connector: poster.connector.clone(),
-            times: TIMES,
-            max_in_flight: MAX_IN_FLIGHT,
+            times: Times { connect, address: connect / 2, idle, whole },
+            max_in_flight: requests,
             issuers: Mutex::default(),
             tests: Tests::default(),
             answered: AtomicU64::new(0),
@@ -190,7 +208,7 @@ impl Relay {
             return Err(RelayFailure::ProofForOtherUrl);
         }
         let issuer = self.issuer(request.to);
-        let _permit = issuer.in_flight.clone().try_acquire_owned().map_err(|_| RelayFailure::Busy)?;
+        let _place = issuer.admit(credential.registration).ok_or(RelayFailure::Busy)?;
         let sent = self.send(&issuer, request, credential, tried);
         timeout(self.times.whole, sent).await.unwrap_or(Err(RelayFailure::Late))
     }
@@ -282,24 +300,7 @@ impl Relay {
         let own = Forward { headers: &headers, ..*request };
         let message = compose(&own, (endpoint, to, &parameters), credential, secret)?;
         let answer = self.issuer(to).exchange(to, message).await.ok()?;
-        let error = answer.error();
-        Some(match request.kind.refusal(answer.status.as_u16(), error.as_deref()) {
-            _ if answer.is_success() => Tested::Accepted,
-            _ if answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS => {
-                Tested::Failed
-            }
-            Refusal::Request => Tested::Accepted,
-            Refusal::Credential => Tested::Refused,
-            // The token is nobody's and the request names no other client, so only the client can be meant.
-            Refusal::Undecided
-                if answer.status == StatusCode::UNAUTHORIZED
-                    || error.as_deref() == Some("invalid_client") =>
-            {
-                Tested::Refused
-            }
-            Refusal::Undecided if request.kind.is_accepted_without_grant() == Some(true) => Tested::Accepted,
-            Refusal::Undecided | Refusal::Silent => Tested::Silent,
-        })
+        Some(judge(request.kind, &answer))
     }
 
     /// Returns the issuer of a URL: scheme, host and port.
@@ -315,6 +316,27 @@ impl Relay {
         let issuer = Arc::new(Issuer::new(&self.connector, self.times, self.max_in_flight));
         issuers.insert(origin, issuer.clone());
         issuer
+    }
+}
+
+/// Returns what the answer to a request with a token that nobody has says about the secret.
+fn judge(kind: IssuerKind, answer: &Relayed) -> Tested {
+    let error = answer.error();
+    match kind.refusal(answer.status.as_u16(), error.as_deref()) {
+        _ if answer.is_success() => Tested::Accepted,
+        _ if answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS => {
+            Tested::Failed
+        }
+        Refusal::Request => Tested::Accepted,
+        Refusal::Credential => Tested::Refused,
+        // The token is nobody's and the request names no other client, so only the client can be meant.
+        Refusal::Undecided
+            if answer.status == StatusCode::UNAUTHORIZED || error.as_deref() == Some("invalid_client") =>
+        {
+            Tested::Refused
+        }
+        Refusal::Undecided if kind.is_accepted_without_grant() == Some(true) => Tested::Accepted,
+        Refusal::Undecided | Refusal::Silent => Tested::Silent,
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{connect::Connector, webhook::Destination};
 use bytes::{Bytes, BytesMut};
+use crossfade_core::RegistrationId;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper::{
@@ -13,12 +14,15 @@ use hyper::{
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tokio::{
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Duration, Instant, sleep, timeout},
 };
 
@@ -46,9 +50,31 @@ pub(super) struct Issuer {
     /// Whether a task closes what is idle for too long.
     is_tidied: AtomicBool,
     /// Permits for requests that wait for an answer.
-    pub(super) in_flight: Arc<Semaphore>,
+    in_flight: Arc<Semaphore>,
     /// Permits for requests of clients that nobody has authenticated. They take none of the others.
     pub(super) passing: Arc<Semaphore>,
+    /// How many of them each client has, and how many it can have.
+    of_clients: Mutex<HashMap<RegistrationId, usize>>,
+    max_of_client: usize,
+}
+
+/// A place among the requests that wait for an issuer, until it is dropped.
+pub(super) struct Place {
+    issuer: Arc<Issuer>,
+    client: RegistrationId,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut of_clients = self.issuer.of_clients();
+        if let Some(number) = of_clients.get_mut(&self.client) {
+            *number -= 1;
+            if *number == 0 {
+                of_clients.remove(&self.client);
+            }
+        }
+    }
 }
 
 impl Issuer {
@@ -60,7 +86,27 @@ impl Issuer {
             is_tidied: AtomicBool::new(false),
             in_flight: Arc::new(Semaphore::new(in_flight)),
             passing: Arc::new(Semaphore::new((in_flight / PASSING_SHARE).max(1))),
+            of_clients: Mutex::default(),
+            max_of_client: in_flight.div_ceil(2),
         }
+    }
+
+    /// Returns a place for a request of a client; `None` if there is none. A client can have half of them, so that one whose
+    /// requests hang leaves the others theirs.
+    pub(super) fn admit(self: &Arc<Self>, client: &RegistrationId) -> Option<Place> {
+        let permit = self.in_flight.clone().try_acquire_owned().ok()?;
+        let mut of_clients = self.of_clients();
+        let number = of_clients.entry(client.clone()).or_default();
+        if *number >= self.max_of_client {
+            return None;
+        }
+        *number += 1;
+        drop(of_clients);
+        Some(Place { issuer: self.clone(), client: client.clone(), _permit: permit })
+    }
+
+    fn of_clients(&self) -> MutexGuard<'_, HashMap<RegistrationId, usize>> {
+        self.of_clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether nothing is open or waits.

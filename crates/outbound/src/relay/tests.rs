@@ -3,7 +3,7 @@
 use super::*;
 use crossfade_core::{
     RegistrationId, Timestamp,
-    upstream::{CredentialMethod, Slot},
+    upstream::{BasicEncoding, CredentialMethod, Slot},
 };
 use std::sync::atomic::AtomicUsize;
 use tokio::{
@@ -124,7 +124,7 @@ const TEST_TIMES: Times = Times {
 
 fn relay() -> Relay {
     let poster = Poster::new(vec!["127.0.0.0/8".parse().unwrap()], None).unwrap();
-    Relay { times: TEST_TIMES, ..Relay::new(&poster) }
+    Relay { times: TEST_TIMES, ..Relay::new(&poster, RelayLimits::default()) }
 }
 
 fn to(port: u16, path: &str) -> Destination {
@@ -156,6 +156,7 @@ impl Own {
             registration: &self.registration,
             client_id: "billing",
             method: self.method,
+            encoding: BasicEncoding::Percent,
             secrets,
         }
     }
@@ -181,7 +182,7 @@ async fn send(
     credential: &Own,
     headers: &[(&'static str, &str)],
 ) -> Result<Relayed, RelayFailure> {
-    send_to_kind(relay, stub.port, credential, headers, Kind::Generic).await
+    send_to_kind(relay, stub.port, credential, headers, IssuerKind::Generic).await
 }
 
 async fn send_to_kind(
@@ -189,7 +190,7 @@ async fn send_to_kind(
     port: u16,
     credential: &Own,
     headers: &[(&'static str, &str)],
-    kind: Kind,
+    kind: IssuerKind,
 ) -> Result<Relayed, RelayFailure> {
     let Forwarded { answer, tried } = forwarded(relay, port, credential, headers, kind).await;
     if let Some(last) = tried.last().filter(|last| last.state == SlotState::Ok) {
@@ -204,7 +205,7 @@ async fn forwarded(
     port: u16,
     credential: &Own,
     headers: &[(&'static str, &str)],
-    kind: Kind,
+    kind: IssuerKind,
 ) -> Forwarded {
     let token = to(port, "/token");
     let mut sent = HeaderMap::new();
@@ -363,7 +364,7 @@ async fn a_silent_issuer_is_given_up_in_time_and_delays_no_other() {
     let good = Stub::start(|_, _| json(200, TOKEN)).await;
     let relay = Relay {
         times: Times { whole: Duration::from_millis(300), ..TEST_TIMES },
-        max_in_flight: 3,
+        max_in_flight: 6,
         ..relay()
     };
     let own = credential(None);
@@ -380,9 +381,30 @@ async fn a_silent_issuer_is_given_up_in_time_and_delays_no_other() {
 }
 
 #[tokio::test]
+async fn a_client_whose_requests_hang_leaves_half_of_the_places_to_others() {
+    let silent = Stub::start(|_, _| Reply::Hang).await;
+    let relay = Relay {
+        times: Times { whole: Duration::from_millis(300), ..TEST_TIMES },
+        max_in_flight: 4,
+        ..relay()
+    };
+    let own = credential(None);
+    let other = Own {
+        registration: RegistrationId::parse("reg_0000000000000000000002").unwrap(),
+        ..credential(None)
+    };
+    let of = |client| send(&relay, &silent, client, &[]);
+    let (one, two, three, theirs) = tokio::join!(of(&own), of(&own), of(&own), of(&other));
+    assert_eq!([one, two, theirs].map(Result::unwrap_err), [RelayFailure::Late; 3]);
+    assert_eq!(three.unwrap_err(), RelayFailure::Busy);
+    // What waited has given its place back.
+    assert_eq!(of(&own).await.unwrap_err(), RelayFailure::Late);
+}
+
+#[tokio::test]
 async fn an_issuer_that_is_down_gets_nothing() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let refused = send_to_kind(&relay(), closed, &credential(None), &[], Kind::Generic).await;
+    let refused = send_to_kind(&relay(), closed, &credential(None), &[], IssuerKind::Generic).await;
     assert_eq!(refused.unwrap_err(), RelayFailure::NotReached);
 }
 
@@ -391,7 +413,7 @@ async fn an_address_that_is_not_allowed_is_not_connected_to() {
     let stub = Stub::start(|_, _| json(200, TOKEN)).await;
     // The URL was allowed when it was set. The server was restarted with other networks since.
     let poster = Poster::new(vec!["10.255.0.0/16".parse().unwrap()], None).unwrap();
-    let relay = Relay { times: TEST_TIMES, ..Relay::new(&poster) };
+    let relay = Relay { times: TEST_TIMES, ..Relay::new(&poster, RelayLimits::default()) };
     let refused = send(&relay, &stub, &credential(None), &[]).await;
     assert_eq!((refused.unwrap_err(), stub.opened()), (RelayFailure::NotReached, 0));
 }
@@ -422,12 +444,12 @@ async fn the_other_slot_is_tried_once_and_whichever_worked_leads() {
 #[tokio::test]
 async fn a_refusal_of_the_request_is_the_callers() {
     for (kind, status, error) in [
-        (Kind::Generic, 400, "invalid_grant"),
-        (Kind::Generic, 400, "invalid_scope"),
-        (Kind::Auth0, 403, "access_denied"),
-        (Kind::Generic, 403, "whatever"),
-        (Kind::Generic, 500, "server_error"),
-        (Kind::Generic, 429, "slow_down"),
+        (IssuerKind::Generic, 400, "invalid_grant"),
+        (IssuerKind::Generic, 400, "invalid_scope"),
+        (IssuerKind::Auth0, 403, "access_denied"),
+        (IssuerKind::Generic, 403, "whatever"),
+        (IssuerKind::Generic, 500, "server_error"),
+        (IssuerKind::Generic, 429, "slow_down"),
     ] {
         let body = format!(r#"{{"error":"{error}"}}"#);
         let text = body.clone();
@@ -449,7 +471,7 @@ async fn an_undecided_refusal_is_tested_once_a_minute() {
         .await;
         let (relay, credential) = (relay(), credential(None));
         for requests in [2, 3, 4] {
-            let answer = send_to_kind(&relay, stub.port, &credential, &[], Kind::Keycloak).await;
+            let answer = send_to_kind(&relay, stub.port, &credential, &[], IssuerKind::Keycloak).await;
             assert_eq!(answer.map(|answer| answer.status.as_u16()), forwarded);
             assert_eq!(stub.seen().len(), requests);
         }
@@ -475,7 +497,7 @@ async fn an_answer_that_says_nothing_about_the_secret_passes_and_is_noted_nowher
     ] {
         let stub = Stub::start(move |_, _| json(status, body)).await;
         let own = credential(Some("two"));
-        let forwarded = forwarded(&relay(), stub.port, &own, &[], Kind::Generic).await;
+        let forwarded = forwarded(&relay(), stub.port, &own, &[], IssuerKind::Generic).await;
         let expected = if noted { vec![(Slot::Current, SlotState::Ok)] } else { vec![] };
         assert_eq!(states(&forwarded), expected, "{status} {body}");
         assert_eq!(forwarded.answer.unwrap().body, body.as_bytes());
@@ -497,13 +519,13 @@ async fn after_an_undecided_refusal_the_other_slot_is_tried_before_a_test_is_bel
     let (relay, own) = (relay(), credential(Some("two")));
     // The caller may not have what it asks for. Both secrets are sent, and the first one is tested.
     for requests in [3, 5] {
-        let refused = forwarded(&relay, stub.port, &own, &[], Kind::Keycloak).await;
+        let refused = forwarded(&relay, stub.port, &own, &[], IssuerKind::Keycloak).await;
         assert_eq!(states(&refused), [(Slot::Current, SlotState::Ok), (Slot::Next, SlotState::Unknown)]);
         assert_eq!((refused.answer.unwrap().status.as_u16(), stub.seen().len()), (401, requests));
     }
     // The first one ends within the minute in which its test counts.
     *has_ended.lock().unwrap() = true;
-    let given = forwarded(&relay, stub.port, &own, &[], Kind::Keycloak).await;
+    let given = forwarded(&relay, stub.port, &own, &[], IssuerKind::Keycloak).await;
     assert_eq!(states(&given), [(Slot::Current, SlotState::Unknown), (Slot::Next, SlotState::Ok)]);
     assert_eq!((given.answer.unwrap().status.as_u16(), stub.seen().len()), (200, 7));
 }
@@ -515,12 +537,12 @@ async fn a_client_that_a_request_names_is_not_the_credential() {
         false => json(400, r#"{"error":"invalid_client","error_description":"Audience not found"}"#),
     })
     .await;
-    let refused = forwarded(&relay(), stub.port, &credential(None), &[], Kind::Keycloak).await;
+    let refused = forwarded(&relay(), stub.port, &credential(None), &[], IssuerKind::Keycloak).await;
     assert_eq!(states(&refused), [(Slot::Current, SlotState::Ok)]);
     assert_eq!(refused.answer.unwrap().status, 400);
     // A wrong secret is refused in the same way, and in the test, too.
     let stub = Stub::start(|_, _| json(400, r#"{"error":"invalid_client"}"#)).await;
-    let refused = forwarded(&relay(), stub.port, &credential(None), &[], Kind::Keycloak).await;
+    let refused = forwarded(&relay(), stub.port, &credential(None), &[], IssuerKind::Keycloak).await;
     assert_eq!(states(&refused), [(Slot::Current, SlotState::Refused)]);
     assert_eq!(refused.answer.unwrap_err(), RelayFailure::CredentialRefused);
 }
@@ -533,7 +555,7 @@ async fn requests_share_the_test_that_runs() {
     })
     .await;
     let (relay, own) = (relay(), credential(None));
-    let ask = || send_to_kind(&relay, stub.port, &own, &[], Kind::Keycloak);
+    let ask = || send_to_kind(&relay, stub.port, &own, &[], IssuerKind::Keycloak);
     let (one, two, three) = tokio::join!(ask(), ask(), ask());
     for answer in [one, two, three] {
         assert_eq!(answer.unwrap().status, 401);
@@ -558,10 +580,10 @@ async fn a_test_that_fails_is_forgotten_at_once() {
         .await;
         let relay = Relay { times: Times { whole: Duration::from_millis(500), ..TEST_TIMES }, ..relay() };
         let own = credential(None);
-        let refused = forwarded(&relay, stub.port, &own, &[], Kind::Keycloak).await;
+        let refused = forwarded(&relay, stub.port, &own, &[], IssuerKind::Keycloak).await;
         assert_eq!(states(&refused), [(Slot::Current, SlotState::Unknown)], "{broken}");
         assert_eq!(refused.answer.unwrap_err(), failure, "{broken}");
-        let answer = send_to_kind(&relay, stub.port, &own, &[], Kind::Keycloak).await;
+        let answer = send_to_kind(&relay, stub.port, &own, &[], IssuerKind::Keycloak).await;
         assert_eq!((answer.unwrap().status.as_u16(), stub.seen().len()), (401, 4), "{broken}");
     }
 }
@@ -596,7 +618,7 @@ async fn a_test_has_no_proof_of_the_caller() {
     let stub = Stub::start(|_, _| json(401, STRANGER)).await;
     let host = format!("127.0.0.1:{}", stub.port);
     let headers = [("dpop", "proof"), ("host", host.as_str()), ("user-agent", "app/1")];
-    let refused = send_to_kind(&relay(), stub.port, &credential(None), &headers, Kind::Keycloak).await;
+    let refused = send_to_kind(&relay(), stub.port, &credential(None), &headers, IssuerKind::Keycloak).await;
     assert_eq!(refused.unwrap_err(), RelayFailure::CredentialRefused);
     let seen = stub.seen();
     let has = |text: &str| seen.iter().map(|request| request.contains(text)).collect::<Vec<_>>();
@@ -666,7 +688,7 @@ async fn a_credential_is_in_no_text_that_can_be_logged() {
         endpoint: Endpoint::Token,
         to: &token,
         test_at: Some((Endpoint::Token, &token)),
-        kind: Kind::Generic,
+        kind: IssuerKind::Generic,
         parameters: &parameters,
         headers: &headers,
         host: None,

@@ -4,9 +4,9 @@ use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_core::{
     ended::End,
-    upstream::{CredentialMethod, Slot, SlotState},
+    upstream::{BasicEncoding, CredentialMethod, Refused, Slot, SlotState},
 };
-use crossfade_store::{SlotOutcome, StoreError, UpstreamCredential};
+use crossfade_store::{SlotOutcome, StoreError, Tx, UpstreamCredential};
 
 on_both_engines! {
     a_credential_survives_storage_and_a_new_secret_is_untested,
@@ -15,15 +15,18 @@ on_both_engines! {
     every_sealed_secret_is_passed_on,
     a_deleted_client_leaves_no_credential_also_where_its_end_is_applied_again,
     a_credential_is_limited_to_the_servers_that_stay,
+    a_refused_credential_is_listed_until_it_is_accepted_or_deleted,
 }
 
 fn credential(registration: usize) -> UpstreamCredential {
     UpstreamCredential {
         registration_id: registration_id(registration),
         method: CredentialMethod::ClientSecretPost,
+        encoding: BasicEncoding::Percent,
         origins: vec!["https://id.example".into(), "https://id.example:8443".into()],
         leading_slot: Slot::Current,
         version: 1,
+        refused: Refused::default(),
         slots: Vec::new(),
     }
 }
@@ -68,6 +71,12 @@ async fn a_credential_survives_storage_and_a_new_secret_is_untested(t: TestDb) {
             (Slot::Next, vec![2, 255], at(2), SlotState::Untested),
         ]
     );
+    for is_other in [true, false] {
+        let raw = async |tx: &mut Tx| tx.set_upstream_encoding(&registration_id(1), BasicEncoding::Raw).await;
+        assert_eq!(t.write(raw).await, is_other);
+    }
+    let stored = get(&t, 1).await.unwrap();
+    assert_eq!((stored.encoding, stored.version), (BasicEncoding::Raw, 3));
     t.write(async |tx| tx.delete_upstream_slot(&registration_id(1), Slot::Next).await).await;
     assert_eq!(get(&t, 1).await.unwrap().slots.len(), 1);
     assert!(get(&t, 2).await.is_none());
@@ -173,4 +182,32 @@ async fn a_credential_is_limited_to_the_servers_that_stay(t: TestDb) {
     let stored = get(&t, 1).await.unwrap();
     assert_eq!((stored.origins, stored.version), (vec!["https://id.example".to_owned()], 2));
     assert_eq!(get(&t, 2).await.unwrap().origins.len(), 2, "another environment's stay");
+}
+
+async fn a_refused_credential_is_listed_until_it_is_accepted_or_deleted(t: TestDb) {
+    t.write(seed_client).await;
+    let both = [registration_id(1), registration_id(2)];
+    for registration in [1, 2] {
+        set(&t, registration, Slot::Current, &[1], 3).await;
+    }
+    let listed = async |limit| t.read(async |tx| tx.refused_upstream_credentials(limit).await).await;
+    let refused = async || t.read(async |tx| tx.upstream_refused_of(&both).await).await;
+    let note = async |registration, since: Option<u32>| {
+        let refused = Refused { since: since.map(at), recorded_at: Some(at(9)) };
+        t.write(async |tx| tx.set_upstream_refused(&registration_id(registration), refused).await).await;
+    };
+    assert!(listed(9).await.is_empty() && refused().await.is_empty());
+    note(1, Some(8)).await;
+    note(2, Some(7)).await;
+    let found = listed(9).await;
+    let found: Vec<_> = found.iter().map(|it| (it.environment.as_str(), it.since)).collect();
+    assert_eq!(found, [("production", at(7)), ("staging", at(8))]);
+    assert_eq!((listed(1).await.len(), refused().await.len()), (1, 2));
+    // A secret that a person sets does not tell whether it works.
+    set(&t, 1, Slot::Current, &[2], 10).await;
+    assert_eq!(get(&t, 1).await.unwrap().refused, Refused { since: Some(at(8)), recorded_at: Some(at(9)) });
+    note(1, None).await;
+    assert_eq!((listed(9).await.len(), refused().await), (1, vec![registration_id(2)]));
+    t.write(async |tx| tx.delete_client(&client_id(1), at(11)).await).await;
+    assert!(listed(9).await.is_empty() && refused().await.is_empty());
 }

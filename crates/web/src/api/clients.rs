@@ -150,3 +150,29 @@ pub(super) fn update_upstream_credential_shape(schemas: &mut Schemas) -> Shape {
     };
     schemas.reads(shape, &example)
 }
+
+pub(super) async fn test_upstream_credential(
+    Ids((client, environment)): Ids<(String, String)>,
+    call: Call,
+) -> Reply {
+    let path = RegistrationPath { client: &client, environment: &environment };
+    ok(&call.app.test_upstream_credential(&call.request(), path, call.optional_input()).await?)
+}
+
+pub(super) fn test_upstream_credential_shape(schemas: &mut Schemas) -> Shape {
+    let shape = schemas.answers::<api::UpstreamCredentialTested>(200);
+    Shape { body_optional: true, ..schemas.reads(shape, &api::TestUpstreamCredential {}) }
+}
+
+pub(super) async fn release_upstream_credential(
+    Ids((client, environment)): Ids<(String, String)>,
+    call: Call,
+) -> Reply {
+    let path = RegistrationPath { client: &client, environment: &environment };
+    ok(&call.app.release_upstream_credential(&call.request(), path, call.optional_input()).await?)
+}
+
+pub(super) fn release_upstream_credential_shape(schemas: &mut Schemas) -> Shape {
+    let shape = schemas.answers::<api::UpstreamRelease>(200);
+    Shape { body_optional: true, ..schemas.reads(shape, &api::ReleaseUpstreamCredential {}) }
+}

@@ -98,6 +98,12 @@ fn route(operation: Operation) -> Route {
         UpdateUpstreamCredential => {
             of(operation, clients::update_upstream_credential, clients::update_upstream_credential_shape)
         }
+        TestUpstreamCredential => {
+            of(operation, clients::test_upstream_credential, clients::test_upstream_credential_shape)
+        }
+        ReleaseUpstreamCredential => {
+            of(operation, clients::release_upstream_credential, clients::release_upstream_credential_shape)
+        }
         ListSecrets => of(operation, secrets::list, secrets::list_shape),
         RotateSecret => of(operation, secrets::rotate, secrets::rotate_shape),
         RevealSecret => of(operation, secrets::reveal, secrets::reveal_shape),

@@ -311,6 +311,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_two_schemas_have_one_name() {
+        let mut schemas = Schemas::new();
+        schemas.also::<ProblemDocument>();
+        for operation in Operation::ALL {
+            (route(*operation).shape)(&mut schemas);
+        }
+        let [answers, requests] = schemas.apart();
+        // The generator numbers the second type of a name.
+        for own in [&answers, &requests] {
+            for name in own.keys() {
+                let first = name.trim_end_matches(|c: char| c.is_ascii_digit());
+                assert!(first == name || !own.contains_key(first), "{name}");
+            }
+        }
+        // Of a type that is in both, requests have the same members and words, though other required ones.
+        let told = |schema: &Value| {
+            let members = schema["properties"].as_object();
+            let members: Vec<_> = members.into_iter().flatten().map(|(name, _)| name.clone()).collect();
+            (schema["oneOf"].clone(), schema["enum"].clone(), schema["pattern"].clone(), members)
+        };
+        for (name, answer) in &answers {
+            if let Some(request) = requests.get(name) {
+                assert_eq!(told(answer), told(request), "{name}");
+            }
+        }
+    }
+
+    #[test]
     fn every_reference_leads_somewhere_and_every_object_is_closed() {
         fn walk(value: &Value) {
             if let Some(reference) = value["$ref"].as_str() {

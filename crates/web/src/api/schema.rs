@@ -87,6 +87,12 @@ impl Schemas {
         self.answers.subschema_for::<T>();
     }
 
+    /// Returns the referenced schemas of responses and of requests.
+    #[cfg(test)]
+    pub(super) fn apart(mut self) -> [Map<String, Value>; 2] {
+        [self.answers.take_definitions(true), self.requests.take_definitions(true)]
+    }
+
     /// Returns all referenced schemas, closed.
     pub(super) fn definitions(mut self) -> Map<String, Value> {
         let mut all = self.answers.take_definitions(true);

@@ -14,7 +14,7 @@ use crate::{
 };
 use askama::Template;
 use axum::response::{IntoResponse, Redirect};
-use crossfade_app::{App, OverdueSecret, Principal, RunningTransition};
+use crossfade_app::{App, OverdueSecret, Principal, RefusedUpstream, RunningTransition};
 use crossfade_core::{
     Timestamp,
     change_over::{Assessment, Verdict},
@@ -40,6 +40,8 @@ struct HomePage {
     ownerless: Option<String>,
     /// Whether this person can release what is held.
     releases_mail: bool,
+    /// Upstream credentials that issuers refuse.
+    refused: Vec<RefusedCredential>,
     transitions: Vec<Moving>,
     overdue: Vec<Overdue>,
     more_overdue: bool,
@@ -79,6 +81,15 @@ struct Overdue {
     /// How long it has been overdue.
     late: Duration,
     may_rotate: bool,
+}
+
+/// An upstream credential that the issuer refuses.
+struct RefusedCredential {
+    client: String,
+    name: String,
+    slug: String,
+    badge: EnvironmentBadge,
+    since: Timestamp,
 }
 
 impl Judged {
@@ -155,6 +166,17 @@ fn overdue(it: OverdueSecret, known: &Badges, now: Timestamp) -> Option<Overdue>
         created: it.created_at,
         late: now.since(it.due_at),
         may_rotate: it.may_rotate,
+    })
+}
+
+fn refused(it: RefusedUpstream, known: &Badges) -> Option<RefusedCredential> {
+    let slug = it.environment.to_string();
+    Some(RefusedCredential {
+        client: it.client_id.to_string(),
+        name: it.client_name.to_string(),
+        badge: known.get(&slug)?.badge.clone(),
+        slug,
+        since: it.since,
     })
 }
 
@@ -247,6 +269,7 @@ pub(super) async fn show(signed: SignedIn) -> Reply {
         webhooks: broken_webhooks(app, principal).await?,
         ownerless: without_owner(read.ownerless),
         releases_mail: principal.may_somewhere(Permission::QuarantineManage),
+        refused: read.refused_upstream.into_iter().filter_map(|it| refused(it, &known)).collect(),
         transitions: read.transitions.into_iter().filter_map(|it| moving(it, &known, now)).collect(),
         overdue: read.overdue.into_iter().filter_map(|it| overdue(it, &known, now)).collect(),
         more_overdue: read.more_overdue,
@@ -270,6 +293,7 @@ mod tests {
             webhooks: None,
             ownerless: without_owner((2, false)).filter(|_| has_clients),
             releases_mail: false,
+            refused: Vec::new(),
             transitions,
             overdue: Vec::new(),
             more_overdue: false,

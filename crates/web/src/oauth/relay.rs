@@ -12,7 +12,7 @@ use crossfade_app::{FormFault, Kept, PassedBody, Passing, RelayFailure, Relayed,
 use crossfade_authority::Client;
 use crossfade_core::{
     oauth::OauthError,
-    upstream::{Endpoint, Kind, Server},
+    upstream::{Endpoint, IssuerKind, Server},
 };
 
 /// Answers a request to an endpoint of an environment in front of another issuer. Returns `None` if there is no such endpoint.
@@ -97,7 +97,7 @@ pub(super) struct Body<'a> {
 
 impl<'a> Body<'a> {
     /// Reads the body of a request that carries all its parameters there.
-    fn of(request: &'a OauthRequest, kind: Kind) -> Result<Self, OauthError> {
+    fn of(request: &'a OauthRequest, kind: IssuerKind) -> Result<Self, OauthError> {
         request.check()?;
         if request.uri.query().is_some() {
             return Err(OauthError::InvalidRequest("Parameters must be in the body, not in the URL."));
@@ -128,7 +128,7 @@ impl<'a> Body<'a> {
 }
 
 /// Returns the body of a request that names no client that is or was registered here; `None` if it names one.
-fn passed(request: &OauthRequest, kind: Kind) -> Result<Option<PassedBody>, OauthError> {
+fn passed(request: &OauthRequest, kind: IssuerKind) -> Result<Option<PassedBody>, OauthError> {
     let body = Body::of(request, kind)?;
     let form = Form::parse_relayed(&request.headers, body.is_converted(), body.read())?;
     let named = Named::read(&request.headers, &form, &body);
@@ -143,7 +143,7 @@ fn passed(request: &OauthRequest, kind: Kind) -> Result<Option<PassedBody>, Oaut
 
 /// Returns the parameters without the authentication, and the client. What the issuer gets says the same in any way in which
 /// it is read, because the client was authenticated by one way of reading it.
-fn authenticated(request: &OauthRequest, kind: Kind) -> Result<(Kept, Client), OauthError> {
+fn authenticated(request: &OauthRequest, kind: IssuerKind) -> Result<(Kept, Client), OauthError> {
     let body = Body::of(request, kind)?;
     let form = Form::parse_relayed(&request.headers, body.is_converted(), body.read())?;
     let client = authenticate(&request.web, &request.environment, &request.source, &request.headers, &form)?;

@@ -227,6 +227,9 @@ async fn still_so(tx: &mut Tx, message: &Notification, now: Timestamp) -> Result
             let since = now.before(QUIET_AFTER);
             Ok(!tx.presented_of(&[registration.id], since, now).await?.is_empty())
         }
+        (Action::UpstreamCredentialRefused, _) => {
+            Ok(!tx.upstream_refused_of(&[registration.id]).await?.is_empty())
+        }
         (Action::RegistrationUpdated, _) => Ok(registration.disabled_at.is_some()),
         _ => Ok(true),
     }

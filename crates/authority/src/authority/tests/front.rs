@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{SealedSlot, UpstreamCredential};
-use crossfade_core::upstream::{CredentialMethod, Kind, Server, Slot, UnregisteredClients, Upstream};
+use crossfade_core::upstream::{CredentialMethod, IssuerKind, Server, Slot, UnregisteredClients, Upstream};
 
 const GIVEN: &str = "web:app \"1\" \\ %2B";
 
@@ -17,7 +17,7 @@ fn upstream() -> Upstream {
         revocation_endpoint: None,
         introspection_endpoint: None,
     };
-    Upstream { kind: Kind::Generic, servers: vec![server] }
+    Upstream { kind: IssuerKind::Generic, servers: vec![server] }
 }
 
 fn front(name: &str) -> Environment {
@@ -156,7 +156,8 @@ fn replaced_tables_keep_both_kinds_of_registrations_apart() {
     assert_eq!(world.authority.registrations(), 3);
     let slot = SealedSlot::new(Slot::Current, vec![1], at(0));
     let method = CredentialMethod::ClientSecretBasic;
-    let credential = UpstreamCredential::new(method, Vec::new(), vec![slot], Slot::Current);
+    let credential =
+        UpstreamCredential::new((method, Default::default()), Vec::new(), vec![slot], Slot::Current);
     world.authority.put_upstream_credential(&registration_id(2), Some(credential));
     assert!(world.authority.upstream_credential(&registration_id(2)).is_some());
     assert!(world.authority.upstream_credential(&registration_id(3)).is_none());

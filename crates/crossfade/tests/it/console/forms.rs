@@ -67,6 +67,10 @@ pub const NOT_FRESH: &[&str] = &[
     "/console/leaks",
     // Goes to the person who asks for it, and contains nothing.
     "/console/mail/test",
+    // Says what to do, and has no secret.
+    "/console/clients/{client}/environments/{environment}/upstream-credential/release",
+    // Asks the issuer about what it gets with each request.
+    "/console/clients/{client}/environments/{environment}/upstream-credential/test",
     // Send what the webhook gets anyway, to the URL that it has.
     "/console/webhooks/{webhook}/deliveries/{delivery}/replay",
     "/console/webhooks/{webhook}/test",

@@ -114,6 +114,14 @@ const FORMS: &[(&str, Shows)] = &[
         "/console/clients/{client}/environments/{environment}/upstream-credential",
         Operates(UpdateUpstreamCredential),
     ),
+    (
+        "/console/clients/{client}/environments/{environment}/upstream-credential/test",
+        Operates(TestUpstreamCredential),
+    ),
+    (
+        "/console/clients/{client}/environments/{environment}/upstream-credential/release",
+        Operates(ReleaseUpstreamCredential),
+    ),
     ("/console/clients/{client}/messages", Operates(UpdateClientMessages)),
     ("/console/clients/{client}/settings", Operates(UpdateClient)),
     ("/console/confirm", Own),

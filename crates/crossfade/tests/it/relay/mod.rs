@@ -27,6 +27,12 @@ on_both_engines! {
     a_request_that_comes_back_is_508_whoever_asks,
     a_caller_that_hangs_up_does_not_stop_what_was_sent,
     nothing_that_passes_is_stored,
+    a_refused_upstream_credential_is_told_once_and_again_when_it_works,
+    callers_and_strangers_cause_no_refusal_of_the_credential,
+    a_test_says_what_the_issuer_accepts_and_creates_no_token,
+    a_test_finds_how_the_issuer_reads_the_credential_and_the_relay_uses_it,
+    tests_of_a_credential_are_few_and_by_owners,
+    the_way_back_is_said_to_owners_by_kind_and_has_no_secret,
 }
 
 const GIVEN: &str = "billing app";
@@ -339,4 +345,229 @@ async fn nothing_that_passes_is_stored(mut world: World) {
     for text in [trail, usage, shown] {
         assert!(!text.contains("canary") && !text.contains("upstream1"), "{text}");
     }
+}
+
+/// Returns how often the refusal and the acceptance of an upstream credential were recorded.
+async fn turns(world: &World) -> (i64, i64) {
+    world.run_jobs().await;
+    let number = async |word: &str| {
+        let recorded =
+            format!("SELECT COUNT(*) FROM audit_events WHERE action = 'upstream_credential.{word}'");
+        world.number(&recorded).await
+    };
+    (number("refused").await, number("accepted").await)
+}
+
+async fn a_refused_upstream_credential_is_told_once_and_again_when_it_works(mut world: World) {
+    let issuer = Issuer::start("upstream1").await;
+    let front = front(&mut world, &issuer).await;
+    let id = front.client.id.clone();
+    set_owner(front.world, &id).await;
+    front.token(&front.secret).await.is_token();
+    assert_eq!(turns(front.world).await, (0, 0));
+    issuer.set_secret("upstream2");
+    for _ in 0..2 {
+        for _ in 0..3 {
+            front.token(&front.secret).await.expect(503);
+        }
+        assert_eq!(turns(front.world).await, (1, 0), "once, however many requests there are");
+    }
+    let owner = front.world.owner().await;
+    let event = owner.get("/audit-events?action=upstream_credential.refused").await.ok()["items"][0].clone();
+    assert_eq!(event["details"]["last_error"], "401 invalid_client");
+    assert_eq!(event["actor"]["kind"], "policy");
+    assert_eq!((&event["client_id"], &event["environment"]), (&json!(id), &json!("staging")));
+    let path = front.client.path("staging", "/upstream-credential");
+    assert_eq!(owner.get(&path).await.ok()["refused_since"], event["details"]["since"]);
+    let told = async |event: &str| {
+        let told = format!("SELECT COUNT(*) FROM notifications WHERE event = 'upstream_credential.{event}'");
+        front.world.number(&told).await
+    };
+    assert_eq!((told("refused").await, told("accepted").await), (1, 0));
+    let browser = front.world.signed_in().await;
+    let shown = browser.get("/console").await.text();
+    assert!(shown.contains("Refused upstream credentials") && shown.contains("Billing"), "{shown}");
+    let page = format!("/console{}", front.client.path("staging", "/security"));
+    assert!(browser.get(&page).await.text().contains("refuses the upstream credential"));
+    // What a person sets is told to work when it does.
+    set_credential(front.world, &front.client, json!({"secret": "upstream2"})).await;
+    assert_eq!(turns(front.world).await, (1, 0));
+    front.token(&front.secret).await.is_token();
+    assert_eq!(turns(front.world).await, (1, 1));
+    assert_eq!((told("refused").await, told("accepted").await), (1, 1));
+    assert_eq!(owner.get(&path).await.ok()["refused_since"], json!(null));
+    assert!(!browser.get("/console").await.text().contains("Refused upstream credentials"));
+    // The issuer changes its mind all the time: that is told once in 10 minutes.
+    for _ in 0..3 {
+        front.world.advance(Duration::from_secs(1));
+        issuer.set_secret("other");
+        front.token(&front.secret).await.expect(503);
+        front.world.run_jobs().await;
+        issuer.set_secret("upstream2");
+        front.token(&front.secret).await.is_token();
+        front.world.run_jobs().await;
+    }
+    assert_eq!(turns(front.world).await, (1, 1));
+}
+
+/// Makes somebody the owner of a client.
+async fn set_owner(world: &World, client: &str) {
+    world.raw(&format!("UPDATE clients SET owners = '[\"ada@example.com\"]' WHERE id = '{client}'")).await;
+}
+
+async fn callers_and_strangers_cause_no_refusal_of_the_credential(mut world: World) {
+    let issuer = Issuer::start("upstream1").await;
+    let front = front(&mut world, &issuer).await;
+    front.token("crossfade_test_wrong").await.is_invalid_client();
+    front.world.oauth("staging").token("nobody", &front.secret).await.is_invalid_client();
+    for (status, error) in [
+        (400, "invalid_grant"),
+        (400, "invalid_client"),
+        (401, "unauthorized_client"),
+        (403, "access_denied"),
+        (429, "slow_down"),
+        (500, "server_error"),
+    ] {
+        issuer.answer(&answer(status, &format!(r#"{{"error":"{error}"}}"#)));
+        front.ask("token", &front.secret, &[("grant_type", "x"), ("code", "of another")]).await;
+        assert_eq!(turns(front.world).await, (0, 0), "{status} {error}");
+    }
+    let path = front.client.path("staging", "/upstream-credential");
+    assert_eq!(front.world.owner().await.get(&path).await.ok()["refused_since"], json!(null));
+}
+
+impl Front<'_> {
+    fn test_path(&self) -> String {
+        self.client.path("staging", "/upstream-credential/test")
+    }
+}
+
+async fn a_test_says_what_the_issuer_accepts_and_creates_no_token(mut world: World) {
+    let issuer = Issuer::start("upstream1").await;
+    let front = front(&mut world, &issuer).await;
+    set_credential(front.world, &front.client, json!({"next": "upstream2"})).await;
+    let owner = front.world.owner().await;
+    let tested = owner.post(&front.test_path(), json!({})).await.ok();
+    let slots = json!([
+        {"slot": "current", "outcome": "accepted", "response": "200"},
+        {"slot": "next", "outcome": "refused", "response": "401 invalid_client"},
+    ]);
+    assert_eq!((&tested["slots"], &tested["server"]), (&slots, &json!("main")), "{tested}");
+    let seen = issuer.take();
+    assert_eq!(seen.len(), 3, "the refused one in both encodings, because the client_id has a space");
+    for request in &seen {
+        assert!(
+            request.starts_with("POST /revoke ") && request.ends_with("token=crossfade-test"),
+            "{request}"
+        );
+    }
+    let path = front.client.path("staging", "/upstream-credential");
+    let shown = owner.get(&path).await.ok();
+    let states = (&shown["slots"][0]["state"], &shown["slots"][1]["state"]);
+    assert_eq!(states, (&json!("ok"), &json!("refused")), "{shown}");
+    let event = owner.get("/audit-events?action=upstream_credential.tested").await.ok()["items"][0].clone();
+    assert_eq!(event["details"]["slots"], json!(["current", "next"]));
+    issuer.answer(&answer(500, "{}"));
+    let tested = owner.post(&front.test_path(), json!({})).await.ok();
+    assert_eq!(
+        (&tested["slots"][0]["outcome"], &tested["slots"][0]["response"]),
+        (&json!("undecided"), &json!("500"))
+    );
+    assert_eq!(owner.get(&path).await.ok()["slots"][0]["state"], "ok", "what was known stays");
+    // A new host is not asked until the credential is confirmed for it.
+    let other = Issuer::start("upstream1").await;
+    let server = json!({"name": "main", "issuer": other.url(""), "token_endpoint": other.url("/token")});
+    set_upstream(front.world, &json!({"kind": "generic", "servers": [server]})).await;
+    let tested = owner.post(&front.test_path(), json!({})).await.ok();
+    assert_eq!((&tested["server"], &tested["slots"][0]["response"]), (&json!(null), &json!("not_confirmed")));
+    assert!(other.take().is_empty());
+}
+
+async fn a_test_finds_how_the_issuer_reads_the_credential_and_the_relay_uses_it(mut world: World) {
+    let strange = "s+%:\u{fc}-1 2";
+    // It decodes nothing.
+    let issuer = Issuer::start(strange).await;
+    let front = front(&mut world, &issuer).await;
+    set_credential(front.world, &front.client, json!({"secret": strange})).await;
+    front.token(&front.secret).await.expect(503);
+    let owner = front.world.owner().await;
+    let tested = owner.post(&front.test_path(), json!({})).await.ok();
+    assert_eq!(
+        (&tested["slots"][0]["outcome"], &tested["basic_encoding"]),
+        (&json!("accepted"), &json!("raw")),
+        "{tested}"
+    );
+    front.token(&front.secret).await.is_token();
+    let path = front.client.path("staging", "/upstream-credential");
+    assert_eq!(owner.get(&path).await.ok()["basic_encoding"], "raw");
+    let event = owner.get("/audit-events?action=upstream_credential.encoding_found").await.ok();
+    assert_eq!(event["items"][0]["details"], json!({"before": "percent", "after": "raw"}));
+    assert_eq!(event["items"][0]["actor"]["kind"], "user", "{event}");
+    // It is replaced by one that decodes, which this stub does not: it has the encoded text.
+    issuer.set_secret("s%2B%25%3A%C3%BC%2D1%202");
+    let tested = owner.post(&front.test_path(), json!({})).await.ok();
+    assert_eq!(tested["basic_encoding"], "percent", "{tested}");
+    front.token(&front.secret).await.is_token();
+    let trail = owner.get("/audit-events?limit=200").await.ok().to_string();
+    assert!(!trail.contains(strange) && !trail.contains("s%2B"), "{trail}");
+}
+
+async fn tests_of_a_credential_are_few_and_by_owners(mut world: World) {
+    let issuer = Issuer::start("upstream1").await;
+    let front = front(&mut world, &issuer).await;
+    for role in ["operations_manager", "secret_rotator", "viewer"] {
+        let other = front.world.user(&format!("{role}@example.com"), role).await;
+        let problem = other.post(&front.test_path(), json!({})).await.refused(403, "forbidden");
+        assert_eq!(problem["permission"], "upstream:manage", "{role}");
+    }
+    assert!(issuer.take().is_empty());
+    let owner = front.world.owner().await;
+    for _ in 0..3 {
+        owner.post(&front.test_path(), json!({})).await.ok();
+    }
+    owner.post(&front.test_path(), json!({})).await.refused(429, "too_many_requests");
+    assert_eq!(issuer.take().len(), 3);
+}
+
+async fn the_way_back_is_said_to_owners_by_kind_and_has_no_secret(mut world: World) {
+    let issuer = Issuer::start("upstream1").await;
+    let front = front(&mut world, &issuer).await;
+    let path = front.client.path("staging", "/upstream-credential/release");
+    let manager = front.world.user("ops@example.com", "operations_manager").await;
+    manager.post(&path, json!({})).await.refused(403, "forbidden");
+    let owner = front.world.owner().await;
+    let before = owner.post(&path, json!({})).await.ok();
+    assert_eq!((&before["rotated"], &before["command"]), (&json!(false), &json!(null)), "{before}");
+    assert_eq!(before["token_endpoint"], issuer.url("/token"));
+    assert!(text(&before["steps"][0]).contains("only need the route"), "{before}");
+    owner.post(&front.client.path("staging", "/secrets/rotate"), front.client.rotation(24)).await.created();
+    let mut told = vec![before];
+    for kind in ["keycloak", "entra", "okta", "auth0", "hydra", "generic"] {
+        let server =
+            json!({"name": "main", "issuer": issuer.url(""), "token_endpoint": issuer.url("/token")});
+        set_upstream(front.world, &json!({"kind": kind, "servers": [server]})).await;
+        let after = owner.post(&path, json!({})).await.ok();
+        let takes_values = ["keycloak", "okta", "auth0"].contains(&kind);
+        assert_eq!((&after["rotated"], after["command"].is_string()), (&json!(true), takes_values), "{kind}");
+        assert!(text(&after["steps"][0]).contains("does not know the secrets"), "{after}");
+        told.push(after);
+    }
+    let told = json!(told).to_string();
+    assert!(!told.contains("upstream1") && !told.contains(&front.secret), "{told}");
+    let events = owner.get("/audit-events?action=upstream_credential.release_read").await.ok();
+    assert_eq!(events["items"].as_array().unwrap().len(), 7);
+    assert!(issuer.take().is_empty());
+    // The issuer gets the secret of Crossfade, and no request fails meanwhile.
+    let generic = json!({"kind": "generic", "servers": [
+        {"name": "main", "issuer": issuer.url(""), "token_endpoint": issuer.url("/token")},
+    ]});
+    set_upstream(front.world, &generic).await;
+    set_credential(front.world, &front.client, json!({"next": front.secret})).await;
+    front.token(&front.secret).await.is_token();
+    issuer.set_secret(&front.secret.replace('_', "%5F"));
+    front.token(&front.secret).await.is_token();
+    let browser = front.world.signed_in().await;
+    let page = format!("/console{}", front.client.path("staging", "/settings"));
+    let shown = browser.get(&page).await.text();
+    assert!(shown.contains("Show the way back") && shown.contains("Test credential"), "{shown}");
 }

@@ -490,6 +490,7 @@ fn door(app: &Arc<App>, proxies: TrustedProxies) -> Door {
 fn options(location: &Location, master_key_file: &Path, clock: &Arc<Clock>, chance: &Arc<Chance>) -> Options {
     Options {
         poster: Arc::default(),
+        relay: Default::default(),
         location: location.clone(),
         master_key: master_key_file.into(),
         public_url: PUBLIC_URL.to_owned(),

@@ -14,7 +14,7 @@ use crate::console::{
     layout::Layout,
     message::redirect_with,
     moment, page, page_with,
-    session::{Fresh, SignedIn},
+    session::{Fresh, SignedIn, Submitted},
 };
 use crate::reply::Reply;
 use askama::Template;
@@ -23,12 +23,12 @@ use axum::{
     http::HeaderMap,
     response::Redirect,
 };
-use crossfade_app::{Input, RegistrationPath, Request};
+use crossfade_app::{Input, NO_INPUT, RegistrationPath, Request};
 use crossfade_core::{
-    Code, Problem,
-    api::{LockedOut, UpdateRegistration, UpdateUpstreamCredential, UpstreamCredential},
+    Code, Problem, Timestamp,
+    api::{LockedOut, UpdateRegistration, UpdateUpstreamCredential, UpstreamCredential, UpstreamRelease},
     registration::AuthMethod,
-    upstream::{CredentialMethod, IssuerMode},
+    upstream::{CredentialMethod, IssuerMode, TestOutcome},
 };
 
 /// A change of the configuration.
@@ -138,8 +138,10 @@ struct EnvironmentPage {
     s: Secrets,
     badge: EnvironmentBadge,
     forms: Forms,
-    /// The upstream credential, on the settings of a registration in front of another issuer.
+    /// The upstream credential of a registration in front of another issuer.
     credential: Option<UpstreamCredential>,
+    /// How callers go back to the issuer, if a person asked for it.
+    release: Option<UpstreamRelease>,
     /// The refusal, if its dialog is no longer on the page.
     refused: Option<String>,
 }
@@ -173,7 +175,7 @@ impl EnvironmentPage {
         let badge = place.badges.get(slug).map(|known| known.badge.clone());
         let badge = badge.ok_or_else(Problem::not_found)?;
         let mut forms = Forms::of(&s);
-        let credential = match configure == Configure::Settings && s.environment.upstream.is_some() {
+        let credential = match s.environment.upstream.is_some() {
             true => Some(signed.app.read_upstream_credential(signed.principal(), path).await?.object),
             false => None,
         };
@@ -183,6 +185,7 @@ impl EnvironmentPage {
         }
         Ok(Self {
             credential,
+            release: None,
             layout: place.layout(signed).in_environment(badge.clone()),
             tabs: place.tabs("Environment"),
             switch: place.switch(slug, configure.word()),
@@ -192,6 +195,11 @@ impl EnvironmentPage {
             refused: None,
             s,
         })
+    }
+
+    /// Returns since when the issuer refuses the upstream credential; `None` if it does not.
+    fn refused_since(&self) -> Option<Timestamp> {
+        self.credential.as_ref().and_then(|credential| credential.refused_since)
     }
 
     fn done(mut self, word: &str) -> Self {
@@ -294,6 +302,18 @@ fn done(word: &str, s: &Secrets) -> Option<String> {
             format!("{} was created in {}. {}", s.client, listed(&s.registered_in), first_secret(s))
         }
         ("saved", _) => "The settings were saved. They apply from the next request.".to_owned(),
+        ("credential-accepted", _) => {
+            "The upstream credential was tested. The issuer accepts it, as the table of its secrets shows."
+                .to_owned()
+        }
+        ("credential-refused", _) => {
+            "The upstream credential was tested. The issuer refuses it, as the table of its secrets shows."
+                .to_owned()
+        }
+        ("credential-undecided", _) => {
+            "The upstream credential was tested. There is no response of the issuer that tells whether it accepts the secret."
+                .to_owned()
+        }
         ("credential", _) => "The upstream credential was saved.".to_owned(),
         ("disabled", _) => "The registration was disabled. Every secret is refused.".to_owned(),
         ("enabled", _) => {
@@ -465,6 +485,47 @@ pub(super) async fn configure(
     }
 }
 
+/// Shows how callers go back to the issuer.
+pub(super) async fn release_upstream_credential(
+    Path((client, environment)): Path<(String, String)>,
+    Submitted { signed, .. }: Submitted,
+) -> Reply {
+    let path = RegistrationPath { client: &client, environment: &environment };
+    let release = signed.app.release_upstream_credential(&signed.request(), path, NO_INPUT).await?;
+    let place = HistoryPlace::default();
+    let shown = EnvironmentPage::load(&signed, &client, &environment, Configure::Settings, place).await?;
+    Ok(page(&EnvironmentPage { release: Some(release), ..shown }))
+}
+
+/// Tests the upstream credential of a registration.
+pub(super) async fn test_upstream_credential(
+    Path((client, environment)): Path<(String, String)>,
+    Submitted { signed, .. }: Submitted,
+) -> Reply {
+    let path = RegistrationPath { client: &client, environment: &environment };
+    match signed.app.test_upstream_credential(&signed.request(), path, NO_INPUT).await {
+        Ok(tested) => {
+            let is_accepted = tested.slots.iter().any(|slot| slot.outcome == TestOutcome::Accepted);
+            let is_refused = tested.slots.iter().all(|slot| slot.outcome == TestOutcome::Refused);
+            let word = match (is_accepted, is_refused) {
+                (true, _) => "credential-accepted",
+                (false, true) => "credential-refused",
+                (false, false) => "credential-undecided",
+            };
+            let to = format!("/console/clients/{client}/environments/{environment}/settings");
+            Ok(redirect_with(&to, word))
+        }
+        Err(error) if belongs_to_form(&error.problem) || error.problem.code == Code::TooManyRequests => {
+            let names = (client.as_str(), environment.as_str());
+            again(&signed, names, Configure::Settings, error.problem, |forms, problem| {
+                forms.credential = std::mem::take(&mut forms.credential).refused(problem);
+            })
+            .await
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Sets the upstream credential of a registration, or confirms it for the present servers.
 pub(super) async fn set_upstream_credential(
     Path((client, environment)): Path<(String, String)>,
@@ -583,6 +644,7 @@ mod tests {
         let tabs = Tabs::sample("Environment");
         let refused = forms.refused_without_a_dialog(&s);
         EnvironmentPage {
+            release: None,
             layout,
             tabs,
             switch: Vec::new(),

@@ -44,6 +44,14 @@ pub(super) fn router() -> Router<Web> {
             get(environment::back).post(environment::set_upstream_credential),
         )
         .route(
+            "/console/clients/{client}/environments/{environment}/upstream-credential/test",
+            post(environment::test_upstream_credential),
+        )
+        .route(
+            "/console/clients/{client}/environments/{environment}/upstream-credential/release",
+            post(environment::release_upstream_credential),
+        )
+        .route(
             "/console/clients/{client}/environments/{environment}/rotate",
             get(environment::back).post(change::rotate),
         )
