@@ -161,7 +161,7 @@ operations! {
     UpdateUpstreamCredential = "update_upstream_credential" Put "/clients/{client}/environments/{environment}/upstream-credential" Needs(SecretRotate), [NotInFrontMode];
     /// Tests the upstream credential of a registration at its issuer, without requesting a token. Also finds how the issuer
     /// reads it in the `Authorization` header. At most 3 times in a row, then once in 20 seconds.
-    TestUpstreamCredential = "test_upstream_credential" Post "/clients/{client}/environments/{environment}/upstream-credential/test" Needs(UpstreamManage), [NotInFrontMode, TooManyRequests];
+    TestUpstreamCredential = "test_upstream_credential" Post "/clients/{client}/environments/{environment}/upstream-credential/test" Needs(SecretRotate), [NotInFrontMode, TooManyRequests];
     /// Says how the callers of a client go back to the upstream issuer. Changes nothing, and is recorded in the audit trail.
     ReleaseUpstreamCredential = "release_upstream_credential" Post "/clients/{client}/environments/{environment}/upstream-credential/release" Needs(UpstreamManage), [NotInFrontMode];
 

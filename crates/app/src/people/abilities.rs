@@ -33,8 +33,6 @@ pub struct Abilities {
     pub drill: bool,
     /// Can mark a running transition as seen.
     pub see: bool,
-    /// Can test its upstream credential.
-    pub test_upstream: bool,
 }
 
 /// Permissions of a principal on an account.
@@ -61,7 +59,6 @@ impl Abilities {
         rollback: true,
         drill: true,
         see: true,
-        test_upstream: true,
     };
 
     pub(crate) fn of(principal: &Principal, object: Object<'_>) -> Self {
@@ -75,7 +72,6 @@ impl Abilities {
             rollback: may(Permission::SecretRollback),
             drill: may(Permission::SecretDrill),
             see: may(Permission::SecretRotate),
-            test_upstream: may(Permission::UpstreamManage),
         }
     }
 }
