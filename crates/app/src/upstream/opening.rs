@@ -3,7 +3,7 @@
 use crate::{app::App, keys::place::SealPlace};
 use crossfade_core::{
     RegistrationId, Timestamp,
-    upstream::{BasicEncoding, CredentialMethod, Slot, origin},
+    upstream::{BasicEncoding, CredentialMethod, Slot},
 };
 use std::{error, fmt};
 use zeroize::Zeroizing;
@@ -56,15 +56,15 @@ impl fmt::Display for NoCredential {
 impl error::Error for NoCredential {}
 
 impl App {
-    /// Opens the upstream credential of an authenticated client for a request to this URL. What the issuer says about it is
+    /// Opens the upstream credential of an authenticated client for a request to this scheme, host and port. What the issuer says about it is
     /// noted with [`App::note_upstream_outcome`].
     pub fn open_upstream_credential(
         &self,
         registration: &RegistrationId,
-        url: &str,
+        origin: &str,
     ) -> Result<OpenedCredential, NoCredential> {
         let credential = self.authority.upstream_credential(registration).ok_or(NoCredential::NotSet)?;
-        if !origin(url).is_some_and(|origin| credential.is_for(&origin)) {
+        if !credential.is_for(origin) {
             return Err(NoCredential::NotConfirmed);
         }
         let open = |slot: &crossfade_authority::SealedSlot| {

@@ -5,11 +5,11 @@ use crate::{
     upstream::{opening::OpenedCredential, outcomes::UpstreamOutcome},
 };
 use crossfade_authority::{Client, Environment};
-use crossfade_core::upstream::{Endpoint, Server, SlotState, origin};
+use crossfade_core::upstream::{Endpoint, Server, SlotState};
 use crossfade_outbound::{
     Forward, Kept, Pass, PassedBody, Relay, RelayFailure, Relayed, SentCredential, SentSecret,
 };
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, header::VIA};
 
 /// A request that is forwarded.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +47,8 @@ impl App {
     /// Whether a request was already forwarded by this environment. It then has the upstream credential, which is no secret of
     /// ours, so this is asked first.
     pub fn has_passed(&self, environment: &Environment, headers: &HeaderMap) -> bool {
-        let has_passed = Relay::has_passed(headers, &self.pseudonym(environment.slug().as_str()));
+        let has_passed = headers.contains_key(VIA)
+            && Relay::has_passed(headers, &self.pseudonym(environment.slug().as_str()));
         if has_passed {
             self.note_forwarded(environment, Some(RelayFailure::Loop));
         }
@@ -84,7 +85,7 @@ impl App {
         asked: Passing<'_>,
     ) -> Result<Relayed, RelayFailure> {
         let url = asked.server.endpoint(asked.endpoint).ok_or(RelayFailure::NotReached)?;
-        let to = self.posting.poster.destination(url).map_err(|_| RelayFailure::NotReached)?;
+        let to = self.relay.destination(url).ok_or(RelayFailure::NotReached)?;
         let request = Pass {
             to: &to,
             headers: asked.headers,
@@ -104,15 +105,13 @@ impl App {
     ) -> Result<Relayed, RelayFailure> {
         let upstream = environment.upstream().ok_or(RelayFailure::NotReached)?;
         let url = asked.server.endpoint(asked.endpoint).ok_or(RelayFailure::NotReached)?;
-        // The networks that are allowed can be others than when the URL was set.
-        let read = |url: &str| self.posting.poster.destination(url).map_err(|_| RelayFailure::NotReached);
-        let to = read(url)?;
+        let to = self.relay.destination(url).ok_or(RelayFailure::NotReached)?;
         // The credential was confirmed for the origin of `url`, and perhaps for no other.
         let test_at = [Endpoint::Revocation, Endpoint::Token].into_iter().find_map(|endpoint| {
-            let own = asked.server.endpoint(endpoint).filter(|own| origin(own) == origin(url))?;
-            Some((endpoint, read(own).ok()?))
+            let own = self.relay.destination(asked.server.endpoint(endpoint)?)?;
+            (own.origin() == to.origin()).then_some((endpoint, own))
         });
-        let opened = self.open_upstream_credential(client.registration(), url);
+        let opened = self.open_upstream_credential(client.registration(), to.origin());
         let OpenedCredential { registration, method, encoding, first, second } =
             opened.map_err(|_| RelayFailure::NoCredential)?;
         let secrets = std::iter::once(first).chain(second).map(|secret| SentSecret {
@@ -130,7 +129,7 @@ impl App {
         let request = Forward {
             endpoint: asked.endpoint,
             to: &to,
-            test_at: test_at.as_ref().map(|(endpoint, to)| (*endpoint, to)),
+            test_at: test_at.as_ref().map(|(endpoint, to)| (*endpoint, &**to)),
             kind: upstream.kind,
             parameters: asked.parameters,
             headers: asked.headers,

@@ -89,7 +89,7 @@ pub(super) fn facts(poster: &Poster, webhook: &Webhook) -> WebhookFacts {
         .collect();
     WebhookFacts {
         name: webhook.name.to_string(),
-        origin: poster.destination(&webhook.url).map(|to| to.origin()).unwrap_or_default(),
+        origin: poster.destination(&webhook.url).map(|to| to.origin().to_owned()).unwrap_or_default(),
         url_digest: digest,
         property_id: webhook.property_id.clone(),
         client_id: webhook.client_id.clone(),

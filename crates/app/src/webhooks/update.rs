@@ -70,7 +70,7 @@ impl App {
             if key.is_some() {
                 check_routing_key(webhook.format, true)?;
             }
-            let origin = |url: &str| self.posting.poster.destination(url).map(|to| to.origin()).ok();
+            let origin = |url: &str| self.posting.poster.destination(url).map(|to| to.origin().to_owned()).ok();
             if let Some(url) = &url
                 && webhook.format == WebhookFormat::Pagerduty
                 && key.is_none()

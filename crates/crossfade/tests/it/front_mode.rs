@@ -59,6 +59,10 @@ async fn client(world: &World, name: &str, client_id: &str) -> Client {
     Client { id: text(&created["id"]), name: name.to_owned(), registrations }
 }
 
+fn origin(url: &str) -> String {
+    crossfade_core::upstream::origin(url).unwrap()
+}
+
 async fn put(by: &Principal<'_>, client: &Client, body: Value) -> Answer {
     by.call(Method::PUT, &client.path("staging", "/upstream-credential"), Some(body.to_string()), &[]).await
 }
@@ -291,7 +295,7 @@ async fn an_upstream_credential_is_write_only_and_sealed(world: World) {
     let shown = put(&rotator, &client, json!({"next": null})).await.ok();
     assert_eq!(shown["slots"].as_array().unwrap().len(), 1);
     let id = registration_id(&world, &client).await;
-    let opened = world.app.open_upstream_credential(&id, TOKEN).ok().unwrap();
+    let opened = world.app.open_upstream_credential(&id, &origin(TOKEN)).ok().unwrap();
     assert_eq!((opened.first.value.as_str(), opened.second.is_none()), (VALUE, true));
     // Neither the database nor the trail has the value.
     let event = owner.get("/audit-events?action=upstream_credential.set").await.ok();
@@ -311,7 +315,7 @@ async fn a_credential_goes_to_no_new_host_until_it_is_confirmed(mut world: World
     set(&world).await;
     let client = client(&world, "Billing", "0oa1").await;
     let id = registration_id(&world, &client).await;
-    let open = |world: &World, url: &str| world.app.open_upstream_credential(&id, url).map(drop);
+    let open = |world: &World, url: &str| world.app.open_upstream_credential(&id, &origin(url)).map(drop);
     assert_eq!(open(&world, TOKEN), Err(NoCredential::NotSet));
     put(&world.owner().await, &client, json!({"secret": VALUE})).await.ok();
     assert_eq!(open(&world, TOKEN), Ok(()));
@@ -336,7 +340,7 @@ async fn what_the_issuer_says_is_stored_and_the_accepted_secret_leads(mut world:
     let client = client(&world, "Billing", "0oa1").await;
     put(&world.owner().await, &client, json!({"secret": "old", "next": "new"})).await.ok();
     let id = registration_id(&world, &client).await;
-    let opened = world.app.open_upstream_credential(&id, TOKEN).ok().unwrap();
+    let opened = world.app.open_upstream_credential(&id, &origin(TOKEN)).ok().unwrap();
     let second = opened.second.unwrap();
     assert_eq!((opened.first.slot, second.slot), (Slot::Current, Slot::Next));
     world.advance(Duration::from_secs(60));
@@ -354,7 +358,7 @@ async fn what_the_issuer_says_is_stored_and_the_accepted_secret_leads(mut world:
     );
     assert_eq!((&slots[1]["state"], slots[1]["last_ok_at"].is_string()), (&json!("ok"), true));
     world.restart().await;
-    let opened = world.app.open_upstream_credential(&id, TOKEN).ok().unwrap();
+    let opened = world.app.open_upstream_credential(&id, &origin(TOKEN)).ok().unwrap();
     assert_eq!((opened.first.slot, opened.first.value.as_str()), (Slot::Next, "new"), "also after a restart");
     // What was sent before a change says nothing about the secret that is there since then.
     put(&world.owner().await, &client, json!({"secret": "newer", "next": null})).await.ok();
@@ -371,7 +375,7 @@ async fn a_deleted_client_leaves_no_credential(world: World) {
     let id = registration_id(&world, &client).await;
     let delete = json!({"confirm_client_name": "Billing", "reason": "gone"});
     owner.delete(&format!("/clients/{}", client.id), delete).await.expect(204);
-    assert_eq!(world.app.open_upstream_credential(&id, TOKEN).map(drop), Err(NoCredential::NotSet));
+    assert_eq!(world.app.open_upstream_credential(&id, &origin(TOKEN)).map(drop), Err(NoCredential::NotSet));
     for table in ["upstream_slots", "upstream_credentials"] {
         assert_eq!(world.number(&format!("SELECT COUNT(*) FROM {table}")).await, 0, "{table}");
     }
@@ -387,7 +391,7 @@ async fn a_host_that_was_removed_and_comes_back_must_be_confirmed_again(mut worl
     let move_to = async |world: &World, url: &str| {
         world.owner().await.patch("/environments/staging", in_front(url)).await.ok();
     };
-    let open = |world: &World| world.app.open_upstream_credential(&id, TOKEN).map(drop);
+    let open = |world: &World| world.app.open_upstream_credential(&id, &origin(TOKEN)).map(drop);
     move_to(&world, "https://id.example.com/v2/token").await;
     assert_eq!(open(&world), Ok(()), "the host is the same");
     move_to(&world, OTHER).await;
@@ -411,7 +415,7 @@ async fn a_secret_for_later_confirms_no_new_host(world: World) {
     let server = json!({"name": "other", "issuer": "https://other.example.com", "token_endpoint": OTHER});
     both["upstream"]["servers"].as_array_mut().unwrap().push(server);
     owner.patch("/environments/staging", both).await.ok();
-    let open = |url: &str| world.app.open_upstream_credential(&id, url).map(drop);
+    let open = |url: &str| world.app.open_upstream_credential(&id, &origin(url)).map(drop);
     for next in [json!("the next one"), json!(null)] {
         let shown = put(&owner, &client, json!({"next": next})).await.ok();
         assert_eq!(shown["confirmed_origins"], json!(["https://id.example.com"]));

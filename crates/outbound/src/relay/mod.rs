@@ -38,13 +38,15 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
 use tokio::time::{Duration, timeout};
 use zeroize::Zeroizing;
 
+/// Number of URLs that are kept as they were read.
+const MAX_DESTINATIONS: usize = 1024;
 /// Number of issuers from which unused ones are removed.
 const TIDY_AT: usize = 64;
 /// Form that only tests a credential: no issuer has given this token.
@@ -95,6 +97,8 @@ pub struct Relay {
     times: Times,
     max_in_flight: usize,
     issuers: Mutex<HashMap<String, Arc<Issuer>>>,
+    /// URLs that were read, so that no request reads one again.
+    destinations: RwLock<HashMap<String, Arc<Destination>>>,
     tests: Tests,
     answered: AtomicU64,
     passed: AtomicU64,
@@ -148,12 +152,29 @@ impl Relay {
             times: Times { connect, address: connect / 2, idle, whole },
             max_in_flight: requests,
             issuers: Mutex::default(),
+            destinations: RwLock::default(),
             tests: Tests::default(),
             answered: AtomicU64::new(0),
             passed: AtomicU64::new(0),
             passed_failed: AtomicU64::new(0),
             failed: Default::default(),
         }
+    }
+
+    /// Reads the URL of an endpoint; `None` if requests are not sent there. The networks that are allowed can be others than
+    /// when the URL was set.
+    pub fn destination(&self, url: &str) -> Option<Arc<Destination>> {
+        let known = self.destinations.read().unwrap_or_else(PoisonError::into_inner).get(url).cloned();
+        if known.is_some() {
+            return known;
+        }
+        let read = Arc::new(Destination::parse(url, self.connector.allowed()).ok()?);
+        let mut destinations = self.destinations.write().unwrap_or_else(PoisonError::into_inner);
+        if destinations.len() >= MAX_DESTINATIONS {
+            destinations.clear();
+        }
+        destinations.insert(url.to_owned(), read.clone());
+        Some(read)
     }
 
     /// Whether a request was already forwarded by this door. Asked before anything else, because such a request has the
@@ -228,25 +249,26 @@ impl Relay {
             let sent = (request.endpoint, request.to, request.parameters);
             let Some(message) = compose(&request, sent, credential, secret) else { continue };
             let answer = issuer.exchange(request.to, message).await?;
-            let (status, error) = (answer.status.as_u16(), answer.error());
-            let meaning = request.kind.refusal(status, error.as_deref());
-            let mut note = |state| {
-                let is_ok = state == SlotState::Ok;
-                let error = (!is_ok).then(|| describe_refusal(status, error.as_deref()));
-                tried.push(Tried { slot: secret.slot, set_at: secret.set_at, state, error });
-            };
-            if answer.is_success() || meaning == Refusal::Request {
-                note(SlotState::Ok);
+            let (slot, set_at) = (secret.slot, secret.set_at);
+            let mut note = |state, error| tried.push(Tried { slot, set_at, state, error });
+            if answer.is_success() {
+                note(SlotState::Ok, None);
                 return Ok(answer);
             }
-            match meaning {
-                Refusal::Request | Refusal::Silent => return Ok(answer),
+            let (status, error) = (answer.status.as_u16(), answer.error());
+            let described = || Some(describe_refusal(status, error.as_deref()));
+            match request.kind.refusal(status, error.as_deref()) {
+                Refusal::Request => {
+                    note(SlotState::Ok, None);
+                    return Ok(answer);
+                }
+                Refusal::Silent => return Ok(answer),
                 Refusal::Credential => {
-                    note(SlotState::Refused);
+                    note(SlotState::Refused, described());
                     failure = RelayFailure::CredentialRefused;
                 }
                 Refusal::Undecided => {
-                    note(SlotState::Unknown);
+                    note(SlotState::Unknown, described());
                     undecided.push((secret, answer));
                 }
             }
@@ -306,15 +328,14 @@ impl Relay {
     /// Returns the issuer of a URL: scheme, host and port.
     fn issuer(&self, to: &Destination) -> Arc<Issuer> {
         let mut issuers = self.issuers.lock().unwrap_or_else(PoisonError::into_inner);
-        let origin = to.origin();
-        if let Some(issuer) = issuers.get(&origin) {
+        if let Some(issuer) = issuers.get(to.origin()) {
             return issuer.clone();
         }
         if issuers.len() >= TIDY_AT {
             issuers.retain(|_, issuer| !issuer.is_unused());
         }
         let issuer = Arc::new(Issuer::new(&self.connector, self.times, self.max_in_flight));
-        issuers.insert(origin, issuer.clone());
+        issuers.insert(to.origin().to_owned(), issuer.clone());
         issuer
     }
 }

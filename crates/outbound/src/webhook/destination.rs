@@ -14,6 +14,7 @@ pub struct Destination {
     pub(crate) target: Uri,
     pub(crate) host: DestinationHost,
     pub(crate) port: u16,
+    origin: String,
 }
 
 /// Host of a URL.
@@ -35,7 +36,7 @@ const MUST: &str =
 
 impl Destination {
     /// Reads a URL. Returns what is wrong otherwise, as a predicate.
-    pub(super) fn parse(text: &str, allowed: &Allowed) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, allowed: &Allowed) -> Result<Self, String> {
         let text = text.trim();
         // What a parser for browsers repairs silently is refused, because a person may have read another host in it.
         let is_plain = text.len() <= MAX_URL && text.bytes().all(|byte| byte.is_ascii_graphic());
@@ -81,7 +82,8 @@ impl Destination {
             None => url.path().to_owned(),
         };
         let target = target.parse().map_err(|_| MUST.to_owned())?;
-        Ok(Self { url, target, host, port })
+        let origin = url.origin().ascii_serialization();
+        Ok(Self { url, target, host, port, origin })
     }
 
     /// Returns the URL.
@@ -90,8 +92,8 @@ impl Destination {
     }
 
     /// Returns scheme, host and port, which are no secret.
-    pub fn origin(&self) -> String {
-        self.url.origin().ascii_serialization()
+    pub fn origin(&self) -> &str {
+        &self.origin
     }
 
     /// Returns the host.
