@@ -2,16 +2,18 @@
 //! its boxes cost more than everything but the signature.
 //!
 //! A request that is anything but ordinary takes the usual way, where the same functions answer it: another method, an
-//! encoded path, an unknown environment or one in front of another issuer, a refusal unread.
+//! encoded path, an unknown environment, an endpoint that the issuer in front of which an environment is does not have, a
+//! refusal unread.
 
-use super::{introspect::introspect, request::OauthRequest, token::token};
-use crate::{Arrival, Web, metrics::Endpoint, observe::Observed};
+use super::{introspect::introspect, relay::relay, request::OauthRequest, token::token};
+use crate::{Arrival, Running, Web, metrics::Endpoint, observe::Observed};
 use axum::{
     BoxError,
     body::{Bytes, HttpBody},
     http::{Method, Request, Response, StatusCode},
 };
 use crossfade_authority::Environment;
+use crossfade_core::upstream;
 use std::sync::Arc;
 
 /// The endpoints.
@@ -28,6 +30,8 @@ struct Named {
     operation: &'static str,
     counted: Endpoint,
     answer: fn(&OauthRequest) -> Response<Bytes>,
+    /// The endpoint of an issuer that the environment is in front of.
+    forwarded: upstream::Endpoint,
 }
 
 /// A request to one of the endpoints, in an existing environment.
@@ -50,6 +54,7 @@ impl Direct {
                 operation: "token",
                 counted: counted("token"),
                 answer: token,
+                forwarded: upstream::Endpoint::Token,
             },
             Named {
                 path: "oauth2/introspect",
@@ -57,6 +62,7 @@ impl Direct {
                 operation: "introspect",
                 counted: counted("introspect"),
                 answer: introspect,
+                forwarded: upstream::Endpoint::Introspection,
             },
         ];
         Self { web: web.clone(), endpoints }
@@ -78,9 +84,8 @@ impl Direct {
             return None;
         }
         let environment = web.app.authority().environment(slug)?;
-        // What is forwarded must end also if its caller hangs up.
-        if environment.upstream().is_some() {
-            return None;
+        if let Some(upstream) = environment.upstream() {
+            upstream.server(None)?.endpoint(endpoint.forwarded)?;
         }
         Some(Asked { web, endpoint, environment })
     }
@@ -94,20 +99,42 @@ impl Asked<'_> {
         B::Error: Into<BoxError>,
     {
         let Self { web, endpoint, environment } = self;
-        let Named { route, operation, counted, answer, .. } = endpoint;
+        let Named { route, operation, counted, answer, forwarded, .. } = endpoint;
         let (parts, body) = request.into_parts();
         let peer = arrival.peer.ip();
         let observed = Observed::begin(web, operation, (&parts.method, *route), peer, &parts.headers);
         let response = match OauthRequest::read(web, environment, parts, peer, body).await {
+            Some(request) if request.is_forwarded() => forward(request, *forwarded, arrival.running).await,
             Some(request) => answer(&request),
-            None => {
-                let mut late = Response::new(Bytes::new());
-                *late.status_mut() = StatusCode::REQUEST_TIMEOUT;
-                *late.headers_mut() = web.oauth.defaults.clone();
-                late
-            }
+            None => empty(web, StatusCode::REQUEST_TIMEOUT),
         };
         observed.end(response.status(), counted);
         response
     }
+}
+
+/// Forwards a request to its end, also if its caller hangs up.
+async fn forward(request: OauthRequest, to: upstream::Endpoint, running: Option<Running>) -> Response<Bytes> {
+    let web = request.web.clone();
+    let forwarded = async move {
+        let answer = relay(&request, to).await;
+        drop(running);
+        answer
+    };
+    #[expect(clippy::disallowed_methods, reason = "what was sent to an issuer must not be dropped")]
+    let task = tokio::spawn(forwarded);
+    match task.await {
+        Ok(answer) => answer.unwrap_or_else(|| empty(&web, StatusCode::NOT_FOUND)),
+        Err(error) => {
+            tracing::error!(%error, "a request handler panicked");
+            empty(&web, StatusCode::INTERNAL_SERVER_ERROR)
+        }
+    }
+}
+
+fn empty(web: &Web, status: StatusCode) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = status;
+    *response.headers_mut() = web.oauth.defaults.clone();
+    response
 }

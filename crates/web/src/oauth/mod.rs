@@ -84,7 +84,7 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
 
 /// Answers a request for the issuer that the environment is in front of.
 async fn relayed(request: &OauthRequest, endpoint: Endpoint) -> Response<Body> {
-    relay::relay(request, endpoint).await.unwrap_or_else(crate::nothing_here)
+    relay::relay(request, endpoint).await.map_or_else(crate::nothing_here, |answer| answer.map(Body::from))
 }
 
 /// Headers and bodies of responses, prepared once: only a copy of the list is made for a response.
@@ -163,7 +163,7 @@ async fn other_method(web: Web, request: Request, endpoint: Endpoint) -> Respons
         && let Ok(request) = OauthRequest::from_request(request, &web).await
         && let Some(answer) = relay::preflight(&request, endpoint).await
     {
-        return answer;
+        return answer.map(Body::from);
     }
     method_not_allowed(State(web)).await
 }

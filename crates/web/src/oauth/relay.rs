@@ -4,9 +4,8 @@
 use super::{authenticate::authenticate, form::Form, passing::Named, request::OauthRequest};
 use crate::{Web, body::BodyError};
 use axum::{
-    body::{self, Bytes},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::Response,
+    body::Bytes,
+    http::{HeaderMap, HeaderValue, Response, StatusCode, header},
 };
 use crossfade_app::{FormFault, Kept, PassedBody, Passing, RelayFailure, Relayed, Relaying, form_of_json};
 use crossfade_authority::Client;
@@ -16,7 +15,7 @@ use crossfade_core::{
 };
 
 /// Answers a request to an endpoint of an environment in front of another issuer. Returns `None` if there is no such endpoint.
-pub(super) async fn relay(request: &OauthRequest, endpoint: Endpoint) -> Option<Response> {
+pub(super) async fn relay(request: &OauthRequest, endpoint: Endpoint) -> Option<Response<Bytes>> {
     let (web, environment) = (&request.web, &*request.environment);
     let upstream = environment.upstream()?;
     let server = upstream.server(request.server.as_deref())?;
@@ -24,24 +23,23 @@ pub(super) async fn relay(request: &OauthRequest, endpoint: Endpoint) -> Option<
     if web.app.has_passed(environment, &request.headers) {
         return Some(refuse(web, RelayFailure::Loop));
     }
-    let refused = |error| web.oauth.refuse(error).map(body::Body::from);
     if environment.passes_unregistered() {
         match request.decide(|| passed(request, upstream.kind)) {
             Ok(Some(body)) => return Some(pass(request, (endpoint, server), body).await),
             Ok(None) => {}
-            Err(error) => return Some(refused(error)),
+            Err(error) => return Some(web.oauth.refuse(error)),
         }
     }
     let (parameters, client) = match request.decide(|| authenticated(request, upstream.kind)) {
         Ok(authenticated) => authenticated,
-        Err(error) => return Some(refused(error)),
+        Err(error) => return Some(web.oauth.refuse(error)),
     };
     Some(forward(request, &client, (endpoint, server, &parameters)).await)
 }
 
 /// Asks the issuer for a browser whether a page may send a request to an endpoint. Returns `None` unless requests of clients
 /// that are not registered are passed on.
-pub(super) async fn preflight(request: &OauthRequest, endpoint: Endpoint) -> Option<Response> {
+pub(super) async fn preflight(request: &OauthRequest, endpoint: Endpoint) -> Option<Response<Bytes>> {
     let (web, environment) = (&request.web, &*request.environment);
     let is_preflight = [header::ORIGIN, header::ACCESS_CONTROL_REQUEST_METHOD]
         .iter()
@@ -56,11 +54,15 @@ pub(super) async fn preflight(request: &OauthRequest, endpoint: Endpoint) -> Opt
     }
     match request.decide(|| request.check()) {
         Ok(()) => Some(pass(request, (endpoint, server), PassedBody::Preflight).await),
-        Err(error) => Some(web.oauth.refuse(error).map(body::Body::from)),
+        Err(error) => Some(web.oauth.refuse(error)),
     }
 }
 
-async fn pass(request: &OauthRequest, (endpoint, server): (Endpoint, &Server), body: PassedBody) -> Response {
+async fn pass(
+    request: &OauthRequest,
+    (endpoint, server): (Endpoint, &Server),
+    body: PassedBody,
+) -> Response<Bytes> {
     let is_preflight = matches!(body, PassedBody::Preflight);
     let authorization = request.headers.get(header::AUTHORIZATION).filter(|_| !is_preflight);
     let headers = &request.headers;
@@ -75,7 +77,7 @@ async fn forward(
     request: &OauthRequest,
     client: &Client,
     (endpoint, server, parameters): (Endpoint, &Server, &Kept),
-) -> Response {
+) -> Response<Bytes> {
     let asked = Relaying { server, endpoint, parameters, headers: &request.headers, host: host(request) };
     match request.web.app.forward(&request.environment, client, asked).await {
         Ok(answer) => pass_on(&request.web, answer),
@@ -169,7 +171,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// Returns the answer of an issuer as ours: our headers, and those of the issuer that pass, which come first.
-fn pass_on(web: &Web, answer: Relayed) -> Response {
+fn pass_on(web: &Web, answer: Relayed) -> Response<Bytes> {
     let mut headers = web.oauth.defaults.clone();
     for name in answer.headers.keys() {
         headers.remove(name);
@@ -177,18 +179,18 @@ fn pass_on(web: &Web, answer: Relayed) -> Response {
     for (name, value) in &answer.headers {
         headers.append(name, value.clone());
     }
-    let mut response = Response::new(body::Body::from(answer.body));
+    let mut response = Response::new(answer.body);
     *response.status_mut() = answer.status;
     *response.headers_mut() = headers;
     response
 }
 
-fn refuse(web: &Web, failure: RelayFailure) -> Response {
+fn refuse(web: &Web, failure: RelayFailure) -> Response<Bytes> {
     let status = StatusCode::from_u16(failure.status()).unwrap_or(StatusCode::BAD_GATEWAY);
     let body = format!(r#"{{"error":"{}","error_description":"{}"}}"#, failure.code(), failure.description());
     let mut response = web.oauth.json(status, body);
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    response.map(body::Body::from)
+    response
 }
