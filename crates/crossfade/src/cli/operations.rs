@@ -190,7 +190,7 @@ mod tests {
         let [upstream, found] = &found[..] else { panic!("{found:?}") };
         assert_eq!(
             (&*upstream.commands, &*upstream.permissions),
-            (&["upstream set"][..], &["client:read"][..])
+            (&["upstream set", "upstream test"][..], &["client:read"][..])
         );
         assert_eq!(found.commands, ["secret rotate"]);
         assert_eq!(found.permissions, ["client:read", "secret:reveal"]);
