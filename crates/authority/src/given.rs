@@ -23,39 +23,64 @@ pub(crate) struct Replacing<'a> {
 
 impl GivenIds {
     pub(crate) fn add(&self, environment: &Slug, client_id: &str) {
-        self.marks.pin().insert(self.mark(environment, client_id));
+        for mark in self.marks(environment, client_id) {
+            self.marks.pin().insert(mark);
+        }
     }
 
     pub(crate) fn contains(&self, environment: &Slug, client_id: &str) -> bool {
-        self.marks.pin().contains(&self.mark(environment, client_id))
+        let number = number_at_start(client_id).map(|(number, _)| self.mark_of_number(environment, number));
+        let marks = self.marks.pin();
+        marks.contains(&self.mark(environment, client_id)) || number.is_some_and(|mark| marks.contains(&mark))
     }
 
     pub(crate) fn replacing(&self) -> Replacing<'_> {
         Replacing { ids: self, kept: HashSet::new() }
     }
 
+    /// Returns the marks of a client_id that is given. Some databases take whatever begins with a number for that number.
+    fn marks(&self, environment: &Slug, client_id: &str) -> impl Iterator<Item = u64> {
+        let number = number_at_start(client_id).filter(|(_, is_all)| *is_all);
+        let number = number.map(|(number, _)| self.mark_of_number(environment, number));
+        std::iter::once(self.mark(environment, client_id)).chain(number)
+    }
+
+    fn mark_of_number(&self, environment: &Slug, number: &str) -> u64 {
+        self.state.hash_one((environment.as_str(), "number", number))
+    }
+
     fn mark(&self, environment: &Slug, client_id: &str) -> u64 {
         let mut hasher = self.state.build_hasher();
         environment.as_str().hash(&mut hasher);
-        let id = client_id.trim().bytes();
-        let is_uuid = is_uuid(client_id);
-        for byte in id.filter(|byte| !is_uuid || byte.is_ascii_hexdigit()) {
-            hasher.write_u8(byte.to_ascii_lowercase());
+        match uuid(client_id) {
+            Some(digits) => digits.hash(&mut hasher),
+            None => client_id.trim().to_ascii_lowercase().hash(&mut hasher),
         }
         hasher.finish()
     }
 }
 
-/// Whether a `client_id` is a UUID in any of its forms: with and without hyphens, in braces or parentheses.
-fn is_uuid(client_id: &str) -> bool {
-    let is_digit = |letter: &char| letter.is_ascii_hexdigit();
-    client_id.trim().chars().all(|letter| is_digit(&letter) || "-{}()".contains(letter))
-        && client_id.chars().filter(is_digit).count() == 32
+/// Returns the digits of a `client_id` that is a UUID in any of its forms: a URN, with and without hyphens, in braces or
+/// parentheses, or of several numbers.
+fn uuid(client_id: &str) -> Option<String> {
+    let text = client_id.trim().to_ascii_lowercase();
+    let text = text.strip_prefix("urn:uuid:").unwrap_or(&text).replace("0x", "");
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    let is_uuid = text.chars().all(|letter| letter.is_ascii_hexdigit() || "-{}(),".contains(letter));
+    (is_uuid && digits.len() == 32).then_some(digits)
+}
+
+/// Returns the number that a `client_id` begins with, without leading zeros, and whether it is all of it.
+fn number_at_start(client_id: &str) -> Option<(&str, bool)> {
+    let text = client_id.trim().trim_start_matches('+');
+    let length = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, rest) = text.split_at(length);
+    (length > 0).then_some((number.trim_start_matches('0'), rest.is_empty()))
 }
 
 impl Replacing<'_> {
     pub(crate) fn add(&mut self, environment: &Slug, client_id: &str) {
-        self.kept.insert(self.ids.mark(environment, client_id));
+        self.kept.extend(self.ids.marks(environment, client_id));
     }
 
     pub(crate) fn finish(self) {
@@ -90,7 +115,13 @@ mod tests {
         let (ids, here) = (GivenIds::default(), Slug::from_stored("here".into()));
         ids.add(&here, "6E74172B-BE56-4843-9ff4-e66a39bb12e3");
         let plain = "6e74172bbe5648439ff4e66a39bb12e3";
-        for given in [plain, &format!("{{{plain}}}"), "(6e74172b-be56-4843-9ff4-e66a39bb12e3) "] {
+        for given in [
+            plain,
+            &format!("{{{plain}}}"),
+            "(6e74172b-be56-4843-9ff4-e66a39bb12e3) ",
+            &format!("URN:UUID:{plain}"),
+            "{0x6e74172b,0xbe56,0x4843,{0x9f,0xf4,0xe6,0x6a,0x39,0xbb,0x12,0xe3}}",
+        ] {
             assert!(ids.contains(&here, given), "{given}");
         }
         for other in [&plain[1..], &format!("{plain}0"), &format!("x{plain}")] {
@@ -99,6 +130,19 @@ mod tests {
         // Other hyphens belong to the name.
         ids.add(&here, "my-app");
         assert!(!ids.contains(&here, "myapp"));
+    }
+
+    #[test]
+    fn whatever_begins_with_a_given_number_is_that_number() {
+        let (ids, here) = (GivenIds::default(), Slug::from_stored("here".into()));
+        ids.add(&here, "30");
+        ids.add(&here, "7a");
+        for given in ["30", "030", "+30", "30.0", "30x", " 30 "] {
+            assert!(ids.contains(&here, given), "{given}");
+        }
+        for other in ["3", "300", "x30", "7", "7b", ""] {
+            assert!(!ids.contains(&here, other), "{other}");
+        }
     }
 
     #[test]

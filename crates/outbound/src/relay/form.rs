@@ -160,7 +160,14 @@ fn has_bad_escape(parameter: &[u8]) -> bool {
 fn is_read_as_ours(name: &str) -> bool {
     let cut = |at: char| name.split(at).next().unwrap_or_default();
     let letters = |text: &str| -> String {
-        text.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
+        let ascii = text.chars().map(|letter| match letter {
+            // The other case of these is an ASCII letter.
+            'ı' | 'İ' => 'i',
+            'ſ' => 's',
+            '\u{212a}' => 'k',
+            other => other.to_ascii_lowercase(),
+        });
+        ascii.filter(char::is_ascii_alphanumeric).collect()
     };
     let readings = [name, cut('\0'), cut('[')].map(letters);
     OURS.iter().any(|ours| readings.contains(&letters(ours)))

@@ -20,6 +20,8 @@ use std::fmt;
 const MAX_CREDENTIALS: usize = 8192;
 /// Maximum number of colons in the part of a `Basic` header that can be a `client_id`.
 const MAX_COLONS: usize = 16;
+/// Schemes of the header that can be read in one way only.
+const SCHEMES: [&str; 3] = ["Basic", "Bearer", "DPoP"];
 /// Longest part of a `Basic` header that can be a `client_id`, every character of it encoded.
 const MAX_ENCODED_ID: usize = 3 * OauthClientId::MAX_LENGTH;
 
@@ -58,6 +60,9 @@ impl Named {
         }
         if let Some(assertion) = form.get("client_assertion") {
             named.read_assertion(assertion);
+        }
+        if let Some(grant) = form.get("assertion") {
+            named.read_grant(grant);
         }
         named
     }
@@ -98,7 +103,8 @@ impl Named {
         self.has_own_secret |= !self.is_uncertain && looks_like_secret(secret);
     }
 
-    /// Reads `Basic` credentials (RFC 7617 §2). Other schemes name no client.
+    /// Reads `Basic` credentials (RFC 7617 §2). Of the other schemes, those of tokens name no client, and all others are
+    /// uncertain: some issuers only look at the first letters of a scheme.
     fn read_authorization(&mut self, value: &HeaderValue) {
         let parts = value.to_str().ok().filter(|text| text.len() <= MAX_CREDENTIALS);
         let parts = parts.and_then(|text| text.split_once(' '));
@@ -107,7 +113,7 @@ impl Named {
             return;
         };
         // A list of parameters or of several credentials is read in too many ways.
-        let is_scheme = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let is_scheme = SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known));
         let is_token = token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte));
         if !is_scheme || !is_token || token.is_empty() {
             self.is_uncertain = true;
@@ -160,6 +166,16 @@ impl Named {
                 self.readings.extend(subject.into_iter().chain(issuer));
             }
             _ => self.is_uncertain = true,
+        }
+    }
+
+    /// Reads an assertion that is the grant (RFC 7521 §4.1), by whose issuer some issuers find the client.
+    fn read_grant(&mut self, assertion: &str) {
+        let has_name = !self.meant.is_empty();
+        match Claims::of(assertion) {
+            Some(Claims { subject, issuer, .. }) => self.readings.extend(subject.into_iter().chain(issuer)),
+            // It can be SAML (RFC 7522).
+            None => self.is_uncertain |= !has_name,
         }
     }
 
@@ -228,7 +244,10 @@ impl<'de> Visitor<'de> for ClaimsOf {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Claims, A::Error> {
         let mut claims = Claims::default();
         while let Some(name) = map.next_key::<String>()? {
-            // Some parsers ignore case.
+            // Some parsers ignore case, also that of letters that are no ASCII in the other case.
+            if !name.is_ascii() {
+                return Err(serde::de::Error::custom("a name that can be read in two ways"));
+            }
             let place = match name.to_ascii_lowercase().as_str() {
                 "sub" => &mut claims.subject,
                 "iss" => &mut claims.issuer,
@@ -296,6 +315,7 @@ mod tests {
     #[test]
     fn other_credentials_in_a_header_are_passed_only_in_a_plain_form() {
         assert_eq!(read(&["Bearer abc.def-~"], ""), Some(vec![]));
+        assert_eq!(read(&["dpop abc"], ""), Some(vec![]));
         for uncertain in [
             "Basic",
             "Basic !",
@@ -304,6 +324,9 @@ mod tests {
             "Bearer a, Basic YTpi",
             "Basic YTpi YTpi",
             "Bearer",
+            "Basic-YTpi x",
+            "BasicX YTpi",
+            "Negotiate YTpi",
         ] {
             assert_eq!(read(&[uncertain], ""), None, "{uncertain}");
         }
@@ -338,6 +361,7 @@ mod tests {
             r#"{"Sub":"victim","sub":"app"}"#,
             r#"{"sub":"app"}{}"#,
             r#"{"sub":"app\n"}"#,
+            r#"{"iss":"app","sub":"app","i\u017fs":"victim","\u017fub":"victim"}"#,
             r#"{"iss":"app"}"#,
         ] {
             assert_eq!(names("", uncertain), None, "{uncertain}");
@@ -345,6 +369,14 @@ mod tests {
         for text in ["a.b", "a.b.c.d.e", "%3Csaml%3E", "e30.e30=.AA"] {
             assert_eq!(read(&[], &format!("client_assertion={text}")), None, "{text}");
         }
+    }
+
+    #[test]
+    fn an_assertion_that_is_the_grant_names_whoever_is_in_it() {
+        let grant = format!("assertion={}", token(r#"{"iss":"app","sub":"ada"}"#));
+        assert_eq!(read(&[], &grant), Some(vec!["ada".to_owned(), "app".to_owned()]));
+        assert_eq!(read(&[], "assertion=PHNhbWw-"), None);
+        assert_eq!(read(&[], "client_id=app&assertion=PHNhbWw-"), Some(vec!["app".to_owned()]));
     }
 
     #[test]
