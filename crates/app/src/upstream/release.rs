@@ -36,7 +36,8 @@ impl App {
 }
 
 fn release(site: &Site, upstream: &Upstream, rotated: bool) -> UpstreamRelease {
-    let (client, environment) = (&site.client.name, &site.environment.slug);
+    // Not its name, which can be anything, also for a shell.
+    let (client, environment) = (&site.client.id, &site.environment.slug);
     let token_endpoint =
         upstream.servers.first().map(|server| server.token_endpoint.clone()).unwrap_or_default();
     let command = upstream.kind.sets_given();
@@ -62,7 +63,7 @@ fn release(site: &Site, upstream: &Upstream, rotated: bool) -> UpstreamRelease {
             }
             false => format!(
                 "Put the current secret of Crossfade into the variable SECRET. You get it with crossfade secret reveal \
-                \"{client}\" --env {environment} --output FILE."
+                {client} --env {environment} --output FILE."
             ),
         };
         steps.push(seal);
