@@ -131,7 +131,7 @@ impl App {
     /// Whether Crossfade has made this secret for the registration, now or earlier. The issuer can be another Crossfade, so
     /// that its secrets look like our own.
     async fn is_secret_of(&self, tx: &mut Tx, id: &RegistrationId, value: &str) -> Result<bool, Error> {
-        let found = tx.secrets_by_value(&self.authority.value_digests(value)).await?;
+        let found = tx.secrets_by_value(&self.authority.value_digests(value.trim())).await?;
         Ok(found.iter().any(|it| it.registration_id == *id))
     }
 }
