@@ -25,7 +25,7 @@ use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, task::Poll, tim
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
-    task::JoinSet,
+    task::{JoinSet, unconstrained},
     time::{Instant, sleep, sleep_until, timeout},
 };
 
@@ -223,8 +223,10 @@ impl Server {
             }
         }
         // What connected in time may have sent its request already, and a proxy does not send it again elsewhere.
-        while let Some(Some((stream, peer, permit))) = accept(&listener, &room, &mut failures).now_or_never()
-        {
+        for _ in 0..BACKLOG {
+            // Without the budget of a task, which would end this early.
+            let waiting = unconstrained(accept(&listener, &room, &mut failures));
+            let Some(Some((stream, peer, permit))) = waiting.now_or_never() else { break };
             let now = Instant::now();
             if let Ok(place) = self.book.admit(peer.ip(), now) {
                 connections.spawn(self.clone().serve(stream, peer, place, now, permit));
