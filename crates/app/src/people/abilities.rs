@@ -33,6 +33,8 @@ pub struct Abilities {
     pub drill: bool,
     /// Can mark a running transition as seen.
     pub see: bool,
+    /// Can see how its callers go back to the upstream issuer.
+    pub release: bool,
 }
 
 /// Permissions of a principal on an account.
@@ -59,6 +61,7 @@ impl Abilities {
         rollback: true,
         drill: true,
         see: true,
+        release: true,
     };
 
     pub(crate) fn of(principal: &Principal, object: Object<'_>) -> Self {
@@ -72,6 +75,7 @@ impl Abilities {
             rollback: may(Permission::SecretRollback),
             drill: may(Permission::SecretDrill),
             see: may(Permission::SecretRotate),
+            release: may(Permission::UpstreamManage),
         }
     }
 }
