@@ -388,7 +388,7 @@ async fn a_refused_upstream_credential_is_told_once_and_again_when_it_works(mut 
     let shown = browser.get("/console").await.text();
     assert!(shown.contains("Refused upstream credentials") && shown.contains("Billing"), "{shown}");
     let page = format!("/console{}", front.client.path("staging", "/security"));
-    assert!(browser.get(&page).await.text().contains("refuses the upstream credential"));
+    assert!(browser.get(&page).await.text().contains("has refused the upstream credential"));
     // What a person sets is told to work when it does.
     set_credential(front.world, &front.client, json!({"secret": "upstream2"})).await;
     assert_eq!(turns(front.world).await, (1, 0));
