@@ -258,7 +258,9 @@ impl Server {
     /// Lets running requests finish, flushes and closes.
     pub(crate) async fn stop(self) -> Result<(), Failure> {
         // All at the same time: each waits for its running requests.
-        let ended = futures_util::future::try_join_all(self.serving.into_iter().map(Serving::stop));
+        let forwarded = self.app.longest_wait_for_issuers();
+        let ended = self.serving.into_iter().map(|serving| serving.stop(forwarded));
+        let ended = futures_util::future::try_join_all(ended);
         tokio::pin!(ended);
         let ended = tokio::select! {
             ended = &mut ended => ended,

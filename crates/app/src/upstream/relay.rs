@@ -10,6 +10,7 @@ use crossfade_outbound::{
     Forward, Kept, Pass, PassedBody, Relay, RelayFailure, Relayed, SentCredential, SentSecret,
 };
 use http::{HeaderMap, HeaderValue, header::VIA};
+use std::time::Duration;
 
 /// A request that is forwarded.
 #[derive(Clone, Copy, Debug)]
@@ -146,6 +147,11 @@ impl App {
             self.note_upstream_outcome(&registration, tried.slot, tried.set_at, &outcome);
         }
         forwarded.answer
+    }
+
+    /// Returns how long the requests that wait for an issuer now can take; zero if there are none. A stop waits as long.
+    pub fn longest_wait_for_issuers(&self) -> Duration {
+        self.relay.longest_wait()
     }
 
     fn note_forwarded(&self, environment: &Environment, failure: Option<RelayFailure>) {

@@ -24,12 +24,12 @@ use life::{Limits, Order, Verdict};
 use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     task::{JoinSet, unconstrained},
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-/// Timeout for running requests at a stop.
+/// Timeout for running requests at a stop, unless a longer one is given.
 const GRACE: Duration = Duration::from_secs(10);
 /// Timeout for a client to send its headers.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
@@ -111,7 +111,7 @@ pub(crate) struct How {
 
 /// The listener and the task that accepts connections from it.
 pub(crate) struct Serving {
-    stop: Arc<Notify>,
+    stop: oneshot::Sender<Duration>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -142,15 +142,16 @@ impl Serving {
                 farewell: FAREWELL,
             },
         });
-        let stop = Arc::new(Notify::new());
+        let (stop, stopped) = oneshot::channel();
         #[expect(clippy::disallowed_methods, reason = "the server is main's one long task")]
-        let task = tokio::spawn(server.run(listener, bounds.all, stop.clone()));
+        let task = tokio::spawn(server.run(listener, bounds.all, stopped));
         Ok(Self { stop, task })
     }
 
-    /// Closes the listener, lets running requests finish, and ends the remaining connections.
-    pub(crate) async fn stop(self) -> Result<(), Failure> {
-        self.stop.notify_one();
+    /// Closes the listener, lets running requests finish for at least this time, and ends the remaining connections.
+    pub(crate) async fn stop(self, at_least: Duration) -> Result<(), Failure> {
+        // It fails only if the task has ended.
+        let _ = self.stop.send(at_least.max(GRACE));
         self.task.await.map_err(|error| Failure::failed(format!("The server failed: {error}.")))
     }
 }
@@ -196,14 +197,14 @@ struct Server {
 }
 
 impl Server {
-    async fn run(self: Arc<Self>, listener: TcpListener, all: usize, stop: Arc<Notify>) {
+    async fn run(self: Arc<Self>, listener: TcpListener, all: usize, mut stop: oneshot::Receiver<Duration>) {
         let room = Arc::new(Semaphore::new(all + ENDING.min(all)));
         let mut connections = JoinSet::new();
         let (mut refusals, mut failures) = (Seldom::default(), Seldom::default());
-        loop {
+        let grace = loop {
             let (stream, peer, permit) = tokio::select! {
                 biased;
-                () = stop.notified() => break,
+                grace = &mut stop => break grace.unwrap_or(GRACE),
                 Some(ended) = connections.join_next() => {
                     if let Err(error) = ended {
                         tracing::error!(%error, "a connection failed");
@@ -221,7 +222,7 @@ impl Server {
                     }
                 }
             }
-        }
+        };
         // What connected in time may have sent its request already, and a proxy does not send it again elsewhere.
         for _ in 0..BACKLOG {
             // Without the budget of a task, which would end this early.
@@ -234,7 +235,7 @@ impl Server {
         }
         drop(listener);
         self.book.finish();
-        let ended = timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
+        let ended = timeout(grace, async { while connections.join_next().await.is_some() {} }).await;
         if ended.is_err() {
             tracing::warn!(
                 connections = connections.len(),

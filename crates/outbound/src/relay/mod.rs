@@ -191,6 +191,13 @@ impl Relay {
         Forwarded { answer, tried }
     }
 
+    /// Returns how long the requests that wait for an answer now can take; zero if there are none.
+    pub fn longest_wait(&self) -> Duration {
+        let issuers = self.issuers.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_waiting = issuers.values().any(|issuer| issuer.is_waited_for());
+        if is_waiting { self.times.whole } else { Duration::ZERO }
+    }
+
     /// Counts a request that was answered, or failed for this reason.
     pub fn count(&self, failure: Option<RelayFailure>) {
         let counter = match failure {

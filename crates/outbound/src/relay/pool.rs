@@ -53,6 +53,7 @@ pub(super) struct Issuer {
     in_flight: Arc<Semaphore>,
     /// Permits for requests of clients that nobody has authenticated. They take none of the others.
     pub(super) passing: Arc<Semaphore>,
+    max_passing: usize,
     /// How many of them each client has, and how many it can have.
     of_clients: Mutex<HashMap<RegistrationId, usize>>,
     max_of_client: usize,
@@ -79,13 +80,15 @@ impl Drop for Place {
 
 impl Issuer {
     pub(super) fn new(connector: &Connector, times: Times, in_flight: usize) -> Self {
+        let max_passing = (in_flight / PASSING_SHARE).max(1);
         Self {
             connector: connector.with_own_look_ups(MAX_LOOK_UPS),
             times,
             idle: Mutex::default(),
             is_tidied: AtomicBool::new(false),
             in_flight: Arc::new(Semaphore::new(in_flight)),
-            passing: Arc::new(Semaphore::new((in_flight / PASSING_SHARE).max(1))),
+            passing: Arc::new(Semaphore::new(max_passing)),
+            max_passing,
             of_clients: Mutex::default(),
             max_of_client: in_flight.div_ceil(2),
         }
@@ -107,6 +110,11 @@ impl Issuer {
 
     fn of_clients(&self) -> MutexGuard<'_, HashMap<RegistrationId, usize>> {
         self.of_clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a request waits for an answer.
+    pub(super) fn is_waited_for(&self) -> bool {
+        !self.of_clients().is_empty() || self.passing.available_permits() < self.max_passing
     }
 
     /// Whether nothing is open or waits.
