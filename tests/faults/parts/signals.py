@@ -1,22 +1,92 @@
-"""Signals that would end a process do not end a server, and a stop loses no evidence."""
+"""Signals that would end a process do not end a server, and a stop loses no evidence and no answer."""
 
+import concurrent.futures
+import http.server
 import os
+import pathlib
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 from instance import free_port, require
-from watched import holds, watched
+from watched import Watched, holds, watched
 
 IGNORED = [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM]
 STOPS = [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT]
 TOKENS = 3
+# Longer than other requests are waited for at a stop, and shorter than an issuer may take.
+SLOW = 13
+ANSWER = b'{"access_token":"late","token_type":"Bearer"}'
 
 
 def play(checks, arguments):
     _server(checks, arguments)
     _demo(checks, arguments)
+    _slow_issuer(checks, arguments)
+
+
+class SlowIssuer(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        self.server.asked.set()
+        time.sleep(SLOW)
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(ANSWER)))
+        self.end_headers()
+        self.wfile.write(ANSWER)
+
+    def log_message(self, *arguments):
+        """Says nothing."""
+
+
+def _slow_issuer(checks, arguments):
+    """A stop awaits what was forwarded, and the first request of a new connection."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), SlowIssuer) as issuer, \
+            tempfile.TemporaryDirectory(prefix="crossfade-faults-") as directory, \
+            concurrent.futures.ThreadPoolExecutor() as pool:
+        issuer.asked = threading.Event()
+        threading.Thread(target=issuer.serve_forever, daemon=True).start()
+        server = Watched(arguments.binary, pathlib.Path(directory), None)
+        server.environment["CROSSFADE_OUTBOUND_PRIVATE_NETWORKS"] = "127.0.0.0/8"
+        try:
+            server.start()
+            _put_in_front(server, f"http://127.0.0.1:{issuer.server_port}")
+            late = pool.submit(server.token)
+            holds(checks, issuer.asked.wait(20), "a request is forwarded")
+            host, port = server.url.split("://")[1].split(":")
+            with socket.create_connection((host, int(port)), 20) as new:
+                time.sleep(0.2)
+                server.process.send_signal(signal.SIGTERM)
+                time.sleep(0.5)
+                new.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+                first = new.recv(4096).decode()
+            is_last = "\r\nconnection: close\r\n" in first
+            holds(checks, first.startswith("HTTP/1.1 200 ") and is_last, "a new connection gets an answer during a stop", first)
+            answer = late.result(SLOW + 20)
+            holds(checks, answer.content == ANSWER, "a caller gets what the issuer answers during a stop", answer.text)
+            status = server.process.wait(20)
+            holds(checks, status == 0, "a server that has waited for an issuer stops in order", f"status {status}")
+        finally:
+            server.stop()
+            issuer.shutdown()
+
+
+def _put_in_front(server, issuer):
+    upstream = {"kind": "generic", "servers": [{"name": "main", "issuer": issuer, "token_endpoint": f"{issuer}/token"}]}
+    server.api("PATCH", "/environments/production", {
+        "issuer_mode": "upstream", "upstream": upstream, "confirm_environment_slug": "production"})
+    body = {
+        "name": "Billing", "property_id": server.api("POST", "/properties", {"name": "Shop"})["id"],
+        "environments": ["production"], "client_id": "billing",
+    }
+    client = server.api("POST", "/clients", body)
+    server.client_id, server.secret = "billing", client["registrations"][0]["secret"]["value"]
+    path = f"/clients/{client['id']}/environments/production/upstream-credential"
+    server.api("PUT", path, {"secret": "the issuer's"})
 
 
 def _demo(checks, arguments):
