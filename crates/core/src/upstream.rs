@@ -9,6 +9,35 @@ use url::Url;
 
 /// Maximum number of authorization servers of an environment.
 pub const MAX_SERVERS: usize = 20;
+/// Maximum number of request headers that are forwarded besides the usual ones.
+const MAX_REQUEST_HEADERS: usize = 16;
+/// Maximum length of the name of such a header, in bytes.
+const MAX_REQUEST_HEADER: usize = 64;
+/// Request headers that are never forwarded as a caller sent them: those of a connection (RFC 9110 §7.6), of the message, of an
+/// authentication, and those in which proxies say who called.
+const KEPT_HEADERS: [&str; 18] = [
+    "accept-encoding",
+    "auth0-forwarded-for",
+    "authorization",
+    "cf-connecting-ip",
+    "connection",
+    "cookie",
+    "cookie2",
+    "dpop",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "te",
+    "trailer",
+    "true-client-ip",
+    "upgrade",
+    "via",
+    "x-real-ip",
+];
+/// Beginnings of such names.
+const KEPT_HEADERS_BEGIN: [&str; 7] =
+    ["content-", "proxy-", "sec-", "ssl-", "transfer-", "x-client-cert", "x-forwarded-"];
 /// Maximum length of a secret of an upstream credential in bytes.
 pub const MAX_SECRET: usize = 4096;
 /// A URL as a regular expression, for the schemas of the API.
@@ -390,6 +419,10 @@ pub struct Upstream {
     /// Its authorization servers. The first one is also served without its name in the path.
     #[schemars(length(min = 1, max = MAX_SERVERS))]
     pub servers: Vec<Server>,
+    /// Names of request headers that are forwarded besides the usual ones, in lower case. A caller can send anything in them.
+    #[serde(default)]
+    #[schemars(length(max = MAX_REQUEST_HEADERS))]
+    pub request_headers: Vec<String>,
 }
 
 impl Upstream {
@@ -425,7 +458,11 @@ impl Upstream {
                 }
             }
         }
-        Ok(())
+        if self.request_headers.len() > MAX_REQUEST_HEADERS {
+            let what = format!("must contain at most {MAX_REQUEST_HEADERS} names");
+            return Err(refused("request_headers", &what));
+        }
+        self.request_headers.iter().try_for_each(|name| check_request_header(name))
     }
 
     /// Returns scheme, host and port of each endpoint, sorted, each once. Credentials are sent to no other.
@@ -452,6 +489,24 @@ pub fn origin(url: &str) -> Option<String> {
 /// Returns a refusal that names the member of `upstream` in its sentence.
 fn refused(member: &str, what: &str) -> Problem {
     Problem::invalid("upstream", &format!("is not valid: {member} {what}"))
+}
+
+/// Checks the name of a request header that a person wants to be forwarded.
+fn check_request_header(name: &str) -> Result<(), Problem> {
+    let is_name = (1..=MAX_REQUEST_HEADER).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if !is_name {
+        let what = "must contain names of 1 to 64 lowercase letters, digits and hyphens";
+        return Err(refused("request_headers", what));
+    }
+    let is_kept =
+        KEPT_HEADERS.contains(&name) || KEPT_HEADERS_BEGIN.iter().any(|begin| name.starts_with(begin));
+    if is_kept {
+        let what =
+            format!("must not contain {name}, which says who the caller is or how the request is sent");
+        return Err(refused("request_headers", &what));
+    }
+    Ok(())
 }
 
 /// Checks an issuer identifier (RFC 8414 §2). Nothing is sent to it.
@@ -805,7 +860,7 @@ mod tests {
         }))
         .unwrap();
         change(&mut server);
-        Upstream { kind: IssuerKind::Okta, servers: vec![server] }
+        Upstream { kind: IssuerKind::Okta, servers: vec![server], request_headers: vec![] }
     }
 
     #[test]
@@ -844,6 +899,33 @@ mod tests {
         ] {
             assert!(refused.contains(member), "{refused}");
         }
+    }
+
+    #[test]
+    fn headers_that_say_who_the_caller_is_are_not_forwarded() {
+        let says = |names: &[&str]| {
+            let request_headers = names.iter().map(|name| (*name).to_owned()).collect();
+            Upstream { request_headers, ..upstream(|_| {}) }
+                .check(|_| Ok(()))
+                .map_err(|problem| problem.detail)
+        };
+        assert_eq!(says(&["x-tenant", "baggage", "x-okta-user-agent-extended", "origin"]), Ok(()));
+        for name in [
+            "authorization",
+            "cookie",
+            "x-forwarded-for",
+            "forwarded",
+            "content-length",
+            "proxy-x",
+            "x-real-ip",
+            "te",
+        ] {
+            assert!(says(&[name]).unwrap_err().contains(name), "{name}");
+        }
+        for name in ["", "X-Tenant", "x tenant", "x:y", &"x".repeat(65)] {
+            assert!(says(&[name]).unwrap_err().contains("request_headers"), "{name}");
+        }
+        assert!(says(&["a"; 17]).is_err());
     }
 
     #[test]

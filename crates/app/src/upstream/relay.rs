@@ -90,6 +90,7 @@ impl App {
         let request = Pass {
             to: &to,
             headers: asked.headers,
+            further_headers: environment.upstream().map_or(&[][..], |upstream| &upstream.request_headers),
             authorization: asked.authorization,
             body: asked.body,
             host: asked.host,
@@ -134,6 +135,7 @@ impl App {
             kind: upstream.kind,
             parameters: asked.parameters,
             headers: asked.headers,
+            further_headers: &upstream.request_headers,
             host: asked.host,
             pseudonym: &self.pseudonym(environment.slug().as_str()),
         };

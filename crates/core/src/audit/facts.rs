@@ -212,6 +212,8 @@ pub struct UpstreamFacts {
     pub kind: IssuerKind,
     /// Its authorization servers.
     pub servers: Vec<UpstreamServerFacts>,
+    /// Names of request headers that are forwarded besides the usual ones.
+    pub request_headers: Vec<String>,
 }
 
 /// The facts of an authorization server of an upstream issuer.
@@ -237,7 +239,8 @@ pub struct UpstreamServerFacts {
 
 impl From<Upstream> for UpstreamFacts {
     fn from(upstream: Upstream) -> Self {
-        Self { kind: upstream.kind, servers: upstream.servers.into_iter().map(Into::into).collect() }
+        let Upstream { kind, servers, request_headers } = upstream;
+        Self { kind, servers: servers.into_iter().map(Into::into).collect(), request_headers }
     }
 }
 

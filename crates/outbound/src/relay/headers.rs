@@ -41,11 +41,18 @@ const REQUEST_IDS: [&str; 6] = [
     "x-auth0-requestid",
 ];
 
-/// Returns the headers of a forwarded request. `passes_dpop`: whether the proof of a caller is for this URL
-/// (RFC 9449 §4.3).
-pub(super) fn to_issuer(caller: &HeaderMap, passes_dpop: bool, via: &HeaderValue) -> HeaderMap {
+/// Returns the headers of a forwarded request. `further`: names that pass besides the usual ones. `passes_dpop`: whether the
+/// proof of a caller is for this URL (RFC 9449 §4.3).
+pub(super) fn to_issuer(
+    caller: &HeaderMap,
+    further: &[String],
+    passes_dpop: bool,
+    via: &HeaderValue,
+) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(12);
-    let names = TO_ISSUER.into_iter().chain(passes_dpop.then_some(DPOP));
+    let further = further.iter().filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok());
+    let further = further.filter(|name| !TO_ISSUER.contains(name));
+    let names = TO_ISSUER.into_iter().chain(passes_dpop.then_some(DPOP)).chain(further);
     for name in names {
         for value in caller.get_all(&name) {
             headers.append(name.clone(), value.clone());
@@ -62,9 +69,15 @@ pub(super) fn to_issuer(caller: &HeaderMap, passes_dpop: bool, via: &HeaderValue
 }
 
 /// Returns the headers of a request that is passed on as it is. The issuer also decides which pages may read its answers.
-pub(super) fn to_issuer_as_is(caller: &HeaderMap, passes_dpop: bool, via: &HeaderValue) -> HeaderMap {
-    let mut headers = to_issuer(caller, passes_dpop, via);
+pub(super) fn to_issuer_as_is(
+    caller: &HeaderMap,
+    further: &[String],
+    passes_dpop: bool,
+    via: &HeaderValue,
+) -> HeaderMap {
+    let mut headers = to_issuer(caller, further, passes_dpop, via);
     for name in [ORIGIN, ACCESS_CONTROL_REQUEST_METHOD, ACCESS_CONTROL_REQUEST_HEADERS] {
+        headers.remove(&name);
         for value in caller.get_all(&name) {
             headers.append(name.clone(), value.clone());
         }
@@ -148,7 +161,7 @@ mod tests {
             ("via", "1.0 other"),
         ]);
         let via = HeaderValue::from_static("1.1 crossfade-1");
-        let sent = to_issuer(&caller, false, &via);
+        let sent = to_issuer(&caller, &[], false, &via);
         let mut names: Vec<_> = sent.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         let expected = [
@@ -163,7 +176,11 @@ mod tests {
         assert_eq!(names, expected);
         assert!(!format!("{sent:?}").contains("canary"), "{sent:?}");
         assert_eq!(sent.get_all(VIA).iter().collect::<Vec<_>>(), ["1.0 other", "1.1 crossfade-1"]);
-        assert_eq!(to_issuer(&caller, true, &via)["dpop"], "proof");
+        assert_eq!(to_issuer(&caller, &[], true, &via)["dpop"], "proof");
+        let further = ["crossfade-instance", "accept", "absent"].map(str::to_owned);
+        let sent = to_issuer(&caller, &further, false, &via);
+        assert_eq!(sent["crossfade-instance"], "canary");
+        assert_eq!((sent.len(), sent.get_all(ACCEPT).iter().count()), (expected.len() + 2, 1), "{sent:?}");
     }
 
     #[test]

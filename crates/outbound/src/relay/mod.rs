@@ -128,6 +128,8 @@ pub struct Forward<'a> {
     pub parameters: &'a Kept,
     /// Headers of the caller.
     pub headers: &'a HeaderMap,
+    /// Names of those that are forwarded besides the usual ones.
+    pub further_headers: &'a [String],
     /// Host and port that the caller asked for.
     pub host: Option<&'a str>,
     /// Name of this door in `Via`: a token (RFC 9110 §7.6.3).
@@ -378,7 +380,7 @@ fn compose(
     let (authorization, body) = parameters.authenticated(endpoint, credential, secret)?;
     let via = HeaderValue::from_str(&format!("1.1 {}", request.pseudonym)).ok()?;
     let passes_dpop = headers::has_dpop(request.headers) && to == request.to;
-    let mut headers = headers::to_issuer(request.headers, passes_dpop, &via);
+    let mut headers = headers::to_issuer(request.headers, request.further_headers, passes_dpop, &via);
     headers.insert(HOST, HeaderValue::from_str(&to.authority()).ok()?);
     if let Some(authorization) = authorization {
         headers.insert(AUTHORIZATION, authorization);

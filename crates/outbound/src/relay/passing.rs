@@ -28,6 +28,8 @@ pub struct Pass<'a> {
     pub to: &'a Destination,
     /// Headers of the caller.
     pub headers: &'a HeaderMap,
+    /// Names of those that are forwarded besides the usual ones.
+    pub further_headers: &'a [String],
     /// How the caller authenticates in a header.
     pub authorization: Option<&'a HeaderValue>,
     /// The body.
@@ -58,7 +60,8 @@ impl Relay {
 
 fn compose(request: &Pass<'_>, passes_dpop: bool) -> Option<Request<Full<Bytes>>> {
     let via = HeaderValue::from_str(&format!("1.1 {}", request.pseudonym)).ok()?;
-    let mut headers = headers::to_issuer_as_is(request.headers, passes_dpop, &via);
+    let further = request.further_headers;
+    let mut headers = headers::to_issuer_as_is(request.headers, further, passes_dpop, &via);
     headers.insert(HOST, HeaderValue::from_str(&request.to.authority()).ok()?);
     if let Some(authorization) = request.authorization {
         let mut authorization = authorization.clone();

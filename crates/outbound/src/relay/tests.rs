@@ -220,6 +220,7 @@ async fn forwarded(
         kind,
         parameters: &parameters,
         headers: &sent,
+        further_headers: &[],
         host: Some(headers.iter().find(|it| it.0 == "host").map_or("crossfade.example", |it| it.1)),
         pseudonym: "crossfade-1",
     };
@@ -691,6 +692,7 @@ async fn a_credential_is_in_no_text_that_can_be_logged() {
         kind: IssuerKind::Generic,
         parameters: &parameters,
         headers: &headers,
+        further_headers: &[],
         host: None,
         pseudonym: "crossfade-1",
     };

@@ -63,6 +63,7 @@ impl Relay {
             kind: trial.kind,
             parameters: &parameters,
             headers: &headers,
+            further_headers: &[],
             host: None,
             pseudonym: trial.pseudonym,
         };

@@ -17,7 +17,7 @@ fn upstream() -> Upstream {
         revocation_endpoint: None,
         introspection_endpoint: None,
     };
-    Upstream { kind: IssuerKind::Generic, servers: vec![server] }
+    Upstream { kind: IssuerKind::Generic, servers: vec![server], request_headers: vec![] }
 }
 
 fn front(name: &str) -> Environment {

@@ -21,6 +21,7 @@ on_both_engines! {
     the_upstream_secret_is_rotated_at_the_issuer_without_a_gap,
     a_refused_upstream_credential_is_no_fault_of_the_caller,
     what_the_issuer_answers_reaches_the_caller_without_its_cookies,
+    headers_that_an_environment_names_are_forwarded,
     every_endpoint_goes_where_the_server_has_it,
     a_credential_goes_to_no_host_that_it_was_not_confirmed_for,
     a_request_that_could_be_read_in_two_ways_is_refused,
@@ -229,6 +230,27 @@ async fn what_the_issuer_answers_reaches_the_caller_without_its_cookies(mut worl
     issuer.answer("HTTP/1.1 302 X\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n");
     assert_eq!(front.token(&front.secret).await.expect(502)["error"], "server_error");
     assert_eq!(issuer.take().len(), 3, "nothing was sent twice, and no redirect was followed");
+}
+
+async fn headers_that_an_environment_names_are_forwarded(mut world: World) {
+    let issuer = Issuer::start("upstream1").await;
+    let front = front(&mut world, &issuer).await;
+    let form = [("grant_type", "x"), ("client_id", GIVEN), ("client_secret", front.secret.as_str())];
+    let sent = [("x-tenant", "emea"), ("x-other", "kept")];
+    front.world.oauth("staging").form("token", &form, &sent).await.ok();
+    assert!(!issuer.take()[0].contains("emea"));
+    let server = json!({"name": "main", "issuer": issuer.url(""), "token_endpoint": issuer.url("/token")});
+    let mut upstream = json!({"kind": "generic", "servers": [server], "request_headers": ["x-tenant"]});
+    set_upstream(front.world, &upstream).await;
+    front.world.oauth("staging").form("token", &form, &sent).await.ok();
+    let seen = issuer.take();
+    assert!(seen[0].contains("\r\nx-tenant: emea\r\n") && !seen[0].contains("kept"), "{seen:?}");
+    // None by which an issuer could take the caller for somebody else.
+    upstream["request_headers"] = json!(["x-forwarded-for"]);
+    let body = json!({"upstream": upstream, "confirm_environment_slug": "staging"});
+    let owner = front.world.owner().await;
+    let problem = owner.patch("/environments/staging", body).await.refused(422, "invalid_body");
+    assert_eq!(problem["field"], "upstream");
 }
 
 async fn every_endpoint_goes_where_the_server_has_it(mut world: World) {
