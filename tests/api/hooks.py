@@ -139,6 +139,8 @@ ARRANGED = {
     "update_environment": lambda: {"environment": SEED["scratch"]},
     "read_upstream_credential": client_in_front,
     "update_upstream_credential": client_in_front,
+    "test_upstream_credential": client_in_front,
+    "release_upstream_credential": client_in_front,
     "rotate_signing_key": lambda: {"environment": SEED["scratch"]},
     "delete_client": lambda: {"client": new_client()["id"]},
     "update_client_messages": lambda: {"client": new_client()["id"]},
