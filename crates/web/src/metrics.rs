@@ -328,7 +328,7 @@ impl Metrics {
         let relayed = IntCounterVec::new(
             Opts::new(
                 "crossfade_upstream_requests_total",
-                "Requests of authenticated clients for the issuers that environments are in front of, by outcome.",
+                "Requests for the issuers that environments are in front of, by outcome.",
             ),
             &["outcome"],
         )?;

@@ -89,7 +89,7 @@ fn shown(credential: &UpstreamCredential, json: bool) -> Result<(), Failure> {
     });
     let heads = [fixed("slot"), fixed("state"), fixed("set"), fixed("last accepted"), text("last refusal")];
     output::table(&heads, rows.collect())?;
-    if let Some(method) = credential.method {
+    if let Some(method) = credential.method.filter(|_| !credential.confirmed_origins.is_empty()) {
         output::note(&format!("Sent as {} to {}.", method.as_str(), credential.confirmed_origins.join(", ")));
     }
     if let Some(since) = credential.refused_since {
@@ -100,8 +100,12 @@ fn shown(credential: &UpstreamCredential, json: bool) -> Result<(), Failure> {
     }
     if !credential.unconfirmed_origins.is_empty() {
         output::note(&format!(
-            "Not sent to {} until you confirm it: crossfade upstream set … --confirm-servers.",
-            credential.unconfirmed_origins.join(", ")
+            "Not sent to {} until you {}.",
+            credential.unconfirmed_origins.join(", "),
+            match credential.method {
+                Some(_) => "confirm it: crossfade upstream set … --confirm-servers",
+                None => "set it: crossfade upstream set … --secret-file FILE",
+            }
         ));
     }
     Ok(())
@@ -126,10 +130,20 @@ fn tested(tested: &UpstreamCredentialTested, json: bool) -> Result<(), Failure> 
             );
         }
     }
-    match tested.slots.iter().any(|slot| slot.outcome == TestOutcome::Accepted) {
-        true => Ok(()),
-        false => Err(Failure::failed("The issuer accepts no secret of this upstream credential.".to_owned())),
-    }
+    let is_any = |outcome| tested.slots.iter().any(|slot| slot.outcome == outcome);
+    let found = match () {
+        () if is_any(TestOutcome::Accepted) => return Ok(()),
+        () if tested.slots.is_empty() => {
+            "No upstream credential is set. Set it with crossfade upstream set … --secret-file FILE."
+        }
+        () if is_any(TestOutcome::Refused) => "The issuer accepts no secret of this upstream credential.",
+        () if tested.server.is_none() => {
+            "Nothing was sent, because the credential is not confirmed for the servers. Confirm it with crossfade upstream \
+            set … --confirm-servers."
+        }
+        () => "The response of the issuer does not say whether it accepts a secret.",
+    };
+    Err(Failure::failed(found.to_owned()))
 }
 
 fn released(release: &UpstreamRelease, json: bool) -> Result<(), Failure> {
