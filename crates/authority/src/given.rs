@@ -7,8 +7,8 @@ use std::{
     hash::{BuildHasher, Hash, Hasher},
 };
 
-/// Marks of client_ids. Two that collide are both taken for given, so that one of them is refused; nobody who does not know the
-/// random state can look for one.
+/// Marks of client_ids. If two collide, both count as given, and one of them is refused without need. Without the random state,
+/// nobody can search for a collision.
 #[derive(Default)]
 pub(crate) struct GivenIds {
     state: RandomState,

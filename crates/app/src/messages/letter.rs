@@ -202,7 +202,7 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str, zone: &TimeZo
     })
 }
 
-/// Whether a message is about what nobody does on purpose.
+/// Whether a message is about an event that nobody caused on purpose.
 fn has_no_author(event: Action) -> bool {
     matches!(
         event,

@@ -273,7 +273,7 @@ async fn only_owners_let_unregistered_clients_pass(mut world: World) {
     let event = owner.get("/audit-events?action=environment.updated").await.ok()["items"][0].clone();
     assert_eq!(event["details"]["before"]["unregistered_clients"], "refuse");
     assert_eq!(event["details"]["after"]["unregistered_clients"], "pass");
-    // Nobody decides it for a later issuer.
+    // The setting ends with the issuer that it was made for.
     owner.post("/environments", json!({"slug": "qa", "name": "QA", "kind": "test"})).await.created();
     let server = json!({"name": "main", "issuer": "https://id.example.com", "token_endpoint": "https://id.example.com/t"});
     let upstream = json!({"kind": "generic", "servers": [server]});
