@@ -259,7 +259,8 @@ def ask_pipelined(stream):
 
 
 def reads_slowly(server):
-    """Reads some 12 kB a second: slow, and still progress."""
+    """Reads some 8 kB a second through a small window: slow, and still progress."""
+    begun = time.monotonic()
     with connect(server, source="127.0.0.8", receive_bytes=4096) as stream:
         stream.sendall(f"GET {DOCUMENT} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
         stream.settimeout(10)
@@ -269,6 +270,8 @@ def reads_slowly(server):
             time.sleep(0.25)
     whole = len(requests.get(f"{server.url}{DOCUMENT}", timeout=SOON).content)
     require(length > whole, f"{length} bytes of {whole} and their headers arrived")
+    took = time.monotonic() - begun
+    require(took > 62, f"the document took {took:.0f} s, which shows nothing about the timeouts of up to a minute")
 
 
 def all_unread_end(unread, begun):

@@ -2,6 +2,7 @@
 
 use super::life::Watch;
 use bytes::{Buf, Bytes};
+use rustix::net::sockopt;
 use std::{
     io::{self, IoSlice},
     pin::Pin,
@@ -12,6 +13,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::Instant,
 };
 use tokio_rustls::server::TlsStream;
 
@@ -20,12 +22,27 @@ pub(super) trait Carrier: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Makes the socket discard unread data when it is closed. Otherwise the kernel would keep the data, and a client
     /// that reads nothing would never learn of the end.
     fn forget_unread(&self);
+
+    /// Limits how long the kernel keeps unread data of a connection of this age after it is closed.
+    ///
+    /// It must not be limited earlier: the kernel counts from when the client's window was first full, and a client
+    /// that reads slowly but steadily through a small window never ends that.
+    fn limit_unread(&self, age: Duration);
 }
 
 impl Carrier for TcpStream {
     fn forget_unread(&self) {
         // A socket that refuses is closed in the usual way.
-        let _ = rustix::net::sockopt::set_socket_linger(self, Some(Duration::ZERO));
+        let _ = sockopt::set_socket_linger(self, Some(Duration::ZERO));
+    }
+
+    fn limit_unread(&self, age: Duration) {
+        let limit = u32::try_from((age + UNREAD_AFTER_CLOSE).as_millis()).unwrap_or(u32::MAX);
+        // Without it, the kernel's own limit of several minutes applies.
+        #[cfg(target_os = "linux")]
+        let _ = sockopt::set_tcp_user_timeout(self, limit);
+        #[cfg(not(target_os = "linux"))]
+        let _ = limit;
     }
 }
 
@@ -33,7 +50,14 @@ impl Carrier for TlsStream<TcpStream> {
     fn forget_unread(&self) {
         self.get_ref().0.forget_unread();
     }
+
+    fn limit_unread(&self, age: Duration) {
+        self.get_ref().0.limit_unread(age);
+    }
 }
+
+/// Minimum time that a client has to read what the kernel buffered of a closed connection.
+const UNREAD_AFTER_CLOSE: Duration = Duration::from_secs(60);
 
 /// Records when bytes arrive, and since when the other end has read none. Adds the default headers to responses that
 /// HTTP/1 itself gives to unreadable input: they pass no router, so nothing else could add them.
@@ -41,6 +65,7 @@ pub(super) struct Io<S: Carrier> {
     stream: S,
     watch: Arc<Watch>,
     is_blocked: bool,
+    accepted_at: Instant,
     /// Header lines of such a response.
     headers: Arc<str>,
     /// The unwritten part of a completed response.
@@ -48,8 +73,8 @@ pub(super) struct Io<S: Carrier> {
 }
 
 impl<S: Carrier> Io<S> {
-    pub(super) fn new(stream: S, watch: Arc<Watch>, headers: Arc<str>) -> Self {
-        Self { stream, watch, is_blocked: false, headers, held: Bytes::new() }
+    pub(super) fn new(stream: S, watch: Arc<Watch>, headers: Arc<str>, accepted_at: Instant) -> Self {
+        Self { stream, watch, is_blocked: false, accepted_at, headers, held: Bytes::new() }
     }
 
     /// Writes the rest of a completed response.
@@ -103,6 +128,8 @@ impl<S: Carrier> Drop for Io<S> {
     fn drop(&mut self) {
         if self.watch.with(|life| life.is_stalled) {
             self.stream.forget_unread();
+        } else {
+            self.stream.limit_unread(self.accepted_at.elapsed());
         }
     }
 }

@@ -160,9 +160,6 @@ impl Serving {
 fn prepare(listener: &std::net::TcpListener) -> std::io::Result<()> {
     use rustix::net::{listen, sockopt};
     sockopt::set_socket_send_buffer_size(listener, SOCKET_BYTES)?;
-    // Limits what the kernel keeps of a connection after we have closed it.
-    #[cfg(target_os = "linux")]
-    sockopt::set_tcp_user_timeout(listener, 2 * PROGRESS_WITHIN.as_millis() as u32)?;
     listen(listener, BACKLOG)?;
     listener.set_nonblocking(true)
 }
@@ -295,7 +292,7 @@ impl Server {
             place: place.clone(),
             handlers: Arc::new(Semaphore::new(STREAMS as usize)),
         };
-        let io = TokioIo::new(Io::new(stream, watch.clone(), self.headers.clone()));
+        let io = TokioIo::new(Io::new(stream, watch.clone(), self.headers.clone(), accepted_at));
         let mut connection = pin!(self.http.serve_connection(io, requests));
         let mut timer = pin!(sleep_until(accepted_at + self.limits.headers));
         let mut ordered = pin!(watch.ordered.notified());
