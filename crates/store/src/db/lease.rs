@@ -28,18 +28,18 @@ const EVIDENCE: &str = "crossfade_evidence";
 
 /// Grants a lease under the lock: `FOR SHARE` waits for a change that holds the head, and holds up the next one.
 const TAKE: &str = "WITH head_now AS (SELECT change_seq FROM head WHERE one = 1 FOR SHARE),
-    latest AS (SELECT change_seq <= $5 AND (SELECT made_at FROM change_log WHERE seq = $5) IS NOT DISTINCT FROM CAST($8 AS BIGINT) AS is_applied FROM head_now)
+    latest AS (SELECT change_seq <= $5 AND (SELECT made_at FROM change_log WHERE seq = $5) IS NOT DISTINCT FROM CAST($8 AS BIGINT) AS is_applied, CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS micros FROM head_now)
     INSERT INTO nodes (id, name, version, started_at, applied, uncertainty, lease_until)
-    SELECT $1, $2, $3, $4, $5, $6, CASE WHEN is_applied THEN CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) + $7 ELSE 0 END FROM latest
+    SELECT $1, $2, $3, $4, $5, $6, CASE WHEN is_applied THEN micros + $7 ELSE 0 END FROM latest
     ON CONFLICT (id) DO UPDATE SET applied = excluded.applied, uncertainty = excluded.uncertainty,
         lease_until = GREATEST(nodes.lease_until, excluded.lease_until) WHERE nodes.released_at IS NULL
-    RETURNING (SELECT is_applied FROM latest), lease_until, CAST(pg_notify('crossfade_nodes', $1) AS TEXT)";
+    RETURNING (SELECT is_applied FROM latest), lease_until, (SELECT micros FROM latest), CAST(pg_notify('crossfade_nodes', $1) AS TEXT)";
 /// Grants a longer lease without the lock.
 const LENGTHEN: &str = "UPDATE nodes SET applied = $5, uncertainty = $6,
         lease_until = CASE WHEN latest.is_applied THEN latest.micros + $7 ELSE nodes.lease_until END
     FROM (SELECT change_seq <= $5 AND (SELECT made_at FROM change_log WHERE seq = $5) IS NOT DISTINCT FROM CAST($8 AS BIGINT) AS is_applied, CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS micros FROM head WHERE one = 1) AS latest
     WHERE id = $1 AND name = $2 AND version = $3 AND started_at = $4 AND released_at IS NULL
-    RETURNING latest.is_applied, lease_until, CAST(pg_notify('crossfade_nodes', $1) AS TEXT)";
+    RETURNING latest.is_applied, lease_until, latest.micros, CAST(pg_notify('crossfade_nodes', $1) AS TEXT)";
 const ACKNOWLEDGE: &str = "UPDATE nodes SET applied = $2 WHERE id = $1 AND applied < $2 AND $2 <= (SELECT change_seq FROM head WHERE one = 1)
     RETURNING CAST(pg_notify('crossfade_nodes', $1) AS TEXT)";
 const ASK: &str = "WITH asked AS (UPDATE evidence_recorders SET asked_at = $2 WHERE node_id <> $1 AND recording = 1 AND asked_at < $2 RETURNING node_id)
@@ -74,9 +74,9 @@ pub struct LeaseRequest<'a> {
 /// A granted lease.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LeaseGrant {
-    /// Until when the database has noted the lease.
+    /// Until when the database has noted the lease: also an earlier, longer one, if the database's clock was set back.
     pub until: Timestamp,
-    /// When it was granted.
+    /// When it was granted, by the database's clock.
     pub at: Timestamp,
 }
 
@@ -101,21 +101,21 @@ impl ServeLock {
         without_lock: bool,
     ) -> Result<Granted, StoreError> {
         let Held::Session { session, .. } = &mut self.held else { return Ok(Granted::NotNeeded) };
-        let length = micros(request.length);
-        let granted: Option<(bool, i64, String)> = sqlx::query_as(if without_lock { LENGTHEN } else { TAKE })
-            .bind(request.id.as_str())
-            .bind(request.name)
-            .bind(env!("CARGO_PKG_VERSION"))
-            .bind(request.started_at.as_micros())
-            .bind(request.applied.0)
-            .bind(micros(request.uncertainty))
-            .bind(length)
-            .bind(request.applied.1.map(Timestamp::as_micros))
-            .fetch_optional(session.as_mut())
-            .await?;
-        let (is_granted, until, _) = granted.ok_or(StoreError::Superseded)?;
-        let (until, at) = (Timestamp::from_micros(until), Timestamp::from_micros(until - length));
-        Ok(if is_granted { Granted::Lease(LeaseGrant { until, at }) } else { Granted::Behind })
+        let granted: Option<(bool, i64, i64, String)> =
+            sqlx::query_as(if without_lock { LENGTHEN } else { TAKE })
+                .bind(request.id.as_str())
+                .bind(request.name)
+                .bind(env!("CARGO_PKG_VERSION"))
+                .bind(request.started_at.as_micros())
+                .bind(request.applied.0)
+                .bind(micros(request.uncertainty))
+                .bind(micros(request.length))
+                .bind(request.applied.1.map(Timestamp::as_micros))
+                .fetch_optional(session.as_mut())
+                .await?;
+        let (is_granted, until, at, _) = granted.ok_or(StoreError::Superseded)?;
+        let grant = LeaseGrant { until: Timestamp::from_micros(until), at: Timestamp::from_micros(at) };
+        Ok(if is_granted { Granted::Lease(grant) } else { Granted::Behind })
     }
 
     /// Whether this node leads, and whether another one has a lease. It takes over if the node that led has no lease any

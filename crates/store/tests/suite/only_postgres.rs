@@ -10,6 +10,7 @@ on_postgres! {
     a_serve_lock_whose_session_broke_is_not_held,
     servers_share_a_database_and_a_command_can_have_it_alone,
     the_node_that_leads_is_followed_when_its_lease_has_ended,
+    a_lease_is_granted_at_the_time_of_the_database,
     a_lease_needs_the_change_that_the_database_has,
     broken_sessions_are_replaced,
     a_commit_whose_session_breaks_is_unknown_never_done,
@@ -203,6 +204,26 @@ async fn the_node_that_leads_is_followed_when_its_lease_has_ended(t: TestDb) {
     second.release_lease(&two).await.unwrap();
     first.renew(request(&one, (0, None)), false).await.unwrap();
     assert!(first.lead(&one).await.unwrap().0, "a node that has given up its lease leads no more");
+}
+
+/// The node takes the time of a grant for the time of the database.
+async fn a_lease_is_granted_at_the_time_of_the_database(t: TestDb) {
+    let (mut lock, one) = (t.db.lock_for_serving().await.unwrap(), node(1));
+    lock.renew(request(&one, (0, None)), false).await.unwrap();
+    // As after the clock of the database was set back by ten minutes.
+    t.place.raw("UPDATE nodes SET lease_until = lease_until + 600000000").await;
+    for without_lock in [false, true] {
+        let before = t.read(async |tx| tx.clock().await).await.unwrap();
+        let granted = lock.renew(request(&one, (0, None)), without_lock).await.unwrap();
+        let Granted::Lease(grant) = granted else { panic!("{granted:?}") };
+        let after = t.read(async |tx| tx.clock().await).await.unwrap();
+        assert!((before..=after).contains(&grant.at), "{before} {grant:?} {after}");
+        let left = grant.until.since(grant.at).as_secs();
+        assert!(
+            if without_lock { left == 60 } else { left > 600 },
+            "an end that others saw is kept: {grant:?}"
+        );
+    }
 }
 
 /// After a failover that has lost changes, others have their numbers.
