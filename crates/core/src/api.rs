@@ -24,8 +24,8 @@ mod webhooks;
 
 pub use crate::account::UserKind;
 pub use clients::{
-    Client, CreateClient, CreateRegistration, DeleteClient, OwnerDetails, Registration, UpdateClient,
-    UpdateRegistration,
+    Client, ClientDeleted, CreateClient, CreateRegistration, DeleteClient, OwnerDetails, Registration,
+    UpdateClient, UpdateRegistration,
 };
 pub use drills::{Drill, RefusedCaller, ScheduleDrill, StopDrill};
 pub use evidence::{

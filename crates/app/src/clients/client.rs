@@ -22,7 +22,7 @@ use crate::{
 };
 use crossfade_core::{
     ClientId, Code, Operation, Problem, PropertyId, SecretId,
-    api::{self, CreateClient, DeleteClient, Page, UpdateClient},
+    api::{self, CreateClient, DeleteClient, Enforced, Page, UpdateClient},
     audit::{ClientFacts, Event},
     drill::StoppedAs,
     environment::{MAX_ENVIRONMENTS, Slug},
@@ -34,6 +34,13 @@ use crossfade_core::{
     webhook::presented_subject,
 };
 use crossfade_store::{ChangeKind, Client, ClientFilter, Environment, Registration, Tx};
+
+/// `None` is the response that an earlier version remembered, which has no body.
+impl Repeatable for Option<api::ClientDeleted> {
+    fn set_enforced(&mut self, enforced: Enforced) {
+        *self = Some(api::ClientDeleted { enforced: Some(enforced) });
+    }
+}
 
 impl Repeatable for Versioned<api::Client> {
     async fn may_be_given(&self, principal: &Principal, operation: Operation) -> Result<(), Error> {
@@ -379,48 +386,51 @@ impl App {
         request: &Request<'_>,
         path: ClientPath<'_>,
         input: Input<'_, DeleteClient>,
-    ) -> Result<(), Error> {
-        self.change(Operation::DeleteClient, request, path, async |act, principal, client: Client| {
-            let read = version(act.tx, principal, &client).await?;
-            act.matches(read)?;
-            let body = input.read()?;
-            let reason = Reason::required(Some(&body.reason))?;
-            confirm(&client, Some(&body.confirm_client_name))?;
-            let event = Event::ClientDeleted { name: client.name.to_string() };
-            for registration in act.tx.registrations(&client.id).await? {
-                let (random, environment) = (self.random.as_ref(), &registration.environment);
-                if registration.disabled_at.is_some() {
-                    act.resolve(random, &event, &client, environment, registration.id.as_str()).await?;
-                }
-                let id = std::slice::from_ref(&registration.id);
-                if !act.tx.presented_of(id, act.now.before(QUIET_AFTER), act.now).await?.is_empty() {
-                    let subject = presented_subject(&registration.id);
-                    act.resolve(random, &event, &client, environment, &subject).await?;
-                }
-                // Also one whose deadline has passed, and is not noted yet.
-                for secret in act.tx.unended_secrets(&registration.id).await? {
-                    act.stop_drill_of(random, &secret.id, StoppedAs::ClientDeleted, &client, environment)
-                        .await?;
-                    act.resolve_leak(random, &event, &client, environment, &secret.id).await?;
-                    if secret.expires_at.is_some() {
-                        act.resolve(random, &event, &client, environment, secret.id.as_str()).await?;
+    ) -> Result<api::ClientDeleted, Error> {
+        let deleted: Option<api::ClientDeleted> = self
+            .change(Operation::DeleteClient, request, path, async |act, principal, client: Client| {
+                let read = version(act.tx, principal, &client).await?;
+                act.matches(read)?;
+                let body = input.read()?;
+                let reason = Reason::required(Some(&body.reason))?;
+                confirm(&client, Some(&body.confirm_client_name))?;
+                let event = Event::ClientDeleted { name: client.name.to_string() };
+                for registration in act.tx.registrations(&client.id).await? {
+                    let (random, environment) = (self.random.as_ref(), &registration.environment);
+                    if registration.disabled_at.is_some() {
+                        act.resolve(random, &event, &client, environment, registration.id.as_str()).await?;
                     }
+                    let id = std::slice::from_ref(&registration.id);
+                    if !act.tx.presented_of(id, act.now.before(QUIET_AFTER), act.now).await?.is_empty() {
+                        let subject = presented_subject(&registration.id);
+                        act.resolve(random, &event, &client, environment, &subject).await?;
+                    }
+                    // Also one whose deadline has passed, and is not noted yet.
+                    for secret in act.tx.unended_secrets(&registration.id).await? {
+                        act.stop_drill_of(random, &secret.id, StoppedAs::ClientDeleted, &client, environment)
+                            .await?;
+                        act.resolve_leak(random, &event, &client, environment, &secret.id).await?;
+                        if secret.expires_at.is_some() {
+                            act.resolve(random, &event, &client, environment, secret.id.as_str()).await?;
+                        }
+                    }
+                    act.tx.end_all_secrets(&registration.id, act.now).await?;
+                    act.changed(ChangeKind::Registration(registration.id)).await?;
                 }
-                act.tx.end_all_secrets(&registration.id, act.now).await?;
-                act.changed(ChangeKind::Registration(registration.id)).await?;
-            }
-            act.tx.delete_client(&client.id, act.now).await?;
-            self.end_grants_on(act, &Scope::Client(client.id.clone())).await?;
-            let about = About {
-                client: Some(&client.id),
-                target: Some(client.id.to_string()),
-                reason: Some(reason.as_str()),
-                ..About::default()
-            };
-            act.audit(&event, about).await?;
-            act.notify(self.random.as_ref(), &event, &client, None, Some(reason.as_str())).await
-        })
-        .await
+                act.tx.delete_client(&client.id, act.now).await?;
+                self.end_grants_on(act, &Scope::Client(client.id.clone())).await?;
+                let about = About {
+                    client: Some(&client.id),
+                    target: Some(client.id.to_string()),
+                    reason: Some(reason.as_str()),
+                    ..About::default()
+                };
+                act.audit(&event, about).await?;
+                act.notify(self.random.as_ref(), &event, &client, None, Some(reason.as_str())).await?;
+                Ok(Some(api::ClientDeleted::default()))
+            })
+            .await?;
+        Ok(deleted.unwrap_or_default())
     }
 }
 

@@ -112,6 +112,15 @@ pub struct DeleteClient {
     pub reason: String,
 }
 
+/// Response to the deletion of a client.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct ClientDeleted {
+    /// Since when the deletion is in force on every node, and how each was known; `null` with `Prefer: respond-async`.
+    #[serde(default)]
+    #[schemars(!default)]
+    pub enforced: Option<Enforced>,
+}
+
 /// Registers a client in a further environment.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -4,6 +4,7 @@ use super::{
     confirm::confirmed,
     http::{Api, form_encode},
     messages,
+    secrets::note_enforced,
 };
 use crate::{
     cli::{Client as Command, CreateClient as Create, Place, UpdateClient as Update},
@@ -11,7 +12,10 @@ use crate::{
     output::{self, SECRET, Sink, fixed, text, time},
 };
 use crossfade_core::{
-    api::{Client, CreateClient, CreateRegistration, DeleteClient, Property, Registration, UpdateClient},
+    api::{
+        Client, ClientDeleted, CreateClient, CreateRegistration, DeleteClient, Property, Registration,
+        UpdateClient,
+    },
     owners::OwnerKind,
 };
 use reqwest::Method;
@@ -68,11 +72,14 @@ pub(crate) async fn client(command: Command) -> Result<(), Failure> {
             let client = api.find_client(&client).await?;
             let what = format!("deletes {} and ends its secrets and tokens immediately", client.name);
             let body = DeleteClient { confirm_client_name: confirmed(confirm, &what)?, reason };
-            let _: () = api.send(Method::DELETE, &format!("/clients/{}", client.id), &body).await?;
+            // A server of an earlier version answers without a body.
+            let deleted: Option<ClientDeleted> =
+                api.send(Method::DELETE, &format!("/clients/{}", client.id), &body).await?;
             output::note(&format!(
                 "Deleted the client {}. Its secrets and tokens no longer work.",
                 client.name
             ));
+            note_enforced(deleted.and_then(|it| it.enforced).as_ref());
             Ok(())
         }
         Command::Messages(command) => messages::of_client(command).await,

@@ -147,7 +147,7 @@ async fn rule_23_a_change_waits_until_the_lease_of_another_node_has_ended(world:
     no_other_node(&world).await;
 }
 
-/// Rotates, rolls back, rotates again, extends and revokes, and returns what each reply says of nodes.
+/// Every change that ends something, or that another node has to know.
 async fn rule_23_a_reply_says_since_when_a_change_is_in_force(world: World) {
     let client = world.client("Billing", &["production"]).await;
     let owner = world.owner().await;
@@ -164,7 +164,13 @@ async fn rule_23_a_reply_says_since_when_a_change_is_in_force(world: World) {
     let extended = owner.post(&client.path("production", &format!("/secrets/{old}/extend")), body).await.ok();
     let revoked =
         owner.post(&client.path("production", &format!("/secrets/{old}/revoke")), reason).await.ok();
-    for reply in [rotated, rolled_back, again, extended, revoked] {
+    let registration = client.path("production", "");
+    let disabled = json!({"enabled": false, "confirm_client_name": "Billing"});
+    let disabled = owner.patch(&registration, disabled).await.ok();
+    let narrowed = owner.patch(&registration, json!({"allowed_networks": ["10.0.0.0/8"]})).await.ok();
+    let deletion = json!({"confirm_client_name": "Billing", "reason": "over"});
+    let deleted = owner.delete(&format!("/clients/{}", client.id), deletion).await.ok();
+    for reply in [rotated, rolled_back, again, extended, revoked, disabled, narrowed, deleted] {
         let enforced = &reply["enforced"];
         let [node] = enforced["nodes"].as_array().unwrap().as_slice() else { panic!("{reply}") };
         assert_eq!((&node["name"], &node["known_by"]), (&json!("here"), &json!("acknowledged")), "{reply}");

@@ -155,7 +155,7 @@ impl Lived {
         let expires_at = world.now().after(HOUR * 10).to_string();
         owner.post(&extend, json!({"expires_at": expires_at, "reason": "late"})).await.ok();
         let delete = json!({"confirm_client_name": "Gone", "reason": "unused"});
-        owner.delete(&format!("/clients/{}", self.gone.id), delete).await.expect(204);
+        owner.delete(&format!("/clients/{}", self.gone.id), delete).await.expect(200);
         let disable = json!({"enabled": false, "confirm_client_name": "Closed"});
         owner.patch(&self.closed.path("production", ""), disable).await.ok();
         let ended = Principal { world, token: self.ended.clone() };

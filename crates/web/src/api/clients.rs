@@ -2,8 +2,8 @@
 
 use super::{
     call::{Call, Ids},
-    reply::{created, done, ok, page, tagged},
-    schema::{Schemas, Shape, example_of, nothing},
+    reply::{created, ok, page, tagged},
+    schema::{Schemas, Shape, example_of},
 };
 use crate::reply::Reply;
 use crossfade_app::{ClientPath, ClientQuery, RegistrationPath};
@@ -66,15 +66,16 @@ pub(super) fn update_shape(schemas: &mut Schemas) -> Shape {
 }
 
 pub(super) async fn delete(Ids(client): Ids<String>, call: Call) -> Reply {
-    done(call.app.delete_client(&call.request(), ClientPath(&client), call.input()?).await?)
+    ok(&call.app.delete_client(&call.request(), ClientPath(&client), call.input()?).await?)
 }
 
 pub(super) fn delete_shape(schemas: &mut Schemas) -> Shape {
+    let shape = schemas.answers::<api::ClientDeleted>(200);
     let example = api::DeleteClient {
         confirm_client_name: "Billing API".into(),
         reason: "replaced by Invoicing".into(),
     };
-    schemas.reads(nothing(204), &example)
+    schemas.reads(shape, &example)
 }
 
 pub(super) async fn create_registration(Ids(client): Ids<String>, call: Call) -> Reply {

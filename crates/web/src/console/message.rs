@@ -1,7 +1,7 @@
 //! Message about what a form did, shown once on the page that follows. It is in a cookie and not in the URL, so no
 //! link, bookmark or reload can show it.
 
-use super::{cookies, gate::BACKGROUND, session::Found};
+use super::{cookies, gate::BACKGROUND, moment::precisely, session::Found};
 use crate::Web;
 use axum::{
     extract::FromRequestParts,
@@ -9,7 +9,11 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use crossfade_app::App;
-use crossfade_core::secret::looks_like_secret;
+use crossfade_core::{
+    Timestamp,
+    api::{Enforced, KnownBy},
+    secret::looks_like_secret,
+};
 use std::convert::Infallible;
 
 /// Word of the message that the address of a page contained a secret.
@@ -23,8 +27,11 @@ const SIGN_IN: &str = "/console/sign-in";
 #[derive(Clone)]
 struct Message {
     path: String,
-    word: &'static str,
+    word: String,
 }
+
+/// Separates the word of a message from where the change is in force. Neither contains it.
+const WHERE: char = '~';
 
 /// Word of the message that a request brings; empty if there is none.
 #[derive(Clone, Default)]
@@ -32,12 +39,18 @@ pub(super) struct Said(String);
 
 impl Said {
     pub(super) fn word(&self) -> &str {
-        &self.0
+        self.0.split(WHERE).next().unwrap_or_default()
+    }
+
+    /// Returns a sentence about the nodes on which the change is in force; empty if this node is the only one.
+    pub(super) fn enforced(&self) -> String {
+        let told = self.0.split_once(WHERE).and_then(|(_, told)| Everywhere::parse(told));
+        told.map(|it| it.sentence()).unwrap_or_default()
     }
 
     /// Returns the warning for any page.
     pub(super) fn warning(&self) -> Option<&'static str> {
-        (self.0 == SECRET_IN_ADDRESS).then_some(SECRET_IN_ADDRESS_SENTENCE)
+        (self.word() == SECRET_IN_ADDRESS).then_some(SECRET_IN_ADDRESS_SENTENCE)
     }
 
     /// Returns the message for this page and reader. A request of a script or in advance leaves it for the page.
@@ -69,7 +82,7 @@ impl Said {
         let to = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
         let path = to.and_then(|to| to.split(['?', '#']).next()).map(str::to_owned);
         if let Some(path) = path.filter(|_| response.extensions().get::<Message>().is_none()) {
-            response.extensions_mut().insert(Message { path, word: SECRET_IN_ADDRESS });
+            response.extensions_mut().insert(Message { path, word: SECRET_IN_ADDRESS.to_owned() });
         }
     }
 
@@ -93,8 +106,59 @@ impl FromRequestParts<Web> for Said {
     }
 }
 
+/// What a message says about several nodes on which a change is in force.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Everywhere {
+    nodes: usize,
+    /// Number of those that did not answer.
+    silent: usize,
+    at: Timestamp,
+}
+
+impl Everywhere {
+    /// Returns `None` for one node: there, a change is in force when it is answered.
+    pub(super) fn of(Enforced { at, nodes }: &Enforced) -> Option<Self> {
+        let silent = nodes.iter().filter(|it| it.known_by == KnownBy::LeaseEnded).count();
+        (nodes.len() > 1).then_some(Self { nodes: nodes.len(), silent, at: *at })
+    }
+
+    fn written(self) -> String {
+        format!("{}{WHERE}{}{WHERE}{}", self.nodes, self.silent, self.at.as_micros())
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(WHERE);
+        let mut next = || parts.next()?.parse::<i64>().ok();
+        let (nodes, silent, at) = (next()?, next()?, next()?);
+        let at = Timestamp::from_micros(at);
+        Some(Self { nodes: nodes.try_into().ok()?, silent: silent.try_into().ok()?, at })
+    }
+
+    pub(super) fn sentence(self) -> String {
+        let Self { nodes, silent, at } = self;
+        let lost = match silent {
+            0 => String::new(),
+            1 => " One of them did not answer, and had to lose its lease.".to_owned(),
+            _ => format!(" {silent} of them did not answer, and had to lose their lease."),
+        };
+        format!("In force on {nodes} nodes since {}.{lost}", precisely(at))
+    }
+}
+
 /// Redirects to a page, which says what `word` means there.
 pub(super) fn redirect_with(to: &str, word: &'static str) -> Response {
+    redirect(to, word.to_owned())
+}
+
+/// Redirects to a page, which says what `word` means there and on which nodes the change is in force.
+pub(super) fn redirect_once_enforced(to: &str, word: &'static str, enforced: Option<&Enforced>) -> Response {
+    match enforced.and_then(Everywhere::of) {
+        Some(everywhere) => redirect(to, format!("{word}{WHERE}{}", everywhere.written())),
+        None => redirect_with(to, word),
+    }
+}
+
+fn redirect(to: &str, word: String) -> Response {
     let path = to.split(['?', '#']).next().unwrap_or_default().to_owned();
     let mut response = Redirect::to(to).into_response();
     response.extensions_mut().insert(Message { path, word });
@@ -123,7 +187,7 @@ pub(super) fn without_secret(method: &Method, uri: &Uri) -> Option<Response> {
 /// Returns the cookie of the message that a response carries.
 pub(super) fn cookie_of(app: &App, found: &Found, response: &mut Response) -> Option<HeaderValue> {
     let Message { path, word } = response.extensions_mut().remove::<Message>()?;
-    let code = app.message_code(&text(reader(&path, found), &path, word));
+    let code = app.message_code(&text(reader(&path, found), &path, &word));
     cookies::of_message(app, &code_of_page(app, &path), &format!("{word}.{code}")).ok()
 }
 
@@ -142,4 +206,45 @@ fn text(reader: &str, path: &str, word: &str) -> String {
 /// Returns eight digits that distinguish the cookie of one page from that of another.
 fn code_of_page(app: &App, path: &str) -> String {
     app.message_code(path).chars().take(8).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossfade_core::{NodeId, api::EnforcedNode, base62};
+
+    fn enforced(known: &[KnownBy]) -> Enforced {
+        let id = NodeId::parse(&format!("node_{}", base62::encode_fixed(&[1; 16], 22))).unwrap();
+        let node =
+            |known_by: &KnownBy| EnforcedNode { id: id.clone(), name: "one".into(), known_by: *known_by };
+        Enforced {
+            at: Timestamp::from_micros(1_764_075_900_125_999),
+            nodes: known.iter().map(node).collect(),
+        }
+    }
+
+    #[test]
+    fn a_message_says_on_how_many_nodes_a_change_is_in_force() {
+        use KnownBy::{Acknowledged, LeaseEnded, Released};
+        assert_eq!(Everywhere::of(&enforced(&[Acknowledged])), None);
+        let sentence = |known: &[KnownBy]| {
+            let told = Everywhere::of(&enforced(known)).unwrap();
+            assert_eq!(Everywhere::parse(&told.written()), Some(told));
+            told.sentence()
+        };
+        assert_eq!(
+            sentence(&[Acknowledged, Released]),
+            "In force on 2 nodes since 25 Nov 2025, 13:05:00.125 UTC."
+        );
+        assert!(sentence(&[Acknowledged, LeaseEnded]).contains(" One of them did not answer"));
+        assert!(sentence(&[Acknowledged, LeaseEnded, LeaseEnded]).contains(" 2 of them did not answer"));
+        let said = Said("revoked~2~0~1764075900125999".into());
+        assert_eq!(
+            (said.word(), said.enforced().as_str()),
+            ("revoked", sentence(&[Acknowledged; 2]).as_str())
+        );
+        for word in ["revoked", "revoked~", "revoked~2", "revoked~x~0~1", "revoked~-2~0~1"] {
+            assert_eq!(Said(word.into()).enforced(), "", "{word}");
+        }
+    }
 }

@@ -14,6 +14,11 @@ pub(crate) fn utc(time: Timestamp) -> String {
     format!("{day} {month} {}, {} UTC", &text[..4], &text[11..16])
 }
 
+/// Returns a time with milliseconds, such as "24 Nov 2026, 13:05:00.125 UTC".
+pub(crate) fn precisely(time: Timestamp) -> String {
+    utc(time).replace(" UTC", &format!("{} UTC", &time.to_string()[16..23]))
+}
+
 /// Returns the two largest units of a duration: "21 h 14 min".
 pub(crate) fn span(seconds: u64) -> String {
     let units = [("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)];

@@ -86,6 +86,11 @@ impl SignedIn {
         self.said.word()
     }
 
+    /// Returns a sentence about the nodes on which the previous form's change is in force; empty without other nodes.
+    pub(crate) fn enforced(&self) -> String {
+        self.said.enforced()
+    }
+
     /// Returns the change request of a page.
     pub(crate) fn request(&self) -> crossfade_app::Request<'_> {
         crossfade_app::Request {

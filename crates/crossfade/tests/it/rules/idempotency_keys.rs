@@ -155,10 +155,12 @@ async fn other_changes_are_idempotent_too_rule_7(world: World) {
     assert_eq!(create().await.created(), first);
     let path = format!("/clients/{}", text(&first["id"]));
     let delete = json!({"confirm_client_name": "Second", "reason": "mistake"}).to_string();
-    for _ in 0..2 {
+    for _ in 0..3 {
         let answer =
             owner.call(Method::DELETE, &path, Some(delete.clone()), &[("idempotency-key", "d")]).await;
-        assert_eq!(answer.status.as_u16(), 204);
+        assert!(answer.ok()["enforced"].is_object());
+        // As an earlier version remembered it.
+        world.raw("UPDATE idempotency SET reply = 'null' WHERE key = 'd'").await;
     }
     world.advance(MINUTE * 10);
     let late = create().await.created();

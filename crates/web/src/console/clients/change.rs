@@ -5,7 +5,7 @@ use super::place::Place;
 use crate::console::{
     error::is_script,
     form::{Fields, Form},
-    message::redirect_with,
+    message::{Everywhere, redirect_once_enforced, redirect_with},
     page, page_with,
     session::{Fresh, SignedIn},
 };
@@ -14,14 +14,14 @@ use axum::{
     Json,
     extract::Path,
     http::{HeaderMap, StatusCode},
-    response::{IntoResponse, Redirect},
+    response::{IntoResponse, Redirect, Response},
 };
 use crossfade_app::{Error, IdempotencyKey, Input, NO_INPUT, RegistrationPath, Request};
 use crossfade_core::{
     Code, Problem, SecretId,
     api::{
-        ExtendSecret, RevealSecret, RevokeSecret, RollBackRotation, RotateSecret, RotateSecretAnswer,
-        RotateSecretReply,
+        Enforced, ExtendSecret, RevealSecret, RevokeSecret, RollBackRotation, RotateSecret,
+        RotateSecretAnswer, RotateSecretReply,
     },
 };
 use serde_json::{Value, json};
@@ -38,8 +38,13 @@ fn tab_path(names: &Names, tab: &str) -> String {
 }
 
 /// Redirects to a tab, which says what was done.
-pub(super) fn to(names: &Names, tab: &str, done: &'static str) -> axum::response::Response {
+pub(super) fn to(names: &Names, tab: &str, done: &'static str) -> Response {
     redirect_with(&tab_path(names, tab), done)
+}
+
+/// Redirects to a tab, which says what was done and on which nodes it is in force.
+fn to_once_enforced(names: &Names, tab: &str, done: &'static str, enforced: Option<&Enforced>) -> Response {
+    redirect_once_enforced(&tab_path(names, tab), done, enforced)
 }
 
 pub(super) fn own(fields: &Fields, name: &str) -> Option<String> {
@@ -153,7 +158,7 @@ fn delivered(
 ) -> Reply {
     let show_once = place.environments.iter().any(|it| it.slug == names.1 && it.show_once);
     let (true, Some(value)) = (show_once, reply.secret.value) else {
-        return Ok(to(names, "credentials", "rotated"));
+        return Ok(to_once_enforced(names, "credentials", "rotated", reply.enforced.as_ref()));
     };
     let at = crate::console::moment::utc;
     let mut sentence = match reply.previous_secret.state.is_valid() {
@@ -174,6 +179,10 @@ fn delivered(
             " Access tokens issued under it {what}. A resource server that validates tokens offline may accept one until {}.",
             at(until)
         ));
+    }
+    if let Some(everywhere) = reply.enforced.as_ref().and_then(Everywhere::of) {
+        sentence.push(' ');
+        sentence.push_str(&everywhere.sentence());
     }
     let shown = values_page(signed, place, &names.1, sentence, value)?;
     Ok(page_with(StatusCode::CREATED, &ValuesPage { once: true, ..shown }))
@@ -244,7 +253,7 @@ pub(super) async fn revoke(
         false => signed.app.revoke_secret(&request, path, &secret, body).await,
     };
     match done {
-        Ok(_) => Ok(to(&names, "security", "revoked")),
+        Ok(done) => Ok(to_once_enforced(&names, "security", "revoked", done.enforced.as_ref())),
         Err(error) => {
             refused(&signed, &names, error, |forms, mut problem| {
                 if problem.code == Code::NotSafeToEnd {
@@ -271,7 +280,7 @@ pub(super) async fn extend(
     let names = (client, environment);
     let body = ExtendSecret { expires_at: utc(fields.text("expires_at")), reason: own(&fields, "reason") };
     match signed.app.extend_secret(&signed.request(), of(&names), &secret, Input::Value(body)).await {
-        Ok(_) => Ok(to(&names, "security", "extended")),
+        Ok(done) => Ok(to_once_enforced(&names, "security", "extended", done.enforced.as_ref())),
         Err(error) => {
             refused(&signed, &names, error, |forms, problem| {
                 forms.extend = Form::new("extend", fields).refused(problem);
@@ -308,7 +317,7 @@ pub(super) async fn rollback(
         revoke_tokens: fields.ticked("compromised") && fields.ticked("revoke_tokens"),
     };
     match signed.app.rollback_secret(&signed.request(), of(&names), &rotation, Input::Value(body)).await {
-        Ok(_) => Ok(to(&names, "security", "rolled-back")),
+        Ok(done) => Ok(to_once_enforced(&names, "security", "rolled-back", done.enforced.as_ref())),
         Err(error) => {
             refused(&signed, &names, error, |forms, problem| {
                 forms.rollback = Form::new("rollback", fields).refused(problem);

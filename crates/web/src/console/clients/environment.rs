@@ -12,7 +12,7 @@ use crate::console::{
     form::{Fields, Form},
     fragment,
     layout::Layout,
-    message::redirect_with,
+    message::{redirect_once_enforced, redirect_with},
     moment, page, page_with,
     session::{Fresh, SignedIn, Submitted},
 };
@@ -202,8 +202,8 @@ impl EnvironmentPage {
         self.credential.as_ref().and_then(|credential| credential.refused_since)
     }
 
-    fn done(mut self, word: &str) -> Self {
-        let sentence = done(word, &self.s);
+    fn done(mut self, word: &str, enforced: &str) -> Self {
+        let sentence = done(word, &self.s).map(|done| format!("{done} {enforced}").trim_end().to_owned());
         self.layout = self.layout.done(sentence);
         self
     }
@@ -388,7 +388,7 @@ pub(super) async fn show(
     if configure == Configure::Security {
         shown.forms.open_for_leak(&shown.s, query.text("leaked"));
     }
-    Ok(page(&shown.done(signed.said())))
+    Ok(page(&shown.done(signed.said(), &signed.enforced())))
 }
 
 /// Renders the live part of the page.
@@ -455,9 +455,9 @@ pub(super) async fn configure(
     };
     let request: Request<'_> = signed.request_for(&fields);
     match signed.app.update_registration(&request, path, Input::Value(body)).await {
-        Ok(_) => {
+        Ok(changed) => {
             let to = format!("/console/clients/{client}/environments/{environment}/settings");
-            Ok(redirect_with(&to, done))
+            Ok(redirect_once_enforced(&to, done, changed.object.enforced.as_ref()))
         }
         Err(error) if belongs_to_form(&error.problem) => {
             let by = match error.problem.code {

@@ -142,11 +142,12 @@ pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
         property: line.property.to_string(),
     };
     let address = Address(fields.clone());
-    let done = (signed.said() == "deleted")
-        .then_some("The client was deleted. Its secrets and tokens no longer work.");
+    let done = (signed.said() == "deleted").then(|| {
+        format!("The client was deleted. Its secrets and tokens no longer work. {}", signed.enforced())
+    });
     let any = |label: &str| vec![(String::new(), label.to_owned())];
     Ok(page(&ListPage {
-        layout: signed.layout(Section::Clients, "Clients").done(done),
+        layout: signed.layout(Section::Clients, "Clients").done(done.as_deref().map(str::trim_end)),
         now,
         filter: Form::new("", fields),
         properties: any("All properties")

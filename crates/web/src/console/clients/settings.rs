@@ -5,7 +5,7 @@ use crate::console::{
     error::status,
     form::{Fields, Form},
     layout::Layout,
-    message::redirect_with,
+    message::{redirect_once_enforced, redirect_with},
     page, page_with,
     session::{Fresh, SignedIn},
 };
@@ -196,7 +196,7 @@ pub(super) async fn delete(Path(client): Path<String>, Fresh { signed, fields }:
         reason: fields.text("reason").to_owned(),
     };
     match signed.app.delete_client(&signed.request(), ClientPath(&client), Input::Value(body)).await {
-        Ok(()) => Ok(redirect_with("/console/clients", "deleted")),
+        Ok(deleted) => Ok(redirect_once_enforced("/console/clients", "deleted", deleted.enforced.as_ref())),
         Err(error) => again(&signed, &client, fields, error, Which::Delete).await,
     }
 }
