@@ -61,6 +61,8 @@ pub enum AbandonedAs {
     Disabled,
     /// Its webhook gets no such messages any more.
     NotChosen,
+    /// What it tells was over: its link was used, replaced or ended, or its incident had been resolved.
+    Over,
     /// The account of its recipient was deleted.
     Deleted,
     /// It was queued in a copy of the database that is older than the journal, and may have been sent since.
@@ -71,7 +73,7 @@ pub enum AbandonedAs {
 
 impl AbandonedAs {
     /// All reasons.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Late,
         Self::Refused,
         Self::GaveUp,
@@ -79,6 +81,7 @@ impl AbandonedAs {
         Self::Unreadable,
         Self::Disabled,
         Self::NotChosen,
+        Self::Over,
         Self::Deleted,
         Self::Restored,
         Self::Moved,
@@ -94,6 +97,7 @@ impl AbandonedAs {
             Self::Unreadable => "unreadable",
             Self::Disabled => "disabled",
             Self::NotChosen => "not_chosen",
+            Self::Over => "over",
             Self::Deleted => "deleted",
             Self::Restored => "restored",
             Self::Moved => "moved",

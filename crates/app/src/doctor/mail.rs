@@ -72,7 +72,7 @@ pub(super) async fn mail(
     if lost > 0 {
         let lost = count(lost.unsigned_abs(), "message");
         let sentence = format!("{lost} of the last 7 days could not be delivered.");
-        let mend = "Search the log for \"a message was refused\", which names the client and what the mail server said, and correct its owners.";
+        let mend = "Search the log for \"a message was refused\", which names the client or the account and what the mail server said. Correct the owners of the client, or the address of the account.";
         return Ok(Check::warn(NAME, sentence, mend));
     }
     Ok(Check::ok(NAME, format!("{} takes mail, and no message is late.", mailer.server())))

@@ -564,7 +564,7 @@ impl App {
             match self.link_in(&message.id).await {
                 Ok(Some(url)) => letter.url = url,
                 // It was used, replaced or ended since.
-                Ok(None) => return Outcome::Abandoned(AbandonedAs::Late, None),
+                Ok(None) => return Outcome::Abandoned(AbandonedAs::Over, None),
                 Err(error) => return Outcome::Again(pause, error.to_string()),
             }
         }
@@ -594,6 +594,7 @@ impl App {
                     delivery = delivery.id,
                     event,
                     client,
+                    account = message.details["user_id"].as_str(),
                     error = said,
                     "a message was refused and is not sent"
                 );

@@ -209,7 +209,7 @@ pub struct WebhookDelivery {
     pub environment: Option<String>,
     /// State.
     pub status: DeliveryStatus,
-    /// Why it is not sent any more: `late`, `refused`, `gave_up`, `disabled`, `not_chosen`, `moved`,
+    /// Why it is not sent any more: `late`, `refused`, `gave_up`, `disabled`, `not_chosen`, `over`, `moved`,
     /// `restored`, `quarantine` or `unreadable`.
     pub abandoned_as: Option<String>,
     /// Number of attempts.

@@ -105,6 +105,9 @@ async fn a_link_that_has_ended_is_not_mailed(mut world: World) {
     let [message] = messages.as_slice() else { panic!("the replaced link is not sent: {messages:?}") };
     let value = second["url"].as_str().unwrap().rsplit('#').next().unwrap().to_owned();
     assert_eq!(links(message), BTreeSet::from([value]));
+    // Doctor counts only what was lost.
+    let given_up = "SELECT COUNT(*) FROM deliveries WHERE abandoned_as = 'over'";
+    assert_eq!(world.number(given_up).await, 1);
     server.set_down(true);
     owner.post(&path, json!({})).await.created();
     assert_eq!(sent(&world, &server).await.len(), 0);

@@ -139,7 +139,7 @@ impl App {
         if webhook.format == WebhookFormat::Pagerduty {
             match self.is_still_so(message).await {
                 Ok(true) => {}
-                Ok(false) => return (Outcome::Abandoned(AbandonedAs::Late, None), None),
+                Ok(false) => return (Outcome::Abandoned(AbandonedAs::Over, None), None),
                 Err(error) if error.is_corrupt() => {
                     return unreadable("the rows that it is about cannot be read");
                 }
