@@ -7,13 +7,13 @@ import time
 
 
 class Forwarder:
-    """Forwards 127.0.0.1:port to another port; a context manager."""
+    """Forwards a port of `host` to another port of 127.0.0.1; a context manager."""
 
-    def __init__(self, target):
+    def __init__(self, target, host="127.0.0.1"):
         self.target, self.pairs, self.lock = target, [], threading.Lock()
         # Seconds by which what is sent to the target, and by it, comes late; None for never.
         self.there, self.back = 0, 0
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = socket.create_server((host, 0))
         self.port = self.listener.getsockname()[1]
 
     def __enter__(self):

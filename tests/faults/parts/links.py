@@ -24,38 +24,47 @@ FAKETIME = "/usr/$LIB/faketime/libfaketime.so.1"
 
 def play(checks, arguments):
     with Cluster(arguments.postgres_bin, settings=("fsync=off",)) as cluster, contextlib.ExitStack() as stack:
-        cluster.execute("CREATE DATABASE shop")
-        directory = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crossfade-links-")))
-        nodes, links = [], []
-        for name in "abc":
-            link = stack.enter_context(Forwarder(cluster.port))
-            url = f"postgres://crossfade@127.0.0.1:{link.port}/shop"
-            (directory / name).mkdir()
-            node = Watched(arguments.binary, directory / name, url) if not nodes else nodes[0].beside(directory / name)
-            node.place[3] = url
-            node.environment |= {"CROSSFADE_NODE_NAME": name, "CROSSFADE_LEASE_SECONDS": str(LEASE)}
-            stack.callback(node.stop)
-            if nodes:
-                node.start_again()
-            else:
-                node.start()
-                node.create_client()
-            nodes.append(node)
-            links.append(link)
-        with Recorder(nodes) as recorder:
-            for scene in (steady, cut, slow_then_cut, silent_one_way, too_slow_to_know_the_time, stands_still, restarted, clocks_off):
-                begun, before = time.monotonic(), len(recorder.history)
-                took = scene(recorder, nodes, links, cluster)
-                for link in links:
-                    link.there = link.back = 0
-                eventually(lambda: decide(nodes, recorder), seconds=40)
-                broken = violations(recorder.history[before:])
-                holds(checks, not broken, f"{scene.__name__}: no node breaks a promise", "; ".join(broken[:5]))
-                holds(checks, took, f"{scene.__name__}: secrets end meanwhile")
-                print(f"{scene.__name__}: {len(took)} ends, answered in {min(took, default=0):.2f} to "
-                      f"{max(took, default=0):.2f} s; {len(recorder.history) - before} requests in "
-                      f"{time.monotonic() - begun:.0f} s")
-        print(f"answers: {recorder.counts()}")
+        links = [stack.enter_context(Forwarder(cluster.port)) for _ in "abc"]
+        urls = [f"postgres://crossfade@127.0.0.1:{link.port}/shop" for link in links]
+        scenes(checks, cluster, three_nodes(stack, cluster, [arguments.binary] * 3, urls), links)
+
+
+def three_nodes(stack, cluster, binaries, urls):
+    """Three nodes of one new database, each with its own program and its own way there."""
+    cluster.execute("CREATE DATABASE shop")
+    directory = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crossfade-links-")))
+    nodes = []
+    for name, binary, url in zip("abc", binaries, urls, strict=True):
+        (directory / name).mkdir()
+        node = nodes[0].beside(directory / name) if nodes else Watched(binary, directory / name, url)
+        node.binary, node.place[3] = str(binary), url
+        node.environment |= {"CROSSFADE_NODE_NAME": name, "CROSSFADE_LEASE_SECONDS": str(LEASE)}
+        stack.callback(node.stop)
+        if nodes:
+            node.start_again()
+        else:
+            node.start()
+            node.create_client()
+        nodes.append(node)
+    return nodes
+
+
+def scenes(checks, cluster, nodes, links):
+    """Plays each scene while all nodes are asked for tokens, and judges all requests."""
+    with Recorder(nodes) as recorder:
+        for scene in (steady, cut, slow_then_cut, silent_one_way, too_slow_to_know_the_time, stands_still, restarted, clocks_off):
+            begun, before = time.monotonic(), len(recorder.history)
+            took = scene(recorder, nodes, links, cluster)
+            for link in links:
+                link.there = link.back = 0
+            eventually(lambda: decide(nodes, recorder), seconds=40)
+            broken = violations(recorder.history[before:])
+            holds(checks, not broken, f"{scene.__name__}: no node breaks a promise", "; ".join(broken[:5]))
+            holds(checks, took, f"{scene.__name__}: secrets end meanwhile")
+            print(f"{scene.__name__}: {len(took)} ends, answered in {min(took, default=0):.2f} to "
+                  f"{max(took, default=0):.2f} s; {len(recorder.history) - before} requests in "
+                  f"{time.monotonic() - begun:.0f} s")
+    print(f"answers: {recorder.counts()}")
 
 
 def decide(nodes, recorder):
