@@ -30,6 +30,7 @@ on_postgres! {
     rule_23_a_change_waits_until_another_node_gives_up_its_lease,
     rule_23_a_change_waits_until_the_lease_of_another_node_has_ended,
     rule_23_a_reply_says_how_each_node_was_known,
+    rule_23_the_console_says_on_how_many_nodes_an_end_is_in_force,
     rule_23_a_caller_who_prefers_it_does_not_wait,
     rule_23_a_node_that_could_not_decide_is_not_waited_for,
     rule_23_a_caller_that_is_gone_changes_nothing_about_it,
@@ -199,6 +200,30 @@ async fn rule_23_a_reply_says_how_each_node_was_known(world: World) {
     let release = async || world.raw(&format!("UPDATE nodes SET released_at = {NOW}")).await;
     let (reply, _) = done_after(rotate(), release).await;
     assert_eq!(known(&reply), [("here", "acknowledged"), ("west", "released")]);
+}
+
+async fn rule_23_the_console_says_on_how_many_nodes_an_end_is_in_force(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let browser = world.signed_in().await;
+    let path = |rest: &str| format!("/console{}", client.path("production", rest));
+    let said = async |to: &str| {
+        let page = browser.get(to).await.page(200);
+        let (_, rest) = page.split_once("In force on ").unwrap_or_else(|| panic!("{page}"));
+        rest.split_once('<').unwrap().0.trim().to_owned()
+    };
+    another_node(&world, 60_000, i64::MAX).await;
+    let rotation = [("transition_hours", "0"), ("confirm_client_name", "Billing"), ("reason", "quarterly")];
+    let rotated = browser.post(&path("/rotate"), &rotation).await;
+    let rotated = said(rotated.leads_to()).await;
+    assert!(rotated.starts_with("2 nodes since ") && rotated.ends_with(" UTC."), "{rotated}");
+    assert!(!browser.get(&path("/credentials")).await.page(200).contains("In force on"), "it is said once");
+    world.raw(&format!("UPDATE nodes SET applied = 0, lease_until = {NOW} + 3000000")).await;
+    let disabling =
+        [("change", "disable"), ("confirm_client_name", "Billing"), ("version", "2"), ("reason", "over")];
+    let disabled = browser.post(&path("/settings"), &disabling).await;
+    let disabled = said(disabled.leads_to()).await;
+    assert!(disabled.ends_with("UTC. One of them did not answer, and had to lose its lease."), "{disabled}");
+    no_other_node(&world).await;
 }
 
 async fn rule_23_a_caller_who_prefers_it_does_not_wait(world: World) {
