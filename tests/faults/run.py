@@ -30,6 +30,7 @@ if __name__ == "__main__":
     parser.add_argument("--kills", type=int, default=0, help="how often the part `kills` kills on each engine")
     parser.add_argument("--engine", choices=["sqlite", "postgres"], help="the only engine of the part `kills`")
     parser.add_argument("--rate", type=int, default=100, help="requests a second of the part `rolling`")
+    parser.add_argument("--rotations", type=int, default=40, help="how often the part `nodes` rotates")
     parser.add_argument("--seed", help="of the part `kills`, which prints it")
     arguments = parser.parse_args()
     seconds = MAXIMUM_SECONDS + arguments.kills * SECONDS_OF_A_KILL
