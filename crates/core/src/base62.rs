@@ -42,6 +42,20 @@ pub fn encode_128_bits(bytes: [u8; 16]) -> [u8; 22] {
     digits
 }
 
+/// Decodes a number of 32 bits that [`encode_fixed`] has encoded, without allocating. `None` for a larger number, and for
+/// what is no base62.
+pub fn decode_32_bits(digits: &str) -> Option<u32> {
+    let value = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'A'..=b'Z' => Some(digit - b'A' + 10),
+        b'a'..=b'z' => Some(digit - b'a' + 36),
+        _ => None,
+    };
+    digits
+        .bytes()
+        .try_fold(0_u32, |number, digit| number.checked_mul(62)?.checked_add(u32::from(value(digit)?)))
+}
+
 /// Whether every byte of `text` is a base62 digit.
 pub fn is_base62(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -57,6 +71,18 @@ mod tests {
         assert!(!encode_fixed(&[0xff; 32], 43).starts_with('0'));
         assert_eq!(&encode_fixed(&[0xff; 32], 44)[..1], "0", "44 digits are more than needed");
         assert_eq!(&encode_fixed(&[0xff; 16], 23)[..1], "0", "23 digits are more than needed");
+    }
+
+    #[test]
+    fn numbers_of_32_bits_are_decoded_as_they_were_encoded() {
+        let powers = (0..32).map(|power| 1_u32 << power);
+        for number in powers.flat_map(|power| [power, power - 1, !power, power.wrapping_mul(62)]) {
+            assert_eq!(decode_32_bits(&encode_fixed(&number.to_be_bytes(), 6)), Some(number));
+        }
+        assert_eq!(decode_32_bits("4gfFC3"), Some(u32::MAX));
+        for wrong in ["4gfFC4", "zzzzzz", "4gfFC30", "00-000", "00 000", "é00000"] {
+            assert_eq!(decode_32_bits(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

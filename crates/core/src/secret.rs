@@ -132,7 +132,8 @@ fn digits_at_start(text: &str) -> usize {
 fn is_checksummed(digits: &str) -> bool {
     digits.len() == RANDOM_DIGITS + CHECKSUM_DIGITS
         && base62::is_base62(digits)
-        && checksum(&digits[..RANDOM_DIGITS]) == digits[RANDOM_DIGITS..]
+        && base62::decode_32_bits(&digits[RANDOM_DIGITS..])
+            == Some(crc32fast::hash(digits[..RANDOM_DIGITS].as_bytes()))
 }
 
 /// Returns the CRC-32 (IEEE) of the random digits in base62: the layout that secret scanners recognise.
