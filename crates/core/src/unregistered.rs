@@ -85,7 +85,8 @@ pub struct PassedRequests {
     pub last_status: Option<u16>,
     /// How the client authenticated when it got tokens.
     pub methods: BTreeSet<PassedMethod>,
-    /// The addresses, in their stored form, from which the client last got tokens, latest first.
+    /// The addresses, in their stored form, from which the client last got tokens, latest first. Those of a public client are
+    /// not kept.
     pub sources: Vec<PassedSource>,
 }
 
@@ -102,6 +103,8 @@ impl PassedRequests {
     /// Returns one request.
     pub fn one(at: Timestamp, outcome: PassedOutcome, method: PassedMethod, ip: String) -> Self {
         let is_token = matches!(outcome, PassedOutcome::Accepted { is_token: true, .. });
+        // A public client runs in the browsers of people, whose addresses are nobody's business here.
+        let has_source = is_token && method != PassedMethod::None;
         Self {
             first_seen_at: at,
             last_seen_at: at,
@@ -114,7 +117,7 @@ impl PassedRequests {
                 PassedOutcome::Failed => None,
             },
             methods: is_token.then_some(method).into_iter().collect(),
-            sources: is_token.then_some(PassedSource { ip, last_at: at }).into_iter().collect(),
+sources: has_source.then_some(PassedSource { ip, last_at: at }).into_iter().collect(),
         }
     }
 
@@ -179,6 +182,13 @@ mod tests {
         }
         let seen = one(1, TOKEN, "192.0.2.1");
         assert!(seen.is_proven() && seen.sources.len() == 1 && seen.methods.len() == 1);
+    }
+
+    #[test]
+    fn addresses_of_people_who_use_a_public_client_are_not_kept() {
+        let seen = PassedRequests::one(at(1), TOKEN, PassedMethod::None, "192.0.2.1".to_owned());
+        assert!(seen.is_proven() && seen.sources.is_empty());
+        assert_eq!(seen.methods.into_iter().collect::<Vec<_>>(), [PassedMethod::None]);
     }
 
     #[test]
