@@ -2,6 +2,7 @@
 
 mod issuer;
 mod passing;
+mod unregistered;
 mod vendors;
 
 use self::issuer::{Issuer, TOKEN, json as answer};
