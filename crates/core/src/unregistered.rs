@@ -117,7 +117,7 @@ impl PassedRequests {
                 PassedOutcome::Failed => None,
             },
             methods: is_token.then_some(method).into_iter().collect(),
-sources: has_source.then_some(PassedSource { ip, last_at: at }).into_iter().collect(),
+            sources: has_source.then_some(PassedSource { ip, last_at: at }).into_iter().collect(),
         }
     }
 

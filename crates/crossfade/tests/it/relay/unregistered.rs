@@ -83,7 +83,8 @@ async fn clients_that_pass_are_listed_with_what_the_issuer_says(mut world: World
     assert_eq!(signed["authentication_methods"], json!(["assertion"]));
     assert_eq!(portal["authentication_methods"], json!(["client_secret_basic", "client_secret_post"]));
     assert_eq!((counts(portal), &portal["last_status"]), ([3, 1, 0], &json!(401)));
-    let sources: Vec<_> = portal["sources"].as_array().unwrap().iter().map(|it| text(&it["source_ip"])).collect();
+    let sources: Vec<_> =
+        portal["sources"].as_array().unwrap().iter().map(|it| text(&it["source_ip"])).collect();
     assert_eq!(sources, ["192.0.2.7", "198.51.100.9"], "{portal}");
     assert!(text(&portal["first_seen_at"]) < text(&portal["last_token_at"]), "{portal}");
     assert_eq!(portal["last_seen_at"], portal["last_token_at"]);
@@ -133,7 +134,10 @@ async fn a_stranger_under_the_name_of_a_client_changes_no_address(mut world: Wor
     front.pass(HERE, FORM, Some("portal:upstream1")).await.is_token();
     front.list().await;
     for n in 0..10 {
-        front.pass([198, 51, 100, n], &format!("{FORM}&client_id=portal&client_secret=guess"), None).await.expect(401);
+        front
+            .pass([198, 51, 100, n], &format!("{FORM}&client_id=portal&client_secret=guess"), None)
+            .await
+            .expect(401);
     }
     let listed = front.list().await;
     assert_eq!((names(&listed), counts(&listed[0])), (vec!["portal"], [1, 10, 0]));
@@ -161,7 +165,10 @@ async fn a_registered_client_leaves_the_list_and_does_not_come_back(mut world: W
     assert_eq!(names(&front.list().await), ["intranet"]);
     front.pass(HERE, FORM, Some("portal:upstream1")).await.is_invalid_client();
     let id = text(&created["id"]);
-    owner.delete(&format!("/clients/{id}"), json!({"confirm_client_name": "Portal", "reason": "moved"})).await.expect(204);
+    owner
+        .delete(&format!("/clients/{id}"), json!({"confirm_client_name": "Portal", "reason": "moved"}))
+        .await
+        .expect(204);
     front.pass(HERE, FORM, Some("portal:upstream1")).await.is_invalid_client();
     assert_eq!(names(&front.list().await), ["intranet"]);
     let stored = "SELECT COUNT(*) FROM unregistered_clients WHERE client_id = 'portal'";
@@ -209,7 +216,13 @@ async fn an_unregistered_client_is_read_with_a_role_on_the_platform_alone(mut wo
     let owner = front.world.owner().await;
     let reader = front.world.user("reader@example.com", "viewer").await;
     assert_eq!(names(&list(&reader).await), ["portal"]);
-    front.world.token_of("reader@example.com", &["audit:read"]).await.get(PATH).await.refused(403, "forbidden");
+    front
+        .world
+        .token_of("reader@example.com", &["audit:read"])
+        .await
+        .get(PATH)
+        .await
+        .refused(403, "forbidden");
     // A role on one client, and a token of one registration.
     let user = text(&owner.post("/users", json!({"email": "one@example.com"})).await.created()["id"]);
     let grant = json!({"role": "application_manager", "client_id": front.client.id});
@@ -247,10 +260,12 @@ async fn nothing_of_a_passed_request_is_kept_but_its_client_and_address(mut worl
 async fn addresses_of_unregistered_clients_are_stored_as_the_policy_says(mut world: World) {
     let issuer = Issuer::start("upstream1").await;
     set(front(&mut world, &issuer).await.world, "pass").await;
-    for (policy, expected) in [(AddressPolicy::Truncated, "192.0.2.0/24"), (AddressPolicy::Hashed, "hashed:")] {
+    for (policy, expected) in [(AddressPolicy::Truncated, "192.0.2.0/24"), (AddressPolicy::Hashed, "hashed:")]
+    {
         world.raw("DELETE FROM unregistered_clients").await;
         world.restart_with_poster_and_addresses(here(), policy).await;
-        let form = [("grant_type", "client_credentials"), ("client_id", "portal"), ("client_secret", "upstream1")];
+        let form =
+            [("grant_type", "client_credentials"), ("client_id", "portal"), ("client_secret", "upstream1")];
         world.oauth("staging").from(HERE, "worker/1").form("token", &form, &[]).await.is_token();
         world.run_jobs().await;
         let listed = list(&world.owner().await).await;
