@@ -68,7 +68,7 @@ impl App {
         let has_passed = headers.contains_key(VIA)
             && Relay::has_passed(headers, &self.pseudonym(environment.slug().as_str()));
         if has_passed {
-            self.note_forwarded(environment, Some(RelayFailure::Loop));
+            self.note_forwarded(environment, None, Some(RelayFailure::Loop));
         }
         has_passed
     }
@@ -81,7 +81,7 @@ impl App {
         asked: Relaying<'_>,
     ) -> Result<Relayed, RelayFailure> {
         let answer = self.send_on(environment, client, asked).await;
-        self.note_forwarded(environment, answer.as_ref().err().copied());
+        self.note_forwarded(environment, Some((client, asked.server)), answer.as_ref().err().copied());
         answer
     }
 
@@ -185,11 +185,22 @@ impl App {
         self.relay.longest_wait()
     }
 
-    fn note_forwarded(&self, environment: &Environment, failure: Option<RelayFailure>) {
+    fn note_forwarded(
+        &self,
+        environment: &Environment,
+        request: Option<(&Client, &Server)>,
+        failure: Option<RelayFailure>,
+    ) {
         self.relay.count(failure);
         if let Some(failure) = failure {
             let (environment, failure) = (environment.slug(), failure.as_str());
-            tracing::warn!(%environment, failure, "cannot forward a request to the issuer");
+            let registration = request.map(|(client, _)| client.registration().as_str());
+            let client_id = request.map(|(client, _)| client.client_id().as_str());
+            let upstream_server = request.map(|(_, server)| server.name.as_str());
+            tracing::warn!(
+                %environment, registration, client_id, upstream_server, failure,
+                "cannot forward a request to the issuer"
+            );
         }
     }
 
