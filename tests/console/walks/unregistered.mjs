@@ -61,6 +61,7 @@ async function walkBefore(server, issuerUrl) {
   check("a client is listed with how it authenticates", (await portal.textContent()).includes("Secret in the header") && (await portal.textContent()).includes("Secret in the form"));
   check("a client is listed with its address", (await portal.textContent()).includes("127.0.0.1"));
   check("no address of a public client is kept", (await card.getByRole("row", { name: /spa/ }).textContent()).includes("Not kept"));
+  check("a public client cannot be registered", (await card.getByRole("link", { name: "Register spa" }).count()) === 0);
   check("an odd name is text", await card.getByText("<b>&").isVisible());
   check("a made-up name is a number alone", !(await card.textContent()).includes("nobody") && (await card.textContent()).includes("0 accepted, 1 refused, 0 failed"));
   await look(page, "unregistered");
@@ -76,7 +77,7 @@ async function walkBefore(server, issuerUrl) {
   await page.getByRole("button", { name: "Create client" }).click();
   await page.getByRole("heading", { name: "Portal", level: 1 }).waitFor();
   await page.goto(`${server.url}/console/environments/staging/unregistered`);
-  check("a registered client is not listed", (await card.getByRole("link", { name: /^Register/ }).count()) === 2 && !(await card.textContent()).includes("portal"));
+  check("a registered client is not listed", (await card.getByRole("link", { name: /^Register/ }).count()) === 1 && !(await card.textContent()).includes("portal"));
   check("a registered client no longer passes", (await server.use("staging", "portal", "right")) === 401);
   const listed = await server.cli("upstream", "unregistered", "staging");
   check("the command lists the same", listed.includes("spa") && listed.includes("none") && !listed.includes("portal"));

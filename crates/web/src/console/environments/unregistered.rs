@@ -77,6 +77,11 @@ impl UnregisteredPage {
 const LIMITS: &str = "A client is listed when the issuer has given it a token, until it is registered, or has had no token \
     for 90 days. At most 1,000 clients are listed.";
 
+/// Whether a client authenticates. One that does not has no secret, so it cannot be registered.
+fn has_credential(client: &UnregisteredClient) -> bool {
+    client.authentication_methods.iter().any(|method| *method != PassedMethod::None)
+}
+
 /// Returns how a client authenticates, in words.
 fn method(method: impl Borrow<PassedMethod>) -> &'static str {
     match method.borrow() {
@@ -171,6 +176,10 @@ mod tests {
         assert!(html.contains("Assertion") && html.contains("7 accepted, 2 refused, 1 failed"), "{html}");
         let reader = UnregisteredPage { may_register: false, ..sample("pass", &["app"]) };
         assert!(!reader.render().unwrap().contains("/console/clients/new"));
+        let mut public = sample("pass", &["spa"]);
+        public.clients[0].authentication_methods = vec![PassedMethod::None];
+        let html = public.render().unwrap();
+        assert!(!html.contains("/console/clients/new") && html.contains("Public"), "{html}");
     }
 
     #[test]
