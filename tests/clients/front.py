@@ -304,6 +304,20 @@ def of_unregistered(run, server, front, issuer, secret):
     def set_passing(value):
         server.api("PATCH", f"/environments/{front.environment}", {"unregistered_clients": value})
 
+    def listed():
+        path = f"/environments/{front.environment}/unregistered-clients"
+        expected = [("signed", ["assertion"], 1, 0), ("other", ["client_secret_post"], 1, 1), (None, [], 0, 1)]
+        deadline = time.monotonic() + 60
+        found = None
+        while found != expected and time.monotonic() < deadline:
+            time.sleep(1)
+            items = server.api("GET", path)["items"]
+            found = [
+                (it["client_id"], it["authentication_methods"], it["accepted_count"], it["refused_count"])
+                for it in items
+            ]
+        require(found == expected, found)
+
     run("oidc-provider: an unregistered client is refused", ask, 401, other)
     run("oidc-provider: unregistered clients pass", set_passing, "pass")
     run("oidc-provider: an unregistered client gets a token", ask, 200, other)
@@ -311,6 +325,7 @@ def of_unregistered(run, server, front, issuer, secret):
     run("oidc-provider: a wrong secret is refused there", ask, 401, {**other, "client_secret": "wrong"})
     run("oidc-provider: a public client reaches the issuer", public)
     run("oidc-provider: a preflight is answered", preflight)
+    run("oidc-provider: clients with tokens are listed, and the rest is a number", listed)
     run("oidc-provider: a registered client does not pass", own)
     run("oidc-provider: a registered client gets a token as before", front.token)
     run("oidc-provider: unregistered clients are refused again", set_passing, "refuse")

@@ -19,8 +19,8 @@ const freePort = () => new Promise((resolve) => {
   });
 });
 
-/** Starts a server. With `host` it is reached by that name over plain http, as behind a declared proxy. */
-export async function start(binary, { host } = {}) {
+/** Starts a server. With `host` it is reached by that name over plain http, as behind a declared proxy; `settings` are further ones. */
+export async function start(binary, { host, settings: further } = {}) {
   const directory = mkdtempSync(join(tmpdir(), "crossfade-console-"));
   const data = join(directory, "data");
   const port = await freePort();
@@ -33,7 +33,7 @@ export async function start(binary, { host } = {}) {
   const token = local(["token", "create", "--user", EMAIL, "--name", "checks"]);
   const direct = `http://127.0.0.1:${port}`;
   const url = host ? `http://${host}:${port}` : direct;
-  const settings = host ? { CROSSFADE_PUBLIC_URL: url, CROSSFADE_TRUSTED_PROXIES: "127.0.0.0/8" } : {};
+  const settings = host ? { CROSSFADE_PUBLIC_URL: url, CROSSFADE_TRUSTED_PROXIES: "127.0.0.0/8", ...further } : { ...further };
   let server;
   let log = "";
   const serve = async () => {

@@ -30,7 +30,7 @@ use crate::{
     people::password::PasswordCost,
     secrets::security::Security,
     trail::{shipping::Shipping, statements::open_chain},
-    upstream::outcomes::Outcomes,
+    upstream::{outcomes::Outcomes, unregistered::Unregistered},
 };
 use crossfade_authority::{Authority, Clock, VerifierKeys};
 use crossfade_core::{
@@ -84,6 +84,8 @@ pub struct App {
     pub(crate) posting: Posting,
     /// What upstream issuers said about credentials, until it is stored.
     pub(crate) upstream_outcomes: Outcomes,
+    /// Requests of clients that are not registered, until they are stored.
+    pub(crate) unregistered: Unregistered,
     /// Forwards requests to the issuers that environments are in front of.
     pub(crate) relay: Relay,
     /// Whether the process is about to stop, so that load balancers send requests elsewhere.
@@ -236,6 +238,7 @@ impl App {
             relay: Relay::new(&options.poster, options.relay),
             posting: Posting::new(options.poster),
             upstream_outcomes: Outcomes::default(),
+            unregistered: Unregistered::default(),
             is_leaving: AtomicBool::new(false),
             ends_sending: watch::Sender::new(false),
             webhook_tests: Paces::new(RATE_OF_WEBHOOK_TESTS),

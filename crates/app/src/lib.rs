@@ -84,5 +84,5 @@ pub use trail::sinks::AuditSink;
 pub use trail::verify::{KnownOutside, Verification, VerifiedScope, verify_database, verify_export};
 pub use upstream::opening::{NoCredential, OpenedCredential, OpenedSecret};
 pub use upstream::outcomes::UpstreamOutcome;
-pub use upstream::relay::{Passing, Relaying};
+pub use upstream::relay::{PassedClient, Passing, Relaying};
 pub use webhooks::{choices::OfferedClients, subject::WebhookPath, webhook::WebhookPage};

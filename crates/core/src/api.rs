@@ -18,6 +18,7 @@ mod nodes;
 mod places;
 mod quarantine;
 mod secrets;
+mod unregistered;
 mod upstream;
 mod users;
 mod webhooks;
@@ -46,6 +47,7 @@ pub use secrets::{
     RevealedSecret, RevokeSecret, RollBackRotation, RotateSecret, RotateSecretAnswer, RotateSecretReply,
     Rotation, RotationSummary, Secret, SecretChanged, Seen, TransitionSeen, YoungSecret,
 };
+pub use unregistered::{UnregisteredClient, UnregisteredSource};
 pub use upstream::{
     ReleaseUpstreamCredential, TestUpstreamCredential, TestedSlot, UpdateUpstreamCredential,
     UpstreamCredential, UpstreamCredentialTested, UpstreamRelease, UpstreamSlot,

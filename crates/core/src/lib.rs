@@ -31,6 +31,7 @@ pub mod signing_key;
 pub mod text;
 pub mod time;
 pub mod time_zone;
+pub mod unregistered;
 pub mod upstream;
 pub mod webhook;
 

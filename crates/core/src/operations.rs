@@ -127,6 +127,10 @@ operations! {
     /// Creates a new signing key for an environment. The key is published now and signs once every cached key set has
     /// expired.
     RotateSigningKey = "rotate_signing_key" Post "/environments/{environment}/signing-keys/rotate" Needs(EnvironmentManage), [NotInFrontMode];
+    /// Lists the clients that are not registered in an environment in front of another issuer and that get tokens through
+    /// it, those with the latest tokens first. The last item, without a `client_id`, is the sum of all other requests that
+    /// were passed on. Empty in an environment with its own tokens. Requires a role on the platform.
+    ListUnregisteredClients = "list_unregistered_clients" Get "/environments/{environment}/unregistered-clients" Needs(ClientRead), [];
 
     /// Lists the clients you can read, oldest first.
     ListClients = "list_clients" Get "/clients" Needs(ClientRead), [];

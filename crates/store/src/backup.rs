@@ -508,6 +508,23 @@ pub const TABLES: &[Table] = &[
         &[("one", Int), ("place", Text), ("held_place", Text), ("held_since", Int)],
     ),
     table("told", "cause", &[("cause", Text), ("told_at", Int), ("subject", Text)]),
+    table(
+        "unregistered_clients",
+        "environment, client_id",
+        &[
+            ("environment", Text),
+            ("client_id", Text),
+            ("first_seen_at", Int),
+            ("last_seen_at", Int),
+            ("last_token_at", Int),
+            ("accepted_count", Int),
+            ("refused_count", Int),
+            ("failed_count", Int),
+            ("last_status", Int),
+            ("methods", Text),
+            ("sources", Text),
+        ],
+    ),
 ];
 
 declared! {

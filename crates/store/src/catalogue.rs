@@ -6,7 +6,7 @@ use crate::{
     drills, ends, environments, evidence, failures, guard, history, idempotency, incidents, keys, leaks,
     limits, lines, makers, message_links, messages, nodes, properties, proxies, recorders, refused,
     rotations, secrets, seen, sending_place, sessions, sign_in_failures, switches, token_revocations, told,
-    upstream, verifiers, webhooks, weekly,
+    unregistered, upstream, verifiers, webhooks, weekly,
 };
 
 use std::borrow::Cow;
@@ -66,6 +66,7 @@ impl Statement {
             refused::STATEMENTS,
             rotations::STATEMENTS,
             secrets::STATEMENTS,
+            unregistered::STATEMENTS,
             upstream::STATEMENTS,
             verifiers::STATEMENTS,
             webhooks::STATEMENTS,

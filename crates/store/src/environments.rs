@@ -251,6 +251,7 @@ impl Tx {
     /// Deletes an environment that has no registrations, with its keys.
     pub async fn delete_environment(&mut self, slug: &Slug) -> Result<(), StoreError> {
         self.execute(DELETE_KEYS, vec![slug.as_str().into()]).await?;
+        self.delete_unregistered_clients(slug).await?;
         self.execute(DELETE, vec![slug.as_str().into()]).await.map(drop)
     }
 

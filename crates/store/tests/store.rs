@@ -41,6 +41,7 @@ mod suite {
     mod sessions;
     mod token_revocations;
     mod transactions;
+    mod unregistered;
     mod upgrades;
     mod upstream;
     mod verifiers;

@@ -245,6 +245,9 @@ impl App {
                 }
                 let shown_before = self.shown_environment(act.tx, &before, act.now).await?;
                 act.tx.update_environment(&after).await?;
+                if after.upstream.is_none() {
+                    act.tx.delete_unregistered_clients(&after.slug).await?;
+                }
                 if let Some(position) = position {
                     reorder(act, &after.slug, position).await?;
                 }

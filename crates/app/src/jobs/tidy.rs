@@ -17,7 +17,7 @@ use crossfade_core::{
     forget::TOKENS_LIVE_ON,
     messages::{Channel, TRIED_FOR},
     rotation::{DECIDED_WITHIN, wiped_if_ended_by},
-    webhook,
+    unregistered, webhook,
 };
 use crossfade_store::{StoreError, Tx};
 use std::{sync::PoisonError, time::Duration};
@@ -89,6 +89,7 @@ impl App {
             tx.tidy_message_links(now).await?;
             tx.forget_told(now.before(TOLD_LIVES)).await?;
             tx.forget_sign_in_failures(now).await?;
+            tx.forget_unregistered_clients(now.before(unregistered::KEPT_FOR)).await?;
             for subject in [DIGEST, DIGEST_MOVED] {
                 tx.forget_told_about(subject, now.before(DIGESTS_LIVE)).await?;
             }

@@ -112,6 +112,9 @@ async fn write_last(app: &Arc<App>) {
     if let Err(error) = app.node.end_recording().await {
         tracing::error!(%error, "cannot write the final evidence");
     }
+    if let Err(error) = app.store_unregistered_clients().await {
+        tracing::error!(%error, "cannot store the last requests of unregistered clients");
+    }
     if !app.node.leads() {
         return;
     }
@@ -162,6 +165,7 @@ impl App {
             Box::pin(self.take_data_keys()).await,
             Box::pin(self.roll_digests_over()).await,
             Box::pin(self.store_upstream_outcomes()).await,
+            Box::pin(self.store_unregistered_clients()).await,
             Box::pin(self.tell_unwritten_evidence()).await,
             Box::pin(self.tell_presented_secrets()).await,
             self.write_grouped_refusals(false).await,

@@ -169,6 +169,7 @@ impl App {
             current_since: Some(act.now),
         };
         act.tx.insert_registration(&registration).await?;
+        act.tx.delete_unregistered_client(&environment.slug, &registration.oauth_client_id).await?;
         let secret = self.add_secret(act, &registration, environment).await?;
         act.tx.append_widening(&[ChangeKind::Registration(registration.id.clone())]).await?;
         let object = Object::Registration(&client.property_id, &client.id, &environment.slug);

@@ -5,12 +5,16 @@ use crate::{
     upstream::{opening::OpenedCredential, outcomes::UpstreamOutcome},
 };
 use crossfade_authority::{Client, Environment};
-use crossfade_core::upstream::{Endpoint, Server, SlotState};
+use crossfade_core::{
+    OauthClientId,
+    unregistered::{PassedMethod, PassedOutcome, PassedRequests},
+    upstream::{Endpoint, Server, SlotState},
+};
 use crossfade_outbound::{
     Forward, Kept, Pass, PassedBody, Relay, RelayFailure, Relayed, SentCredential, SentSecret,
 };
 use http::{HeaderMap, HeaderValue, header::VIA};
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 /// A request that is forwarded.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +29,17 @@ pub struct Relaying<'a> {
     pub headers: &'a HeaderMap,
     /// Host and port that the request was sent to.
     pub host: Option<&'a str>,
+}
+
+/// Whom a request that is passed on is of, as it says itself.
+#[derive(Clone, Debug)]
+pub struct PassedClient {
+    /// The client that it names; `None` if it names none.
+    pub client_id: Option<OauthClientId>,
+    /// How the client authenticates.
+    pub method: PassedMethod,
+    /// Address of the caller.
+    pub ip: IpAddr,
 }
 
 /// A request of a client that is not registered. Has no `Debug`, which would show its secret.
@@ -42,6 +57,8 @@ pub struct Passing<'a> {
     pub body: PassedBody,
     /// Host and port that the request was sent to.
     pub host: Option<&'a str>,
+    /// The client; `None` if a browser asks for a page, which says nothing about the client.
+    pub client: Option<PassedClient>,
 }
 
 impl App {
@@ -51,7 +68,7 @@ impl App {
         let has_passed = headers.contains_key(VIA)
             && Relay::has_passed(headers, &self.pseudonym(environment.slug().as_str()));
         if has_passed {
-            self.note_forwarded(environment, Some(RelayFailure::Loop));
+            self.note_forwarded(environment, None, Some(RelayFailure::Loop));
         }
         has_passed
     }
@@ -64,7 +81,7 @@ impl App {
         asked: Relaying<'_>,
     ) -> Result<Relayed, RelayFailure> {
         let answer = self.send_on(environment, client, asked).await;
-        self.note_forwarded(environment, answer.as_ref().err().copied());
+        self.note_forwarded(environment, Some((client, asked.server)), answer.as_ref().err().copied());
         answer
     }
 
@@ -72,12 +89,24 @@ impl App {
     pub async fn pass_on(
         &self,
         environment: &Environment,
-        asked: Passing<'_>,
+        mut asked: Passing<'_>,
     ) -> Result<Relayed, RelayFailure> {
+        let (endpoint, client) = (asked.endpoint, asked.client.take());
         let answer = self.send_as_is(environment, asked).await;
         // No line in the log: anyone can cause any number of them.
         self.relay.count_passed(answer.is_ok());
+        if let Some(client) = client {
+            self.note_passed(environment, client, passed_outcome(endpoint, answer.as_ref()));
+        }
         answer
+    }
+
+    /// Notes what became of a request of a client that is not registered.
+    fn note_passed(&self, environment: &Environment, client: PassedClient, outcome: PassedOutcome) {
+        let PassedClient { client_id, method, ip } = client;
+        let ip = self.node.addresses.kept(ip);
+        let requests = PassedRequests::one(self.clock.now(), outcome, method, ip);
+        self.unregistered.note(environment.slug(), client_id, requests);
     }
 
     async fn send_as_is(
@@ -156,11 +185,22 @@ impl App {
         self.relay.longest_wait()
     }
 
-    fn note_forwarded(&self, environment: &Environment, failure: Option<RelayFailure>) {
+    fn note_forwarded(
+        &self,
+        environment: &Environment,
+        request: Option<(&Client, &Server)>,
+        failure: Option<RelayFailure>,
+    ) {
         self.relay.count(failure);
         if let Some(failure) = failure {
             let (environment, failure) = (environment.slug(), failure.as_str());
-            tracing::warn!(%environment, failure, "cannot forward a request to the issuer");
+            let registration = request.map(|(client, _)| client.registration().as_str());
+            let client_id = request.map(|(client, _)| client.client_id().as_str());
+            let upstream_server = request.map(|(_, server)| server.name.as_str());
+            tracing::warn!(
+                %environment, registration, client_id, upstream_server, failure,
+                "cannot forward a request to the issuer"
+            );
         }
     }
 
@@ -168,5 +208,16 @@ impl App {
     /// another one is recognised.
     pub(super) fn pseudonym(&self, environment: &str) -> String {
         format!("crossfade-{}-{environment}", self.mark())
+    }
+}
+
+/// Reads what the issuer says about a client that is not registered. Only its token endpoint gives tokens.
+fn passed_outcome(endpoint: Endpoint, answer: Result<&Relayed, &RelayFailure>) -> PassedOutcome {
+    let Ok(answer) = answer else { return PassedOutcome::Failed };
+    let status = answer.status.as_u16();
+    let is_token = endpoint == Endpoint::Token && answer.has_access_token();
+    match is_token || (endpoint != Endpoint::Token && answer.is_success()) {
+        true => PassedOutcome::Accepted { status, is_token },
+        false => PassedOutcome::Refused(status),
     }
 }

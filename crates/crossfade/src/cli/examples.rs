@@ -231,6 +231,10 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         ],
     ),
     (
+        "upstream unregistered",
+        ["crossfade upstream unregistered production", "crossfade upstream unregistered production --json"],
+    ),
+    (
         "upstream set",
         [
             "crossfade upstream set \"Billing API\" --env production --secret-file issuer.secret",

@@ -94,6 +94,7 @@ pub(crate) fn command(operation: Operation) -> &'static str {
         DeleteEnvironment => "env delete",
         ListSigningKeys => "env keys",
         RotateSigningKey => "env rotate-key",
+        ListUnregisteredClients => "upstream unregistered",
         ListClients => "client list",
         CreateClient => "client create",
         ReadClient => "client show",

@@ -16,6 +16,13 @@ pub(crate) enum Upstream {
     },
     /// Set a registration's upstream credential, or confirm it for the servers that the environment has now.
     Set(SetUpstream),
+    /// List the clients that are not registered in an environment and that get tokens through it.
+    Unregistered {
+        /// Slug of the environment.
+        env: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Say how the callers of a client go back to the upstream issuer.
     Release {
         #[command(flatten)]

@@ -10,7 +10,7 @@ use crate::{
     output::{self, fixed, text, time},
 };
 use crossfade_core::api::{CreateEnvironment, Environment, RotateSigningKey, SigningKey, UpdateEnvironment};
-use crossfade_core::upstream::Upstream;
+use crossfade_core::upstream::{Endpoint, Upstream};
 use reqwest::Method;
 use std::{fmt::Display, path::PathBuf};
 
@@ -121,33 +121,55 @@ fn one(environment: Environment, json: bool) -> Result<(), Failure> {
     if json {
         return output::json(&environment);
     }
-    let servers = environment.upstream.iter().flat_map(|upstream| &upstream.servers);
-    let servers: Vec<String> = servers.map(|it| format!("{} {}", it.name, it.token_endpoint)).collect();
-    let mode = match &environment.upstream {
-        None => environment.issuer_mode.as_str().to_owned(),
-        Some(upstream) => format!("{}, {}", environment.issuer_mode.as_str(), upstream.kind.as_str()),
-    };
-    let settings = [
-        ("slug", environment.slug.clone()),
-        ("name", environment.name.clone()),
-        ("kind", environment.kind.as_str().to_owned()),
-        ("issuer", environment.issuer.clone()),
-        ("issuer mode", mode),
-        ("upstream servers", if servers.is_empty() { "-".to_owned() } else { servers.join(", ") }),
-        ("unregistered clients", unregistered(&environment).to_owned()),
-        ("signs", signs(&environment)),
-        ("signing keys", schedule(&environment)),
-        ("values", values(&environment)),
-        ("max age", max_age(&environment)),
-        ("guard", extension(&environment)),
-    ];
-    let rows = settings.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+    let rows = settings(&environment).into_iter().map(|(name, value)| vec![name, value]).collect();
     output::table(&[fixed("setting"), fixed("value")], rows)
 }
 
-/// Returns what happens to requests of clients that are not registered.
-fn unregistered(environment: &Environment) -> &'static str {
-    environment.unregistered_clients.unwrap_or_default().as_str()
+/// Returns the settings of an environment: what it signs, or what it is in front of.
+fn settings(environment: &Environment) -> Vec<(String, String)> {
+    let row = |name: &str, value: String| (name.to_owned(), value);
+    let mut settings = vec![
+        row("slug", environment.slug.clone()),
+        row("name", environment.name.clone()),
+        row("kind", environment.kind.as_str().to_owned()),
+    ];
+    match &environment.upstream {
+        None => settings.extend([
+            row("issuer", environment.issuer.clone()),
+            row("issuer mode", environment.issuer_mode.as_str().to_owned()),
+            row("signs", signs(environment)),
+            row("signing keys", schedule(environment)),
+        ]),
+        Some(upstream) => settings.extend(front(environment, upstream)),
+    }
+    settings.extend([
+        row("values", values(environment)),
+        row("max age", max_age(environment)),
+        row("guard", extension(environment)),
+    ]);
+    settings
+}
+
+/// Returns the settings of an environment in front of another issuer: what each of its servers has.
+fn front(environment: &Environment, upstream: &Upstream) -> Vec<(String, String)> {
+    let mode = format!("{}, {}", environment.issuer_mode.as_str(), upstream.kind.as_str());
+    let mut settings = vec![
+        ("issuer mode".to_owned(), mode),
+        ("endpoints here".to_owned(), format!("{}/oauth2/…", environment.issuer)),
+    ];
+    for server in &upstream.servers {
+        settings.push((format!("server {}", server.name), server.issuer.clone()));
+        let endpoint = |at: Endpoint| Some((format!("  {}", at.path()), server.endpoint(at)?.to_owned()));
+        settings.extend(Endpoint::ALL.into_iter().filter_map(endpoint));
+    }
+    let headers = match upstream.request_headers.is_empty() {
+        true => "-".to_owned(),
+        false => upstream.request_headers.join(", "),
+    };
+    let unregistered = environment.unregistered_clients.unwrap_or_default().as_str().to_owned();
+    settings.push(("request headers".to_owned(), headers));
+    settings.push(("unregistered clients".to_owned(), unregistered));
+    settings
 }
 
 /// Returns the algorithm, with the time from which it signs if another one still does.
@@ -217,4 +239,49 @@ fn shown_keys(keys: Vec<SigningKey>, json: bool) -> Result<(), Failure> {
         &[fixed("kid"), fixed("alg"), fixed("signs from"), fixed("published until")],
         keys.into_iter().map(row).collect(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_environment_in_front_of_an_issuer_shows_its_endpoints_and_no_keys() {
+        let mut environment = json!({
+            "slug": "partners", "name": "Partners", "kind": "live", "issuer": "https://cf.example/env/partners",
+            "issuer_mode": "upstream", "unregistered_clients": "pass", "show_once": false, "wipe_after_days": 30,
+            "upstream": {"kind": "okta", "request_headers": ["x-tenant"], "servers": [{
+                "name": "default", "issuer": "https://id.example", "token_endpoint": "https://id.example/token",
+                "revocation_endpoint": "https://id.example/revoke"}]},
+        });
+        let read = |environment: &serde_json::Value| {
+            let environment: Environment = serde_json::from_value(environment.clone()).unwrap();
+            settings(&environment)
+        };
+        let front = read(&environment);
+        for (name, value) in [
+            ("issuer mode", "upstream, okta"),
+            ("endpoints here", "https://cf.example/env/partners/oauth2/…"),
+            ("server default", "https://id.example"),
+            ("  token", "https://id.example/token"),
+            ("  revoke", "https://id.example/revoke"),
+            ("request headers", "x-tenant"),
+            ("unregistered clients", "pass"),
+        ] {
+            assert!(front.contains(&(name.to_owned(), value.to_owned())), "{name}: {front:?}");
+        }
+        let has = |settings: &[(String, String)], name: &str| settings.iter().any(|(own, _)| own == name);
+        assert!(
+            !["issuer", "signs", "signing keys", "  par"].iter().any(|name| has(&front, name)),
+            "{front:?}"
+        );
+        environment["issuer_mode"] = "own".into();
+        environment["upstream"] = serde_json::Value::Null;
+        environment["unregistered_clients"] = serde_json::Value::Null;
+        environment["signing_alg"] = "ES256".into();
+        let own = read(&environment);
+        assert!(["issuer", "signs", "signing keys"].iter().all(|name| has(&own, name)), "{own:?}");
+        assert!(!has(&own, "endpoints here") && !has(&own, "unregistered clients"), "{own:?}");
+    }
 }

@@ -188,6 +188,10 @@ impl Api {
                     if response.status() == StatusCode::TOO_MANY_REQUESTS && paused < REPEATED_FOR =>
                 {
                     let pause = pause(response.headers());
+                    if paused.is_zero() {
+                        let most = REPEATED_FOR.as_secs();
+                        output::note(&format!("The server limits these requests. Waiting up to {most} s."));
+                    }
                     paused += pause;
                     attempt -= 1;
                     tokio::time::sleep(pause).await;

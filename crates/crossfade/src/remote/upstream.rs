@@ -7,9 +7,10 @@ use crate::{
     output::{self, fixed, text, time},
 };
 use crossfade_core::{
+    OauthClientId,
     api::{
-        ReleaseUpstreamCredential, TestUpstreamCredential, UpdateUpstreamCredential, UpstreamCredential,
-        UpstreamCredentialTested, UpstreamRelease,
+        ReleaseUpstreamCredential, TestUpstreamCredential, UnregisteredClient, UpdateUpstreamCredential,
+        UpstreamCredential, UpstreamCredentialTested, UpstreamRelease,
     },
     upstream::{BasicEncoding, MAX_SECRET, TestOutcome},
 };
@@ -40,6 +41,10 @@ pub(crate) async fn upstream(command: Command) -> Result<(), Failure> {
             let path = path(&api, &place).await?;
             shown(&api.send(Method::PUT, &path, &body).await?, remote.json)
         }
+        Command::Unregistered { env, remote } => {
+            let path = format!("/environments/{}/unregistered-clients", segment(&env));
+            unregistered(&Api::new(&remote)?.list(&path, usize::MAX).await?, remote.json)
+        }
         Command::Release { place, remote } => {
             let api = Api::new(&remote)?;
             let path = format!("{}/release", path(&api, &place).await?);
@@ -56,6 +61,50 @@ pub(crate) async fn upstream(command: Command) -> Result<(), Failure> {
 async fn path(api: &Api, place: &Place) -> Result<String, Failure> {
     let client = api.find_client(&place.client).await?;
     Ok(format!("/clients/{}/environments/{}/upstream-credential", client.id, segment(&place.env)))
+}
+
+/// Prints the clients that are not registered, and the sum of all other requests.
+fn unregistered(clients: &[UnregisteredClient], json: bool) -> Result<(), Failure> {
+    if json {
+        return output::json(&clients);
+    }
+    let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
+    let row = |client_id: &OauthClientId, it: &UnregisteredClient| {
+        let methods: Vec<_> = it.authentication_methods.iter().map(|method| method.as_str()).collect();
+        let sources: Vec<_> = it.sources.iter().map(|source| source.source_ip.as_str()).collect();
+        vec![
+            client_id.to_string(),
+            or_dash(methods.join(", ")),
+            it.accepted_count.to_string(),
+            it.refused_count.to_string(),
+            it.failed_count.to_string(),
+            it.last_status.map_or_else(|| "-".to_owned(), |status| status.to_string()),
+            time(it.last_token_at),
+            or_dash(sources.join(", ")),
+        ]
+    };
+    let named = clients.iter().filter_map(|it| it.client_id.as_ref().map(|client_id| row(client_id, it)));
+    let heads = [
+        text("client_id"),
+        text("authentication"),
+        fixed("accepted"),
+        fixed("refused"),
+        fixed("failed"),
+        fixed("last status"),
+        fixed("last token"),
+        text("addresses"),
+    ];
+    output::table(&heads, named.collect())?;
+    for sum in clients.iter().filter(|it| it.client_id.is_none()) {
+        output::note(&format!(
+            "All other requests since {}: {} accepted, {} refused, {} failed.",
+            time(Some(sum.first_seen_at)),
+            sum.accepted_count,
+            sum.refused_count,
+            sum.failed_count
+        ));
+    }
+    Ok(())
 }
 
 /// Reads a secret without the end of its last line.

@@ -10,6 +10,7 @@ use crossfade_store::TRACE_STATEMENTS;
 use serde_json::json;
 use std::{
     collections::BTreeMap,
+    io,
     sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
@@ -46,6 +47,35 @@ pub fn listen(subscriber: impl Subscriber + Send + Sync + 'static) -> DefaultGua
     static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Counter::default()));
     LazyLock::force(&ANOTHER);
     tracing::subscriber::set_default(subscriber)
+}
+
+/// Everything that is logged, as one text.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    /// Writes what this thread logs until the guard is dropped.
+    pub fn listen(&self) -> DefaultGuard {
+        let writer = self.clone();
+        let log = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE);
+        listen(log.with_ansi(false).with_writer(move || writer.clone()).finish())
+    }
+
+    /// Returns what was logged so far.
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
 }
 
 impl Subscriber for Counter {

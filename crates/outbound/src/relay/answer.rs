@@ -8,6 +8,7 @@ use http::{
     response::Parts,
 };
 use serde::{Deserialize, de::IgnoredAny};
+use std::borrow::Cow;
 
 /// Types of content that pass. No browser runs any of them.
 const PASSING: [&str; 4] =
@@ -137,6 +138,13 @@ struct ErrorBody {
     error: String,
 }
 
+/// The member of a successful answer that is looked for. Its value is not kept.
+#[derive(Deserialize)]
+struct TokenBody<'a> {
+    #[serde(borrow, default)]
+    access_token: Option<Cow<'a, str>>,
+}
+
 /// Any body with an error, in whatever form.
 #[derive(Deserialize)]
 struct AnyError {
@@ -189,8 +197,20 @@ impl Relayed {
         Ok(Self { status, headers, body })
     }
 
+    /// Whether the issuer gave an access token (RFC 6749 §5.1), in JSON or, as some issuers do, in a form.
+    pub fn has_access_token(&self) -> bool {
+        let in_json = serde_json::from_slice::<TokenBody>(&self.body)
+            .is_ok_and(|body| body.access_token.is_some_and(|token| !token.is_empty()));
+        let in_form = || {
+            self.body
+                .split(|byte| *byte == b'&')
+                .any(|part| matches!(part.strip_prefix(b"access_token="), Some([_, ..])))
+        };
+        self.is_success() && (in_json || in_form())
+    }
+
     /// Whether the issuer did what it was asked: some issuers give errors with the status of success.
-    pub(super) fn is_success(&self) -> bool {
+    pub fn is_success(&self) -> bool {
         let is_error = serde_json::from_slice::<AnyError>(&self.body).is_ok_and(|body| body.error.is_some())
             || self.body.split(|byte| *byte == b'&').any(|part| part.starts_with(b"error="));
         self.status.is_success() && !is_error

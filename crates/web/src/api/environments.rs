@@ -2,7 +2,7 @@
 
 use super::{
     call::{Call, Ids},
-    reply::{created, done, ok, tagged},
+    reply::{created, done, ok, page, tagged},
     schema::{Schemas, Shape, nothing},
 };
 use crate::reply::Reply;
@@ -81,4 +81,14 @@ pub(super) fn rotate_signing_key_shape(schemas: &mut Schemas) -> Shape {
     let example =
         api::RotateSigningKey { reason: Some("yearly".into()), immediate: false, compromised: false };
     schemas.reads(shape, &example)
+}
+
+pub(super) async fn list_unregistered(Ids(environment): Ids<String>, call: Call) -> Reply {
+    let path = EnvironmentPath(&environment);
+    let list = call.list(&[])?;
+    page(&call.uri, &call.app.list_unregistered_clients(&call.principal, path, &list).await?)
+}
+
+pub(super) fn list_unregistered_shape(schemas: &mut Schemas) -> Shape {
+    schemas.list::<api::UnregisteredClient>(&[])
 }

@@ -84,6 +84,9 @@ fn route(operation: Operation) -> Route {
         RotateSigningKey => {
             of(operation, environments::rotate_signing_key, environments::rotate_signing_key_shape)
         }
+        ListUnregisteredClients => {
+            of(operation, environments::list_unregistered, environments::list_unregistered_shape)
+        }
         ListClients => of(operation, clients::list, clients::list_shape),
         CreateClient => of(operation, clients::create, clients::create_shape),
         ReadClient => of(operation, clients::read, clients::read_shape),

@@ -68,6 +68,7 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
             get(environments::one::show).post(environments::one::update),
         )
         .route("/console/environments/{environment}/keys", post(environments::one::rotate_key))
+        .route("/console/environments/{environment}/unregistered", get(environments::unregistered::show))
         .route("/console/environments/{environment}/delete", post(environments::one::delete))
         .route("/console/audit", get(audit::show))
         .route("/console/audit/export", get(audit::export))

@@ -17,6 +17,7 @@ const PAGES: &[&str] = &[
     "/console/clients/*/environments/*/settings",
     "/console/environments",
     "/console/environments/*",
+    "/console/environments/*/unregistered",
     "/console/leaks",
     "/console/mail",
     "/console/nodes",

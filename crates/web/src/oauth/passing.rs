@@ -9,7 +9,9 @@ use super::{
 use axum::http::{HeaderMap, HeaderValue, header};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use crossfade_app::passed_client_id;
-use crossfade_core::{OauthClientId, oauth::OauthError, secret::looks_like_secret};
+use crossfade_core::{
+    OauthClientId, oauth::OauthError, secret::looks_like_secret, unregistered::PassedMethod,
+};
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, Visitor},
@@ -35,13 +37,20 @@ pub(super) struct Named {
     is_uncertain: bool,
     /// Whether it presents a secret of ours, which no issuer may get.
     has_own_secret: bool,
+    /// How it authenticates.
+    method: PassedMethod,
 }
 
 impl Named {
     /// Reads the names of a request.
     pub(super) fn read(headers: &HeaderMap, form: &Form<'_>, body: &Body<'_>) -> Self {
-        let mut named =
-            Self { readings: Vec::new(), meant: Vec::new(), is_uncertain: false, has_own_secret: false };
+        let mut named = Self {
+            readings: Vec::new(),
+            meant: Vec::new(),
+            is_uncertain: false,
+            has_own_secret: false,
+            method: PassedMethod::None,
+        };
         let mut authorizations = headers.get_all(header::AUTHORIZATION).iter();
         if let Some(value) = authorizations.next() {
             named.read_authorization(value);
@@ -54,12 +63,14 @@ impl Named {
         }
         if let Some(secret) = form.get("client_secret") {
             named.note_secret(secret);
+            named.method = PassedMethod::ClientSecretPost;
         }
         if let Some(object) = form.get("request") {
             named.read_request_object(object);
         }
         if let Some(assertion) = form.get("client_assertion") {
             named.read_assertion(assertion);
+            named.method = PassedMethod::Assertion;
         }
         if let Some(grant) = form.get("assertion") {
             named.read_grant(grant);
@@ -83,6 +94,12 @@ impl Named {
             return Err(OauthError::InvalidRequest("The request names two clients."));
         }
         Ok(())
+    }
+
+    /// Returns the client that a checked request names, and how it authenticates. What looks like a secret is no name.
+    pub(super) fn client(&self) -> (Option<OauthClientId>, PassedMethod) {
+        let meant = self.meant.first().filter(|name| !looks_like_secret(name));
+        (meant.and_then(|name| OauthClientId::parse(name).ok()), self.method)
     }
 
     /// Notes a name in its readings; the first one is meant.
@@ -124,7 +141,10 @@ impl Named {
             return;
         }
         match BASE64.decode(token) {
-            Ok(credentials) => self.read_basic(&credentials),
+            Ok(credentials) => {
+                self.method = PassedMethod::ClientSecretBasic;
+                self.read_basic(&credentials);
+            }
             Err(_) => self.is_uncertain = true,
         }
     }

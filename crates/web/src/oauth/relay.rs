@@ -7,7 +7,9 @@ use axum::{
     body::Bytes,
     http::{HeaderMap, HeaderValue, Response, StatusCode, header},
 };
-use crossfade_app::{FormFault, Kept, PassedBody, Passing, RelayFailure, Relayed, Relaying, form_of_json};
+use crossfade_app::{
+    FormFault, Kept, PassedBody, PassedClient, Passing, RelayFailure, Relayed, Relaying, form_of_json,
+};
 use crossfade_authority::Client;
 use crossfade_core::{
     oauth::OauthError,
@@ -25,7 +27,9 @@ pub(super) async fn relay(request: &OauthRequest, endpoint: Endpoint) -> Option<
     }
     if environment.passes_unregistered() {
         match request.decide(|| passed(request, upstream.kind)) {
-            Ok(Some(body)) => return Some(pass(request, (endpoint, server), body).await),
+            Ok(Some((body, client))) => {
+                return Some(pass(request, (endpoint, server), body, Some(client)).await);
+            }
             Ok(None) => {}
             Err(error) => return Some(web.oauth.refuse(error)),
         }
@@ -53,7 +57,7 @@ pub(super) async fn preflight(request: &OauthRequest, endpoint: Endpoint) -> Opt
         return Some(refuse(web, RelayFailure::Loop));
     }
     match request.decide(|| request.check()) {
-        Ok(()) => Some(pass(request, (endpoint, server), PassedBody::Preflight).await),
+        Ok(()) => Some(pass(request, (endpoint, server), PassedBody::Preflight, None).await),
         Err(error) => Some(web.oauth.refuse(error)),
     }
 }
@@ -62,11 +66,12 @@ async fn pass(
     request: &OauthRequest,
     (endpoint, server): (Endpoint, &Server),
     body: PassedBody,
+    client: Option<PassedClient>,
 ) -> Response<Bytes> {
     let is_preflight = matches!(body, PassedBody::Preflight);
     let authorization = request.headers.get(header::AUTHORIZATION).filter(|_| !is_preflight);
     let headers = &request.headers;
-    let asked = Passing { server, endpoint, headers, authorization, body, host: host(request) };
+    let asked = Passing { server, endpoint, headers, authorization, body, host: host(request), client };
     match request.web.app.pass_on(&request.environment, asked).await {
         Ok(answer) => pass_on(&request.web, answer),
         Err(failure) => refuse(&request.web, failure),
@@ -129,8 +134,11 @@ impl<'a> Body<'a> {
     }
 }
 
-/// Returns the body of a request that names no client that is or was registered here; `None` if it names one.
-fn passed(request: &OauthRequest, kind: IssuerKind) -> Result<Option<PassedBody>, OauthError> {
+/// Returns the body and the client of a request that names no client that is or was registered here; `None` if it names one.
+fn passed(
+    request: &OauthRequest,
+    kind: IssuerKind,
+) -> Result<Option<(PassedBody, PassedClient)>, OauthError> {
     let body = Body::of(request, kind)?;
     let form = Form::parse_relayed(&request.headers, body.is_converted(), body.read())?;
     let named = Named::read(&request.headers, &form, &body);
@@ -140,7 +148,9 @@ fn passed(request: &OauthRequest, kind: IssuerKind) -> Result<Option<PassedBody>
     }
     named.check()?;
     let bytes = body.raw.clone().unwrap_or_default();
-    Ok(Some(if body.is_converted() { PassedBody::Json(bytes) } else { PassedBody::Form(bytes) }))
+    let (client_id, method) = named.client();
+    let client = PassedClient { client_id, method, ip: request.source.ip };
+    Ok(Some((if body.is_converted() { PassedBody::Json(bytes) } else { PassedBody::Form(bytes) }, client)))
 }
 
 /// Returns the parameters without the authentication, and the client. What the issuer gets says the same in any way in which

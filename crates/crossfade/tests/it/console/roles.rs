@@ -70,6 +70,7 @@ const PAGES: &[(&str, Shows)] = &[
     ("/console/clients/{client}/settings", Offers(UpdateClient)),
     ("/console/environments", Operates(ListEnvironments)),
     ("/console/environments/{environment}", Operates(ReadEnvironment)),
+    ("/console/environments/{environment}/unregistered", Operates(ListUnregisteredClients)),
     ("/console/leaks", Own),
     ("/console/link", Anybody),
     ("/console/mail", Operates(ReadMail)),

@@ -5,13 +5,11 @@ use super::{
     post, settings,
 };
 use crate::engines::{on_both_engines, on_sqlite};
+use crate::few_statements::Log;
 use crate::world::{Answer, Registration, World};
 use http::Method;
 use serde_json::{Value, json};
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
+use std::io;
 
 on_sqlite! {
     only_post_is_allowed_rfc6749_3_2,
@@ -138,31 +136,11 @@ async fn the_body_is_one_form_rfc6749_3_2_appendix_b(world: World) {
     }
 }
 
-/// Everything that is logged, as one text.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// TOK-03: a URL is written into logs and histories everywhere, so what stands in it is refused, right or not,
 /// and does not reach a log of ours.
 async fn parameters_in_the_url_are_refused_and_logged_nowhere_rfc6749_2_3_1(world: World) {
     let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = crate::few_statements::listen(subscriber);
+    let _guard = log.listen();
     let own = registration(&world).await;
     tracing::info!("the log works");
     let canary = "canary4711";
@@ -195,7 +173,7 @@ async fn parameters_in_the_url_are_refused_and_logged_nowhere_rfc6749_2_3_1(worl
     .await;
     answer.is_token();
     world.run_jobs().await;
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     assert!(text.contains("the log works"));
     for secret in [canary, own.secret.as_str(), &header_of(&own)[6..]] {
         assert!(!text.contains(secret), "a credential was logged");

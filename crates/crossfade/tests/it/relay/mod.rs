@@ -2,11 +2,13 @@
 
 mod issuer;
 mod passing;
+mod unregistered;
 mod vendors;
 
 use self::issuer::{Issuer, TOKEN, json as answer};
 use crate::{
     engines::on_both_engines,
+    few_statements::Log,
     world::{Client, Registration, World},
 };
 use crossfade_app::Poster;
@@ -24,6 +26,7 @@ on_both_engines! {
     headers_that_an_environment_names_are_forwarded,
     every_endpoint_goes_where_the_server_has_it,
     a_credential_goes_to_no_host_that_it_was_not_confirmed_for,
+    the_log_names_the_client_and_the_server_of_a_request_that_is_not_forwarded,
     a_request_that_could_be_read_in_two_ways_is_refused,
     a_request_that_comes_back_is_508_whoever_asks,
     a_caller_that_hangs_up_does_not_stop_what_was_sent,
@@ -288,6 +291,31 @@ async fn a_credential_goes_to_no_host_that_it_was_not_confirmed_for(mut world: W
     set_credential(front.world, &front.client, json!({})).await;
     front.token(&front.secret).await.is_token();
     assert_eq!((issuer.take().len(), other.take().len()), (0, 1));
+}
+
+async fn the_log_names_the_client_and_the_server_of_a_request_that_is_not_forwarded(mut world: World) {
+    let (issuer, other) = (Issuer::start("upstream1").await, Issuer::start("upstream1").await);
+    let front = front(&mut world, &issuer).await;
+    let server = json!({"name": "moved", "issuer": other.url(""), "token_endpoint": other.url("/token")});
+    set_upstream(front.world, &json!({"kind": "generic", "servers": [server]})).await;
+    let path = front.client.path("staging", "");
+    let registration = text(&front.world.owner().await.get(&path).await.ok()["id"]);
+    let log = Log::default();
+    let guard = log.listen();
+    front.token(&front.secret).await.expect(503);
+    drop(guard);
+    let logged = log.text();
+    let line = logged.lines().find(|line| line.contains("cannot forward a request to the issuer"));
+    for part in [
+        "environment=staging",
+        &format!("registration=\"{registration}\""),
+        &format!("client_id=\"{GIVEN}\""),
+        "upstream_server=\"moved\"",
+        "failure=\"no_credential\"",
+    ] {
+        assert!(line.is_some_and(|line| line.contains(part)), "{part}: {logged}");
+    }
+    assert!(!logged.contains(&front.secret) && !logged.contains("upstream1"), "{logged}");
 }
 
 async fn a_request_that_could_be_read_in_two_ways_is_refused(mut world: World) {

@@ -23,10 +23,10 @@ on_both_engines! {
     only_owners_let_unregistered_clients_pass,
 }
 
-const FORM: &str = "grant_type=client_credentials";
+pub(super) const FORM: &str = "grant_type=client_credentials";
 const URLENCODED: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
-async fn set(world: &World, unregistered: &str) {
+pub(super) async fn set(world: &World, unregistered: &str) {
     let body = json!({"unregistered_clients": unregistered});
     let shown = world.owner().await.patch("/environments/staging", body).await.ok();
     assert_eq!(shown["unregistered_clients"], unregistered);
@@ -45,7 +45,7 @@ impl Front<'_> {
     }
 }
 
-fn assertion(claims: &str) -> String {
+pub(super) fn assertion(claims: &str) -> String {
     let kind = "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
     let claims = URL_SAFE_NO_PAD.encode(claims);
     format!("{FORM}&client_assertion_type={kind}&client_assertion=e30.{claims}.AA")

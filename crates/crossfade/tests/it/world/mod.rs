@@ -259,6 +259,17 @@ impl World {
         self.open_with(Options { evidence_addresses, ..options }).await;
     }
 
+    /// Restarts with what sends to webhooks and issuers, and another form of stored addresses.
+    pub async fn restart_with_poster_and_addresses(
+        &mut self,
+        poster: crossfade_app::Poster,
+        evidence_addresses: AddressPolicy,
+    ) {
+        let clock = Arc::new(Clock::manual(self.clock.now()));
+        let options = self.options(&clock);
+        self.open_with(Options { poster: Arc::new(poster), evidence_addresses, ..options }).await;
+    }
+
     /// Restarts with mail and another form of stored addresses.
     pub async fn restart_with_mailer_and_addresses(
         &mut self,

@@ -15,13 +15,14 @@ use crate::console::{
 };
 use crate::reply::{Refused, Reply};
 use askama::Template;
-use axum::http::StatusCode;
+use axum::{extract::Query, http::StatusCode};
 use crossfade_app::{Input, ListQuery};
 use crossfade_core::{
     Problem, PropertyId,
     api::{self, CreateClient},
     roles::Permission,
 };
+use serde::Deserialize;
 
 #[derive(Template)]
 #[template(path = "console/clients/new.html")]
@@ -50,11 +51,20 @@ async fn load(signed: &SignedIn, form: Form) -> Result<NewPage, Refused> {
     })
 }
 
-pub(super) async fn show(signed: SignedIn) -> Reply {
+/// What a link to the form fills in.
+#[derive(Deserialize, Default)]
+pub(super) struct Asked {
+    environment: Option<String>,
+    client_id: Option<String>,
+}
+
+pub(super) async fn show(signed: SignedIn, Query(asked): Query<Asked>) -> Reply {
     if !signed.principal().may_somewhere(Permission::ClientManage) {
         return Err(Problem::not_found().into());
     }
-    let fields = Fields::default().with("environments", "development").with("name", "");
+    let environment = asked.environment.unwrap_or_else(|| "development".to_owned());
+    let fields = Fields::default().with("environments", environment).with("name", "");
+    let fields = fields.with("client_id", asked.client_id.unwrap_or_default());
     Ok(page(&load(&signed, Form::new("", fields)).await?))
 }
 

@@ -34,6 +34,8 @@ struct OnePage {
     positions: Vec<(String, String)>,
     may_manage: bool,
     may_manage_upstream: bool,
+    /// Whether this reader can read which clients pass without being registered.
+    may_list_unregistered: bool,
     /// Number of stored values.
     stored_values: u64,
     edit: Form,
@@ -125,6 +127,7 @@ async fn load(signed: &SignedIn, slug: &str) -> Result<OnePage, Refused> {
         keys: app.list_signing_keys(principal, EnvironmentPath(slug)).await?,
         positions: (0..all.len()).map(|place| (place.to_string(), (place + 1).to_string())).collect(),
         may_manage: principal.may_somewhere(Permission::EnvironmentManage),
+        may_list_unregistered: principal.may_on_platform(Permission::ClientRead),
         may_manage_upstream: principal.may_somewhere(Permission::UpstreamManage),
         stored_values: app.stored_values(principal, EnvironmentPath(slug)).await?,
         edit: Form::new("edit", fields),
