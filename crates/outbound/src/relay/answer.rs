@@ -8,6 +8,7 @@ use http::{
     response::Parts,
 };
 use serde::{Deserialize, de::IgnoredAny};
+use zeroize::Zeroizing;
 
 /// Types of content that pass. No browser runs any of them.
 const PASSING: [&str; 4] =
@@ -137,6 +138,12 @@ struct ErrorBody {
     error: String,
 }
 
+/// The member of a success that is read (RFC 6749 §5.1).
+#[derive(Deserialize)]
+struct TokenBody {
+    access_token: String,
+}
+
 /// Any body with an error, in whatever form.
 #[derive(Deserialize)]
 struct AnyError {
@@ -194,6 +201,13 @@ impl Relayed {
         let is_error = serde_json::from_slice::<AnyError>(&self.body).is_ok_and(|body| body.error.is_some())
             || self.body.split(|byte| *byte == b'&').any(|part| part.starts_with(b"error="));
         self.status.is_success() && !is_error
+    }
+
+    /// Whether the issuer issued an access token (RFC 6749 §5.1): only that shows that it authenticated the client.
+    pub fn has_access_token(&self) -> bool {
+        let token =
+            serde_json::from_slice::<TokenBody>(&self.body).map(|body| Zeroizing::new(body.access_token));
+        self.is_success() && token.is_ok_and(|token| !token.is_empty())
     }
 
     /// Returns the `error` of a refusal; `None` if it has none.
