@@ -166,6 +166,7 @@ async fn insert(tx: &mut Tx, app: &App, property: &PropertyId, number: usize) ->
             token_generation: 0,
             version: 1,
             current_since: None,
+            is_public: None,
         };
         tx.insert_registration(&registration).await?;
         let row = SecretRow {

@@ -45,6 +45,7 @@ pub(crate) async fn environment(command: Env) -> Result<(), Failure> {
                 issuer_mode: change.issuer_mode,
                 upstream: change.upstream.map(read_upstream).transpose()?,
                 unregistered_clients: change.unregistered_clients,
+                adopt_until: change.adopt_until.map(|until| until.0),
                 position: change.position,
                 confirm_environment_slug: confirm,
             };
@@ -135,6 +136,7 @@ fn one(environment: Environment, json: bool) -> Result<(), Failure> {
         ("issuer mode", mode),
         ("upstream servers", if servers.is_empty() { "-".to_owned() } else { servers.join(", ") }),
         ("unregistered clients", unregistered(&environment).to_owned()),
+        ("adopt until", environment.adopt_until.map_or_else(|| "-".to_owned(), |until| until.to_string())),
         ("signs", signs(&environment)),
         ("signing keys", schedule(&environment)),
         ("values", values(&environment)),
