@@ -348,7 +348,15 @@ impl Tx {
     ) -> Result<Option<ClientLine>, StoreError> {
         let nothing = || Value::from(None::<String>);
         let mut args = vec!["".into(), id.as_str().into(), 1.into(), now.into()];
-        args.extend([nothing(), nothing(), nothing(), nothing(), None::<i64>.into(), false.into()]);
+        args.extend([
+            nothing(),
+            nothing(),
+            nothing(),
+            nothing(),
+            None::<i64>.into(),
+            false.into(),
+            false.into(),
+        ]);
         let lines = gathered(&self.rows_with(ONE, args, &OverdueBounds::none().rows).await?)?;
         Ok(self.with_hours(lines).await?.pop())
     }
