@@ -168,6 +168,9 @@ async fn a_second_secret_is_learned_and_a_third_one_is_not(mut world: World) {
     let owner = front.world.owner().await;
     let rotations = owner.get(&front.client.path("staging", "/rotations")).await.ok();
     assert_eq!(rotations["items"][0]["outgoing_secret"]["id"], secrets[1]["id"]);
+    // The way back is still without a new secret.
+    let release = front.client.path("staging", "/upstream-credential/release");
+    assert_eq!(owner.post(&release, json!({})).await.ok()["rotated"], false);
     // The one that is not wanted is ended like any other.
     let revoke = format!("/secrets/{}/revoke", text(&secrets[1]["id"]));
     owner.post(&front.client.path("staging", &revoke), json!({"reason": "moved"})).await.ok();
