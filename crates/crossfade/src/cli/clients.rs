@@ -67,7 +67,7 @@ pub(crate) enum Client {
         client_id: Option<String>,
         /// Create no secret. The client keeps the one that it has at the upstream issuer, which is learned when the issuer
         /// accepts it. Requires --client-id, --no-value, and that adopt_until of the environment is ahead.
-        #[arg(long, requires = "client_id", requires = "no_value")]
+        #[arg(long, requires = "client_id", conflicts_with_all = ["show", "output"])]
         adopt: bool,
         #[command(flatten)]
         value: NewValue,
@@ -91,7 +91,7 @@ pub(crate) struct CreateClient {
     pub(crate) client_id: Option<String>,
     /// Create no secret in front of the issuer. The client keeps the one that it has there, which is learned when the issuer
     /// accepts it. Requires --client-id, --no-value, and that adopt_until of the environment is ahead.
-    #[arg(long, requires = "client_id", requires = "no_value")]
+    #[arg(long, requires = "client_id", conflicts_with_all = ["show", "output"])]
     pub(crate) adopt: bool,
     /// Owner to notify about this client: an email address or a webhook ID (wh_…). Repeatable or comma-separated.
     #[arg(long, value_delimiter = ',', value_parser = item)]
