@@ -8,7 +8,7 @@ use crossfade_core::{
     environment::{EnvironmentKind, Slug},
     networks::Networks,
     registration::{AuthMethods, Scopes, TokenTtl},
-    secret::{SecretKind, SecretValue},
+    secret::{SecretKind, SecretOrigin, SecretValue},
     text::Name,
 };
 use crossfade_store::{Client, Location, Registration, SecretRow, StoreError, Tx};
@@ -166,6 +166,7 @@ async fn insert(tx: &mut Tx, app: &App, property: &PropertyId, number: usize) ->
             token_generation: 0,
             version: 1,
             current_since: None,
+            is_public: None,
         };
         tx.insert_registration(&registration).await?;
         let row = SecretRow {
@@ -177,6 +178,7 @@ async fn insert(tx: &mut Tx, app: &App, property: &PropertyId, number: usize) ->
             value_digest: app.authority().value_digest(secret.reveal()).ok_or_else(no_key)?.to_vec(),
             digest_key,
             sealed: None,
+            origin: SecretOrigin::Generated,
         };
         tx.insert_secret(&row).await?;
         // Beyond the requested registrations, one environment is enough to fill the table.

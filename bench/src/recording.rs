@@ -134,6 +134,7 @@ pub(crate) async fn measure_flush(rounds: usize) -> Result<(), Failure> {
                 let credentials = Credentials {
                     client_id: client_id.as_str(),
                     secret: secret.reveal(),
+                    further_readings: &[],
                     method: AuthMethod::ClientSecretBasic,
                     source: source(n),
                     sender: None,
@@ -184,7 +185,14 @@ pub(crate) async fn measure_flood(rounds: usize) -> Result<(), Failure> {
                     address += 1;
                     let source = Source { ip: IpAddr::V4(Ipv4Addr::from(address)), ..source(0) };
                     let (client_id, method) = (client_id.as_str(), AuthMethod::ClientSecretBasic);
-                    let credentials = Credentials { client_id, secret, method, source, sender: None };
+                    let credentials = Credentials {
+                        client_id,
+                        secret,
+                        further_readings: &[],
+                        method,
+                        source,
+                        sender: None,
+                    };
                     if authority.authenticate(&environment, &credentials).is_ok() == (secret == "guessed") {
                         return Err("a use was refused, or a guess accepted".into());
                     }
@@ -251,6 +259,7 @@ fn token(
         ttl: TokenTtl::default(),
         may_introspect: false,
         allowed_networks: None,
+        learns: false,
         secrets,
     });
     let value = values.into_iter().next().ok_or("no secret")?;
@@ -259,6 +268,7 @@ fn token(
             let credentials = Credentials {
                 client_id: client_id.as_str(),
                 secret: value.reveal(),
+                further_readings: &[],
                 method: AuthMethod::ClientSecretBasic,
                 source: source(n),
                 sender: None,

@@ -57,6 +57,7 @@ static STAGE: LazyLock<Stage> = LazyLock::new(|| {
         ttl: TokenTtl::default(),
         may_introspect: true,
         allowed_networks: None,
+        learns: false,
         secrets: vec![SecretSlot {
             id,
             digest,
@@ -73,6 +74,7 @@ static STAGE: LazyLock<Stage> = LazyLock::new(|| {
     let credentials = Credentials {
         client_id: client_id.as_str(),
         secret: "value",
+        further_readings: &[],
         method: AuthMethod::ClientSecretBasic,
         source,
         sender: Some(ip),

@@ -332,6 +332,74 @@ def of_unregistered(run, server, front, issuer, secret):
     run("oidc-provider: they are", ask, 401, other)
 
 
+def of_adoption(run, server, front):
+    """Clients that the issuer has, whose secrets are learned."""
+    def ask(number, secret):
+        client_id = f"adopted-{number}"
+        if number % 2:
+            return requests.post(
+                front.url("token"), data={**FORM, "client_id": client_id, "client_secret": secret}, timeout=40)
+        basic = f"{client_id}:{urllib.parse.quote_plus(secret)}"
+        header = {"Authorization": f"Basic {base64.b64encode(basic.encode()).decode()}"}
+        return requests.post(front.url("token"), data=FORM, headers=header, timeout=40)
+
+    def gets(number, secret, status=200):
+        answer = ask(number, secret)
+        require(answer.status_code == status, f"{number}: {answer.status_code} {answer.text}")
+
+    def known(number):
+        return f"secret-%+ of-{number}"
+
+    def path(number):
+        return f"/clients/{clients[number]['id']}/environments/{front.environment}"
+
+    def register():
+        until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+        server.api("PATCH", f"/environments/{front.environment}", {"adopt_until": until})
+        property_id = server.api("POST", "/properties", {"name": "Adopted"})["id"]
+        return [server.api("POST", "/clients", {
+            "name": f"Adopted {number}", "property_id": property_id, "environments": [front.environment],
+            "client_id": f"adopted-{number}", "adopt": True,
+        }) for number in range(10)]
+
+    def waiting():
+        return len(server.api("GET", "/clients?without_secret=true")["items"])
+
+    def learn():
+        for number in range(10):
+            gets(number, "wrong", 401)
+            require(waiting() == 10 - number, f"{waiting()} wait before {number}")
+            gets(number, known(number))
+        require(waiting() == 0, f"{waiting()} wait")
+        for number in range(10):
+            gets(number, known(number))
+            secrets = server.api("GET", f"{path(number)}/secrets")["items"]
+            require([it["origin"] for it in secrets] == ["imported"] and secrets[0]["use_count"] == 1, secrets)
+
+    def stop():
+        server.api("PATCH", f"/environments/{front.environment}", {"adopt_until": None})
+        for number in range(10):
+            gets(number, "wrong", 401)
+            gets(number, known(number))
+
+    def rotate(number):
+        body = {"transition_hours": 24, "confirm_client_name": f"Adopted {number}"}
+        new = server.api("POST", f"{path(number)}/secrets/rotate", body)["secret"]["value"]
+        gets(number, new)
+        gets(number, known(number))
+        old = server.api("GET", f"{path(number)}/secrets")["items"][1]
+        require((old["origin"], old["state"]) == ("imported", "retiring"), old)
+        server.api("POST", f"{path(number)}/secrets/{old['id']}/revoke", {"reason": "moved"})
+        gets(number, known(number), 401)
+        gets(number, new)
+
+    clients = run("oidc-provider: ten clients are registered without a secret", register)
+    run("oidc-provider: their secrets are learned when the issuer accepts them", learn)
+    run("oidc-provider: they are verified here afterwards", stop)
+    for number in range(2):
+        run(f"oidc-provider: a learned secret is rotated away and ended, {number + 1} of 2", rotate, number)
+
+
 def of_oidc_provider(run, server, options, directory, ending):
     browser = Adapter(["node", "browser.mjs", options.chromium], directory)
     ending.callback(browser.close)
@@ -355,6 +423,7 @@ def of_oidc_provider(run, server, options, directory, ending):
     run("oidc-provider: a person connects a device", connects_device, front, browser)
     run("oidc-provider: a wrong code", wrong_code)
     of_unregistered(run, server, front, issuer.issuer, secret)
+    of_adoption(run, server, front)
     of_every_issuer(run, front, issuer, secret, options, directory)
     changes_upstream(run, front, issuer)
 
@@ -418,5 +487,5 @@ def play(checks, binary, database_url, options):
         for play_issuer in ISSUERS:
             play_issuer(checks.run, server, options, directory, ending)
         log = server.log.read_text()
-        found = [canary for canary in [CANARY, "crossfade_test_", "crossfade_live_"] if canary in log]
+        found = [canary for canary in [CANARY, "secret-%+ of-", "crossfade_test_", "crossfade_live_"] if canary in log]
         checks.run("no secret is in the log", require, not found, found)

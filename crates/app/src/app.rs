@@ -30,7 +30,7 @@ use crate::{
     people::password::PasswordCost,
     secrets::security::Security,
     trail::{shipping::Shipping, statements::open_chain},
-    upstream::{outcomes::Outcomes, unregistered::Unregistered},
+    upstream::{learning::Learnings, outcomes::Outcomes, unregistered::Unregistered},
 };
 use crossfade_authority::{Authority, Clock, VerifierKeys};
 use crossfade_core::{
@@ -98,6 +98,10 @@ pub struct App {
     pub(crate) mail_tests: Paces,
     /// Tests of the upstream credential of each registration.
     pub(crate) upstream_tests: Paces<RegistrationId>,
+    /// Registrations that learn a secret at this moment.
+    pub(crate) learnings: Learnings,
+    /// Attempts of each registration to learn a secret.
+    pub(crate) learnings_of_one: Paces<RegistrationId>,
     /// Webhooks that accounts enable and disable.
     pub(crate) webhook_switches: Paces,
     pub(crate) fresh_sign_in: Duration,
@@ -244,6 +248,8 @@ impl App {
             webhook_tests: Paces::new(RATE_OF_WEBHOOK_TESTS),
             mail_tests: Paces::new(RATE_OF_MAIL_TESTS),
             upstream_tests: Paces::new(RATE_OF_UPSTREAM_TESTS),
+            learnings: Learnings::default(),
+            learnings_of_one: Paces::new(RATE_OF_UPSTREAM_TESTS),
             webhook_switches: Paces::new(RATE_OF_WEBHOOK_SWITCHES),
             fresh_sign_in: options.fresh_sign_in,
             password_cost: options.password_cost,

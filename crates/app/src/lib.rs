@@ -82,6 +82,7 @@ pub use trail::page::TrailPage;
 pub use trail::shipping::SinkState;
 pub use trail::sinks::AuditSink;
 pub use trail::verify::{KnownOutside, Verification, VerifiedScope, verify_database, verify_export};
+pub use upstream::learning::Learnable;
 pub use upstream::opening::{NoCredential, OpenedCredential, OpenedSecret};
 pub use upstream::outcomes::UpstreamOutcome;
 pub use upstream::relay::{PassedClient, Passing, Relaying};

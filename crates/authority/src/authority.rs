@@ -66,6 +66,8 @@ pub struct Credentials<'a> {
     pub client_id: &'a str,
     /// The secret.
     pub secret: &'a str,
+    /// What else the secret can be, if it was sent in a way that issuers read in several ways.
+    pub further_readings: &'a [&'a str],
     /// How they were sent.
     pub method: AuthMethod,
     /// Where they came from.
@@ -216,7 +218,7 @@ impl Authority {
         environment: &Environment,
         credentials: &Credentials<'_>,
     ) -> Result<Client, OauthError> {
-        let Credentials { client_id, secret: presented, method, source, sender } = *credentials;
+        let Credentials { client_id, secret, further_readings, method, source, sender } = *credentials;
         let ip = source.ip;
         let known = self.known(environment, client_id);
         let at = self.clock.read();
@@ -224,10 +226,26 @@ impl Authority {
         // After the record, whose digests may be under a key that was added just before.
         let keys = self.keys.load();
         let Some(verifier) = known else {
-            verify_unknown(&keys, environment.issuer_mode(), client_id, presented);
+            for presented in std::iter::once(&secret).chain(further_readings) {
+                verify_unknown(&keys, environment.issuer_mode(), client_id, presented);
+            }
             return Err(self.failed(environment, client_id, None, None, Failure::UnknownClient, ip, now));
         };
-        match verifier.verify(&keys, presented, method, sender, now) {
+        let mut presented = secret;
+        let mut decided = verifier.verify(&keys, presented, method, sender, now);
+        for reading in further_readings {
+            // After a refusal all of them are verified, so that the work does not depend on what is known.
+            if decided.is_ok() {
+                break;
+            }
+            let other = verifier.verify(&keys, reading, method, sender, now);
+            let is_recognised =
+                |it: &Result<_, Unverified<'_>>| it.as_ref().map_or_else(|it| it.secret.is_some(), |_| true);
+            if is_recognised(&other) && !is_recognised(&decided) {
+                (presented, decided) = (reading, other);
+            }
+        }
+        match decided {
             Ok(Verified { secret, newer }) => {
                 self.evidence.used(secret, &source, now);
                 if newer.is_some() || verifier.lacks_value_digest(secret) {
@@ -248,6 +266,23 @@ impl Authority {
                 Err(self.failed(environment, client_id, registration, secret, failure, ip, now))
             }
         }
+    }
+
+    /// Returns the registration that can learn the secret of a request, if none of its readings is one that it has or had.
+    /// Leaves no evidence.
+    pub fn learner(
+        &self,
+        environment: &Environment,
+        credentials: &Credentials<'_>,
+    ) -> Option<RegistrationId> {
+        if !environment.adopts(self.clock.read().now) {
+            return None;
+        }
+        let Credentials { client_id, secret, further_readings, method, sender, .. } = *credentials;
+        let verifier = self.known(environment, client_id)?;
+        let readings: Vec<&str> = std::iter::once(secret).chain(further_readings.iter().copied()).collect();
+        let can_learn = verifier.can_learn(&self.keys.load(), &readings, method, sender);
+        can_learn.then(|| verifier.registration.clone())
     }
 
     /// Returns the record of a `client_id`. Another environment's client is unknown here.

@@ -171,13 +171,14 @@ pub struct Environment {
     keys: Vec<SigningKey>,
     upstream: Option<Arc<Upstream>>,
     unregistered_clients: UnregisteredClients,
+    adopt_until: Option<Timestamp>,
 }
 
 impl Environment {
     /// Creates an environment with its keys.
     pub fn new(slug: Slug, issuer: String, keys: Vec<SigningKey>) -> Self {
         let unregistered_clients = UnregisteredClients::Refuse;
-        Self { slug, issuer, keys, upstream: None, unregistered_clients }
+        Self { slug, issuer, keys, upstream: None, unregistered_clients, adopt_until: None }
     }
 
     /// Creates an environment in front of another issuer. It has no keys, so it cannot issue tokens of its own.
@@ -187,7 +188,18 @@ impl Environment {
         upstream: Upstream,
         unregistered_clients: UnregisteredClients,
     ) -> Self {
-        Self { slug, issuer, keys: Vec::new(), upstream: Some(Arc::new(upstream)), unregistered_clients }
+        let (keys, upstream) = (Vec::new(), Some(Arc::new(upstream)));
+        Self { slug, issuer, keys, upstream, unregistered_clients, adopt_until: None }
+    }
+
+    /// Lets registrations without a secret learn one until this time.
+    pub fn adopting_until(self, adopt_until: Option<Timestamp>) -> Self {
+        Self { adopt_until, ..self }
+    }
+
+    /// Whether registrations without a secret learn one at `now`.
+    pub fn adopts(&self, now: Timestamp) -> bool {
+        self.upstream.is_some() && self.adopt_until.is_some_and(|until| now < until)
     }
 
     /// Whether requests that name no client that is or was registered in it are forwarded as they are.

@@ -68,6 +68,8 @@ pub struct Registration {
     pub may_introspect: bool,
     /// Networks from which it may be used; `None` allows every address.
     pub allowed_networks: Option<Networks>,
+    /// Whether it can learn a secret that an issuer accepts.
+    pub learns: bool,
     /// Its secrets, in any order. Only the four most relevant ones are kept.
     pub secrets: Vec<SecretSlot>,
 }
@@ -131,6 +133,8 @@ pub(crate) struct Verifier {
     pub(crate) settings: Arc<Settings>,
     pub(crate) disabled: bool,
     pub(crate) token_generation: i64,
+    /// Whether it can learn a secret that an issuer accepts.
+    learns: bool,
     /// Whether the digest of the value alone is missing for any of its secrets.
     lacks_value_digests: bool,
     slots: Box<[Slot]>,
@@ -158,7 +162,26 @@ impl Verifier {
             settings: shared.one(settings),
             disabled: registration.disabled,
             token_generation: registration.token_generation,
+            learns: registration.learns,
         }
+    }
+
+    /// Whether it can learn a secret that is sent from an address in this way. It knows none of these readings of the secret,
+    /// not even one that has ended.
+    pub(crate) fn can_learn(
+        &self,
+        keys: &VerifierKeys,
+        readings: &[&str],
+        method: AuthMethod,
+        sender: Option<IpAddr>,
+    ) -> bool {
+        let name = bound_name(self.settings.issuer_mode, &self.client_id, &self.registration);
+        let networks = self.settings.allowed_networks.as_ref();
+        self.learns
+            && !self.disabled
+            && self.settings.methods.allows(method)
+            && networks.is_none_or(|networks| sender.is_some_and(|ip| networks.contain(ip)))
+            && readings.iter().all(|secret| matching(keys, &self.slots, name, secret).slot.is_none())
     }
 
     /// Whether the digest of the value alone is missing for a secret.
@@ -367,6 +390,7 @@ mod tests {
             ttl: TokenTtl::default(),
             may_introspect: false,
             allowed_networks: None,
+            learns: false,
             secrets,
         };
         Verifier::new(registration, keys, &Shared::default())

@@ -312,10 +312,26 @@ events! {
     RegistrationCreated = "registration.created" {
         /// The OAuth `client_id`.
         oauth_client_id: OauthClientId,
-        /// The first secret.
-        secret_id: SecretId,
+        /// The first secret; `null` if the registration learns it.
+        secret_id: Option<SecretId>,
         /// Whether its value was in the response.
         secret_shown: bool,
+    }
+    /// A registration without a secret learned one, because the issuer accepted it.
+    SecretLearned = "secret.learned" {
+        /// The secret.
+        secret_id: SecretId,
+        /// How its caller sent it.
+        method: CredentialMethod,
+        /// The secret that was learned before, which stays valid until `previous_expires_at`; `null` if it is the first.
+        previous_secret_id: Option<SecretId>,
+        /// Deadline of the secret that was learned before.
+        previous_expires_at: Option<Timestamp>,
+    }
+    /// The issuer accepts any secret of a client: the client is public, and its registration learns nothing.
+    PublicClientFound = "registration.public_client_found" {
+        /// The registration.
+        registration_id: RegistrationId,
     }
     /// A registration's settings were changed.
     RegistrationUpdated = "registration.updated" {

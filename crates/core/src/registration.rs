@@ -4,6 +4,26 @@ use crate::{Problem, Timestamp, oauth::OauthError, secret::looks_like_secret};
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, time::Duration};
 
+/// Why a registration that learns its secret has none yet.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Adoption {
+    /// No request came that the issuer accepted.
+    Waiting,
+    /// The issuer accepts any secret of the client.
+    PublicClient,
+}
+
+impl Adoption {
+    /// Returns `waiting` or `public_client`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::PublicClient => "public_client",
+        }
+    }
+}
+
 /// Authentication method of a client (RFC 6749 §2.3.1, names from RFC 7591 §2).
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema,

@@ -6,6 +6,8 @@ mod readings;
 pub use find::{Found, OVERLAP, find};
 
 use crate::{Random, base62, environment::EnvironmentKind};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -13,6 +15,32 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 const RANDOM_DIGITS: usize = 43;
 /// Number of base62 digits of the CRC-32 after them.
 const CHECKSUM_DIGITS: usize = 6;
+
+/// Where a secret came from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretOrigin {
+    /// Crossfade generated it.
+    #[default]
+    Generated,
+    /// Another server made it. Crossfade learned it when the issuer accepted it.
+    Imported,
+}
+
+impl SecretOrigin {
+    /// Returns `generated` or `imported`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Generated => "generated",
+            Self::Imported => "imported",
+        }
+    }
+
+    /// Reads `generated` or `imported`.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Generated, Self::Imported].into_iter().find(|origin| origin.as_str() == text)
+    }
+}
 
 /// Kind of value, as its prefix shows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -101,6 +101,23 @@ impl UnregisteredClients {
     }
 }
 
+/// Longest time for which an environment can learn secrets.
+pub const MAX_ADOPTION: Duration = Duration::from_secs(90 * 86_400);
+
+/// How long the first secret that was learned stays valid after a second one was learned. It is longer than anybody needs, because
+/// nobody has asked for its end.
+pub const LEARNED_BEFORE: Duration = Duration::from_secs(365 * 86_400);
+
+/// Reads until when an environment learns secrets. A time that has passed ends it.
+pub fn adopt_until(text: &str, now: Timestamp) -> Result<Timestamp, Problem> {
+    let until =
+        Timestamp::parse(text).map_err(|error| Problem::invalid("adopt_until", &format!("is {error}")))?;
+    if until > now.after(MAX_ADOPTION) {
+        return Err(Problem::invalid("adopt_until", "must be at most 90 days ahead"));
+    }
+    Ok(until)
+}
+
 /// The product that an upstream issuer runs, because issuers differ in what their refusals mean and in what they accept.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

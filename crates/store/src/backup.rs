@@ -120,6 +120,7 @@ pub const TABLES: &[Table] = &[
             ("issuer_mode", Text),
             ("upstream", Text),
             ("unregistered_clients", Text),
+            ("adopt_until", Int),
         ],
     ),
     table(
@@ -187,6 +188,11 @@ pub const TABLES: &[Table] = &[
         ],
     ),
     table(
+        "adoptions",
+        "registration_id",
+        &[("registration_id", Text), ("begun_at", Int), ("tested_at", Int), ("is_public", Int)],
+    ),
+    table(
         "upstream_credentials",
         "registration_id",
         &[
@@ -231,6 +237,7 @@ pub const TABLES: &[Table] = &[
             ("expiry_noted_at", Int),
             ("value_digest", Blob),
             ("value_digest_key", Text),
+            ("origin", Text),
         ],
     ),
     table(

@@ -2,9 +2,9 @@
 //! tables. The test that prepares all statements on both engines therefore covers every statement.
 
 use crate::{
-    access, audit, backup, carry_over, chain, change_log, checks, clients, counts, db, deliveries, devices,
-    drills, ends, environments, evidence, failures, guard, history, idempotency, incidents, keys, leaks,
-    limits, lines, makers, message_links, messages, nodes, properties, proxies, recorders, refused,
+    access, adoptions, audit, backup, carry_over, chain, change_log, checks, clients, counts, db, deliveries,
+    devices, drills, ends, environments, evidence, failures, guard, history, idempotency, incidents, keys,
+    leaks, limits, lines, makers, message_links, messages, nodes, properties, proxies, recorders, refused,
     rotations, secrets, seen, sending_place, sessions, sign_in_failures, switches, token_revocations, told,
     unregistered, upstream, verifiers, webhooks, weekly,
 };
@@ -35,6 +35,7 @@ impl Statement {
     pub fn all() -> impl Iterator<Item = &'static Statement> {
         [
             access::STATEMENTS,
+            adoptions::STATEMENTS,
             audit::STATEMENTS,
             carry_over::STATEMENTS,
             chain::STATEMENTS,

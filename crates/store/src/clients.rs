@@ -69,6 +69,8 @@ pub struct Registration {
     pub version: i64,
     /// When its current secret was generated. Read only.
     pub current_since: Option<Timestamp>,
+    /// Whether its client was found to be public; `None` if it was not created to learn its secret. Read only.
+    pub is_public: Option<bool>,
 }
 
 /// Where a registration belongs, even if its client has been deleted.
@@ -103,6 +105,8 @@ pub struct ClientFilter {
     pub overdue_at: Option<Timestamp>,
     /// Only clients without an owner that hears of them.
     pub ownerless: bool,
+    /// Only clients with a registration that was created without a secret, and has none yet.
+    pub without_secret: bool,
     /// In an order by secrets: each client once, at the first of its secrets.
     pub once: bool,
 }
@@ -121,7 +125,14 @@ macro_rules! unheard {
         concat!("(c.owners = '[]' OR ", crate::clients::unheard_owners!(), ")")
     };
 }
-pub(crate) use {unheard, unheard_owners};
+/// Condition for a client `c` with a registration that was created without a secret, and has none yet.
+macro_rules! awaits_secret {
+    () => {
+        "c.id IN (SELECT w.client_id FROM adoptions a JOIN registrations w ON w.id = a.registration_id
+            WHERE NOT EXISTS (SELECT 1 FROM secrets n WHERE n.registration_id = a.registration_id))"
+    };
+}
+pub(crate) use {awaits_secret, unheard, unheard_owners};
 
 statements! {
     INSERT = "INSERT INTO clients (id, property_id, name, name_key, description, owners, created_at, version)
@@ -144,6 +155,7 @@ statements! {
                     JOIN secrets s ON s.registration_id = r.id AND s.expires_at IS NULL AND s.revoked_at IS NULL
                     WHERE r.client_id = c.id AND s.created_at <= $8 AND s.created_at <= CAST(v.column2 AS BIGINT)))
               AND (CAST($9 AS BIGINT) = 0 OR ", unheard!(), ")
+              AND (CAST($10 AS BIGINT) = 0 OR ", awaits_secret!(), ")
             ORDER BY c.created_at, c.id LIMIT $3");
     // A pattern finds more than one owner, so that the rows are compared again.
     OWNED = "SELECT id, property_id, name, description, owners, created_at, version FROM clients WHERE deleted_at IS NULL AND owners LIKE $1 ESCAPE '!' ORDER BY created_at, id";
@@ -161,22 +173,25 @@ statements! {
                            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1)";
     GIVEN = "SELECT id FROM registrations WHERE environment = $1 AND oauth_client_id = $2";
     REGISTRATION = "SELECT r.id, r.client_id, r.environment, r.oauth_client_id, r.auth_basic, r.auth_post, r.scopes, r.audience,
-                        r.access_token_ttl_seconds, r.may_introspect, r.allowed_networks, r.self_rotation, r.created_at, r.disabled_at, r.enabled_at, r.earlier_tokens_end_at, r.token_generation, r.version, s.created_at AS current_since
+                        r.access_token_ttl_seconds, r.may_introspect, r.allowed_networks, r.self_rotation, r.created_at, r.disabled_at, r.enabled_at, r.earlier_tokens_end_at, r.token_generation, r.version, s.created_at AS current_since, a.is_public
                     FROM registrations r
                     LEFT JOIN secrets s ON s.registration_id = r.id AND s.expires_at IS NULL AND s.revoked_at IS NULL
+                    LEFT JOIN adoptions a ON a.registration_id = r.id
                     WHERE r.client_id = $1 AND r.environment = $2";
     REGISTRATIONS = "SELECT r.id, r.client_id, r.environment, r.oauth_client_id, r.auth_basic, r.auth_post, r.scopes, r.audience,
-                         r.access_token_ttl_seconds, r.may_introspect, r.allowed_networks, r.self_rotation, r.created_at, r.disabled_at, r.enabled_at, r.earlier_tokens_end_at, r.token_generation, r.version, s.created_at AS current_since
+                         r.access_token_ttl_seconds, r.may_introspect, r.allowed_networks, r.self_rotation, r.created_at, r.disabled_at, r.enabled_at, r.earlier_tokens_end_at, r.token_generation, r.version, s.created_at AS current_since, a.is_public
                      FROM registrations r
                      JOIN environments e ON e.slug = r.environment
                      LEFT JOIN secrets s ON s.registration_id = r.id AND s.expires_at IS NULL AND s.revoked_at IS NULL
+                     LEFT JOIN adoptions a ON a.registration_id = r.id
                      WHERE r.client_id = $1 ORDER BY e.position, e.slug";
     REGISTRATIONS_OF = "SELECT r.id, r.client_id, r.environment, r.oauth_client_id, r.auth_basic, r.auth_post, r.scopes, r.audience,
-                            r.access_token_ttl_seconds, r.may_introspect, r.allowed_networks, r.self_rotation, r.created_at, r.disabled_at, r.enabled_at, r.earlier_tokens_end_at, r.token_generation, r.version, s.created_at AS current_since
+                            r.access_token_ttl_seconds, r.may_introspect, r.allowed_networks, r.self_rotation, r.created_at, r.disabled_at, r.enabled_at, r.earlier_tokens_end_at, r.token_generation, r.version, s.created_at AS current_since, a.is_public
                         FROM registrations r
                         JOIN (VALUES {rows:1}) AS v ON r.client_id = v.column1
                         JOIN environments e ON e.slug = r.environment
                         LEFT JOIN secrets s ON s.registration_id = r.id AND s.expires_at IS NULL AND s.revoked_at IS NULL
+                        LEFT JOIN adoptions a ON a.registration_id = r.id
                         ORDER BY e.position, e.slug";
     PLACE = "SELECT r.id, r.client_id, c.property_id, r.environment, e.issuer_mode, r.oauth_client_id, c.name FROM registrations r
              JOIN clients c ON c.id = r.client_id JOIN environments e ON e.slug = r.environment WHERE r.id = $1";
@@ -238,6 +253,7 @@ fn registration(row: &Row) -> Result<Registration, StoreError> {
         token_generation: row.int("token_generation")?,
         version: row.int("version")?,
         current_since: row.opt_time("current_since")?,
+        is_public: row.opt_int("is_public")?.map(|is_public| is_public != 0),
     })
 }
 
@@ -296,6 +312,7 @@ impl Tx {
             filter.environment.as_ref().map(Slug::as_str).into(),
             bounds.latest.into(),
             filter.ownerless.into(),
+            filter.without_secret.into(),
         ]);
         self.rows_with(LIST, args, &bounds.rows).await?.iter().map(client).collect()
     }

@@ -36,6 +36,8 @@ pub struct Environment {
     pub upstream: Option<Upstream>,
     /// What happens to requests that name no client that is or was registered in it. Only used in front of another issuer.
     pub unregistered_clients: UnregisteredClients,
+    /// Until when secrets that the issuer accepts are learned.
+    pub adopt_until: Option<Timestamp>,
     /// When it was created.
     pub created_at: Timestamp,
     /// Version, increased by every change of the row.
@@ -58,16 +60,16 @@ pub struct SigningKey {
 }
 
 statements! {
-    INSERT = "INSERT INTO environments (slug, name, kind, position, signing_alg, show_once, wipe_after_days, max_age_days, guard_extension_hours, signing_key_rotation_days, issuer_mode, upstream, unregistered_clients, created_at, version)
-              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 1)";
-    GET = "SELECT slug, name, kind, position, signing_alg, show_once, wipe_after_days, max_age_days, guard_extension_hours, signing_key_rotation_days, issuer_mode, upstream, unregistered_clients, created_at, version
+    INSERT = "INSERT INTO environments (slug, name, kind, position, signing_alg, show_once, wipe_after_days, max_age_days, guard_extension_hours, signing_key_rotation_days, issuer_mode, upstream, unregistered_clients, adopt_until, created_at, version)
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 1)";
+    GET = "SELECT slug, name, kind, position, signing_alg, show_once, wipe_after_days, max_age_days, guard_extension_hours, signing_key_rotation_days, issuer_mode, upstream, unregistered_clients, adopt_until, created_at, version
            FROM environments WHERE slug = $1";
-    LIST = "SELECT slug, name, kind, position, signing_alg, show_once, wipe_after_days, max_age_days, guard_extension_hours, signing_key_rotation_days, issuer_mode, upstream, unregistered_clients, created_at, version
+    LIST = "SELECT slug, name, kind, position, signing_alg, show_once, wipe_after_days, max_age_days, guard_extension_hours, signing_key_rotation_days, issuer_mode, upstream, unregistered_clients, adopt_until, created_at, version
             FROM environments ORDER BY position, slug";
-    UPSTREAM = "SELECT slug, issuer_mode, upstream, unregistered_clients FROM environments WHERE slug = $1";
+    UPSTREAM = "SELECT slug, issuer_mode, upstream, unregistered_clients, adopt_until FROM environments WHERE slug = $1";
     SLUGS = "SELECT slug FROM environments ORDER BY position, slug";
     UPDATE = "UPDATE environments SET name = $2, kind = $3, position = $4, signing_alg = $5, show_once = $6,
-              wipe_after_days = $7, max_age_days = $8, guard_extension_hours = $9, signing_key_rotation_days = $10, issuer_mode = $11, upstream = $12, unregistered_clients = $13, version = version + 1 WHERE slug = $1";
+              wipe_after_days = $7, max_age_days = $8, guard_extension_hours = $9, signing_key_rotation_days = $10, issuer_mode = $11, upstream = $12, unregistered_clients = $13, adopt_until = $14, version = version + 1 WHERE slug = $1";
     MOVE = "UPDATE environments SET position = $2 WHERE slug = $1";
     DELETE = "DELETE FROM environments WHERE slug = $1";
     MAX_AGES = "SELECT slug, max_age_days FROM environments WHERE max_age_days IS NOT NULL";
@@ -122,6 +124,7 @@ fn environment(row: &Row) -> Result<Environment, StoreError> {
         signing_key_rotation_days: row.opt_int("signing_key_rotation_days")?,
         upstream: upstream(row)?,
         unregistered_clients: unregistered_clients(row)?,
+        adopt_until: row.opt_time("adopt_until")?,
         created_at: row.time("created_at")?,
         version: row.int("version")?,
     })
@@ -185,6 +188,7 @@ impl Tx {
             new.issuer_mode().as_str().into(),
             stored_upstream(new).into(),
             new.unregistered_clients.as_str().into(),
+            new.adopt_until.into(),
             new.created_at.into(),
         ];
         self.execute(INSERT, args).await.map(drop)
@@ -195,14 +199,15 @@ impl Tx {
         self.optional(GET, vec![slug.as_str().into()]).await?.as_ref().map(environment).transpose()
     }
 
-    /// Returns the issuer that an environment is in front of, and what happens to requests of clients that are not registered
-    /// in it; `None` if it issues its own tokens.
+    /// Returns the issuer that an environment is in front of, what happens to requests of clients that are not registered
+    /// in it, and until when it learns secrets; `None` if it issues its own tokens.
     pub async fn upstream(
         &mut self,
         slug: &Slug,
-    ) -> Result<Option<(Upstream, UnregisteredClients)>, StoreError> {
+    ) -> Result<Option<(Upstream, UnregisteredClients, Option<Timestamp>)>, StoreError> {
         let Some(row) = self.optional(UPSTREAM, vec![slug.as_str().into()]).await? else { return Ok(None) };
-        upstream(&row)?.map(|upstream| Ok((upstream, unregistered_clients(&row)?))).transpose()
+        let further = |upstream| Ok((upstream, unregistered_clients(&row)?, row.opt_time("adopt_until")?));
+        upstream(&row)?.map(further).transpose()
     }
 
     /// Returns the environments in their order. An environment whose row cannot be read is left out, so that the others
@@ -236,6 +241,7 @@ impl Tx {
             changed.issuer_mode().as_str().into(),
             stored_upstream(changed).into(),
             changed.unregistered_clients.as_str().into(),
+            changed.adopt_until.into(),
         ];
         self.execute(UPDATE, args).await.map(drop)
     }

@@ -44,7 +44,7 @@ pub struct LeakedSecret {
 }
 
 statements! {
-    BY_VALUE = "SELECT s.value_digest, s.id, s.number, s.created_at, s.expires_at, s.revoked_at, s.sealed, s.compromised_at, s.registration_id,
+    BY_VALUE = "SELECT s.value_digest, s.id, s.number, s.created_at, s.expires_at, s.revoked_at, s.sealed, s.origin, s.compromised_at, s.registration_id,
                     u.first_used_at, u.last_used_at, u.use_count, r.client_id, r.environment, r.oauth_client_id, r.disabled_at,
                     c.name, c.property_id, c.deleted_at, p.name AS property
                 FROM secrets s JOIN registrations r ON r.id = s.registration_id JOIN clients c ON c.id = r.client_id JOIN properties p ON p.id = c.property_id

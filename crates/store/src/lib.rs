@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod access;
+mod adoptions;
 mod audit;
 pub mod backup;
 mod carry_over;
@@ -50,6 +51,7 @@ mod webhooks;
 mod weekly;
 
 pub use access::{GrantRow, Link, LinkPurpose, TokenOwner, TokenRow, User};
+pub use adoptions::Adoption;
 pub use audit::{AuditEvent, AuditFilter, AuditPage, LOOKED_AT_ONCE, NewAuditEvent};
 pub use carry_over::{Digested, SealedSecret, SealedSigningKey};
 pub use catalogue::Statement;

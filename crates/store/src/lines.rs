@@ -3,7 +3,7 @@
 use crate::{
     ClientFilter, StoreError, Tx,
     catalogue::{Statement, statements},
-    clients::{pattern, unheard},
+    clients::{awaits_secret, pattern, unheard},
     db::{Row, Value},
     environments::OverdueBounds,
 };
@@ -119,6 +119,7 @@ macro_rules! lines {
                                      AND t.created_at <= $9 AND t.created_at <= CAST(g.column2 AS BIGINT)
                        JOIN registrations f ON f.id = t.registration_id AND f.environment = g.column1))
                  AND (CAST($10 AS BIGINT) = 0 OR ", unheard!(), ")
+                 AND (CAST($11 AS BIGINT) = 0 OR ", awaits_secret!(), ")
                ORDER BY ", $order, " LIMIT $3)
              SELECT c.id, c.name, c.property_id, c.created_at, c.placed_at, c.placed_by, ", columns!(), "
              FROM page c JOIN properties q ON q.id = c.property_id
@@ -154,14 +155,14 @@ statements! {
     BY_NAME_REVERSED = lines!("(c.name_key, c.id) < ($1, $2)", "c.name_key DESC, c.id DESC", "c.name_key DESC, c.id DESC");
     BY_OLDEST_SECRET = lines_by_secret!(
         "a.expires_at IS NULL AND a.revoked_at IS NULL AND (a.created_at, a.id) > ($1, $2) AND (CAST($8 AS TEXT) IS NULL OR w.environment = $8)
-         AND (CAST($11 AS BIGINT) = 0 OR NOT EXISTS (
+         AND (CAST($12 AS BIGINT) = 0 OR NOT EXISTS (
                SELECT 1 FROM registrations x JOIN secrets b ON b.registration_id = x.id AND b.expires_at IS NULL AND b.revoked_at IS NULL
                WHERE x.client_id = c.id AND (CAST($8 AS TEXT) IS NULL OR x.environment = $8) AND (b.created_at, b.id) < (a.created_at, a.id)))",
         "a.created_at, a.id", "c.placed_at, c.placed_by"
     );
     BY_NEWEST_SECRET = lines_by_secret!(
         "a.expires_at IS NULL AND a.revoked_at IS NULL AND (a.created_at, a.id) < ($1, $2) AND (CAST($8 AS TEXT) IS NULL OR w.environment = $8)
-         AND (CAST($11 AS BIGINT) = 0 OR NOT EXISTS (
+         AND (CAST($12 AS BIGINT) = 0 OR NOT EXISTS (
                SELECT 1 FROM registrations x JOIN secrets b ON b.registration_id = x.id AND b.expires_at IS NULL AND b.revoked_at IS NULL
                WHERE x.client_id = c.id AND (CAST($8 AS TEXT) IS NULL OR x.environment = $8) AND (b.created_at, b.id) > (a.created_at, a.id)))",
         "a.created_at DESC, a.id DESC", "c.placed_at DESC, c.placed_by DESC"
@@ -253,6 +254,7 @@ impl Tx {
             filter.environment.as_ref().map(Slug::as_str).into(),
             bounds.latest.into(),
             filter.ownerless.into(),
+            filter.without_secret.into(),
         ]);
         if matches!(order, ClientOrder::OldestSecret | ClientOrder::NewestSecret) {
             args.push(filter.once.into());
@@ -346,7 +348,15 @@ impl Tx {
     ) -> Result<Option<ClientLine>, StoreError> {
         let nothing = || Value::from(None::<String>);
         let mut args = vec!["".into(), id.as_str().into(), 1.into(), now.into()];
-        args.extend([nothing(), nothing(), nothing(), nothing(), None::<i64>.into(), false.into()]);
+        args.extend([
+            nothing(),
+            nothing(),
+            nothing(),
+            nothing(),
+            None::<i64>.into(),
+            false.into(),
+            false.into(),
+        ]);
         let lines = gathered(&self.rows_with(ONE, args, &OverdueBounds::none().rows).await?)?;
         Ok(self.with_hours(lines).await?.pop())
     }

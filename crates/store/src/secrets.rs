@@ -3,7 +3,7 @@
 use crate::{PageStart, StoreError, Tx, Usage, catalogue::statements, db::Row};
 use crossfade_core::{
     ClientId, PropertyId, RegistrationId, SecretId, Timestamp, audit::Actor, environment::Slug, rotation,
-    text::Name,
+    secret::SecretOrigin, text::Name,
 };
 use std::collections::HashMap;
 
@@ -18,6 +18,8 @@ pub struct Secret {
     pub sealed: Option<Vec<u8>>,
     /// Use of the secret.
     pub usage: Option<Usage>,
+    /// Where it came from.
+    pub origin: SecretOrigin,
 }
 
 /// A new secret to store.
@@ -29,7 +31,7 @@ pub struct SecretRow {
     pub registration_id: RegistrationId,
     /// Number among the secrets of its registration.
     pub number: i64,
-    /// When it was generated.
+    /// When it was generated or learned.
     pub created_at: Timestamp,
     /// Keyed hash that verifies it.
     pub digest: Vec<u8>,
@@ -39,23 +41,25 @@ pub struct SecretRow {
     pub digest_key: String,
     /// The sealed value, unless it is shown once.
     pub sealed: Option<Vec<u8>>,
+    /// Where it came from.
+    pub origin: SecretOrigin,
 }
 
 statements! {
     COUNT_RETIRING = "SELECT CAST(COUNT(*) AS BIGINT) AS secrets FROM secrets WHERE expires_at > $1 AND revoked_at IS NULL AND expiry_noted_at IS NULL";
-    INSERT = "INSERT INTO secrets (id, registration_id, number, created_at, digest, digest_key, value_digest, value_digest_key, sealed)
-              VALUES ($1, $2, $3, $4, $5, $6, $7, $6, $8)";
+    INSERT = "INSERT INTO secrets (id, registration_id, number, created_at, digest, digest_key, value_digest, value_digest_key, sealed, origin)
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $6, $8, $9)";
     NEWEST_NUMBER = "SELECT CAST(COALESCE(MAX(number), 0) AS BIGINT) AS number FROM secrets WHERE registration_id = $1";
-    LIST = "SELECT s.id, s.number, s.created_at, s.expires_at, s.revoked_at, s.sealed, u.first_used_at, u.last_used_at, u.use_count
+    LIST = "SELECT s.id, s.number, s.created_at, s.expires_at, s.revoked_at, s.sealed, s.origin, u.first_used_at, u.last_used_at, u.use_count
             FROM secrets s LEFT JOIN secret_usage u ON u.secret_id = s.id
             WHERE s.registration_id = $1 AND (CAST($2 AS BIGINT) IS NULL OR s.number < $2)
             ORDER BY s.number DESC LIMIT $3";
-    GET = "SELECT s.id, s.number, s.created_at, s.expires_at, s.revoked_at, s.sealed, u.first_used_at, u.last_used_at, u.use_count
+    GET = "SELECT s.id, s.number, s.created_at, s.expires_at, s.revoked_at, s.sealed, s.origin, u.first_used_at, u.last_used_at, u.use_count
            FROM secrets s LEFT JOIN secret_usage u ON u.secret_id = s.id
            WHERE s.registration_id = $1 AND s.id = $2";
-    BY_ID = "SELECT s.id, s.number, s.created_at, s.expires_at, s.revoked_at, s.sealed, u.first_used_at, u.last_used_at, u.use_count
+    BY_ID = "SELECT s.id, s.number, s.created_at, s.expires_at, s.revoked_at, s.sealed, s.origin, u.first_used_at, u.last_used_at, u.use_count
              FROM secrets s JOIN (VALUES {rows:1}) AS v ON s.id = v.column1 LEFT JOIN secret_usage u ON u.secret_id = s.id";
-    VALID = "SELECT s.id, s.number, s.created_at, s.expires_at, s.revoked_at, s.sealed, u.first_used_at, u.last_used_at, u.use_count
+    VALID = "SELECT s.id, s.number, s.created_at, s.expires_at, s.revoked_at, s.sealed, s.origin, u.first_used_at, u.last_used_at, u.use_count
              FROM secrets s LEFT JOIN secret_usage u ON u.secret_id = s.id
              WHERE s.registration_id = $1 AND s.revoked_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > $2)
              ORDER BY s.number DESC";
@@ -119,7 +123,17 @@ pub(crate) fn secret(row: &Row) -> Result<Secret, StoreError> {
         }
         _ => None,
     };
-    Ok(Secret { rule: rule(row)?, number: row.int("number")?, sealed: row.opt_blob("sealed")?, usage })
+    Ok(Secret {
+        rule: rule(row)?,
+        number: row.int("number")?,
+        sealed: row.opt_blob("sealed")?,
+        usage,
+        origin: origin(row)?,
+    })
+}
+
+pub(crate) fn origin(row: &Row) -> Result<SecretOrigin, StoreError> {
+    row.parsed("origin", SecretOrigin::parse)
 }
 
 pub(crate) fn place(row: &Row) -> Result<SecretPlace, StoreError> {
@@ -171,6 +185,7 @@ impl Tx {
             new.digest_key.as_str().into(),
             new.value_digest.as_slice().into(),
             new.sealed.clone().into(),
+            new.origin.as_str().into(),
         ];
         self.execute(INSERT, args).await.map(drop)
     }

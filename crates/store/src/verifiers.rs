@@ -1,7 +1,11 @@
 //! The data that the authority needs to verify the secrets of a registration.
 
 use crate::{
-    SecretWindows, StoreError, Tx, UpstreamCredential, catalogue::statements, clients, db::Row, secrets::rule,
+    SecretWindows, StoreError, Tx, UpstreamCredential,
+    catalogue::statements,
+    clients,
+    db::Row,
+    secrets::{origin, rule},
 };
 use crossfade_core::{
     OauthClientId, RegistrationId,
@@ -9,6 +13,7 @@ use crossfade_core::{
     networks::Networks,
     registration::{AuthMethods, Scopes, TokenTtl},
     rotation,
+    secret::SecretOrigin,
     upstream::IssuerMode,
 };
 use std::collections::HashMap;
@@ -42,6 +47,8 @@ pub struct VerifierRow {
     pub may_introspect: bool,
     /// Networks from which it may be used; `None` allows every address.
     pub allowed_networks: Option<Networks>,
+    /// Whether it was created to learn its secret.
+    pub adopts: bool,
     /// Its secrets, newest first.
     pub secrets: Vec<VerifierSecret>,
     /// Windows in which drills refuse the retiring ones.
@@ -61,6 +68,8 @@ pub struct VerifierSecret {
     pub digest_key: String,
     /// Whether the digest of the value alone is stored.
     pub has_value_digest: bool,
+    /// Where it came from.
+    pub origin: SecretOrigin,
 }
 
 /// A registration read for the authority. Unreadable parts do not prevent reading the rest.
@@ -79,10 +88,11 @@ pub struct ReadVerifier {
 
 statements! {
     LIST = "SELECT r.id, r.environment, r.oauth_client_id, r.disabled_at, c.deleted_at, r.auth_basic, r.auth_post, r.scopes, r.audience,
-                     r.access_token_ttl_seconds, r.may_introspect, r.allowed_networks, r.token_generation, e.issuer_mode
+                     r.access_token_ttl_seconds, r.may_introspect, r.allowed_networks, r.token_generation, e.issuer_mode, a.begun_at
                  FROM registrations r JOIN clients c ON c.id = r.client_id JOIN environments e ON e.slug = r.environment
+                 LEFT JOIN adoptions a ON a.registration_id = r.id
                  WHERE (CAST($1 AS TEXT) IS NULL OR r.id > $1) AND (CAST($2 AS TEXT) IS NULL OR r.id = $2) ORDER BY r.id LIMIT $3";
-    SECRETS = "SELECT id, registration_id, created_at, expires_at, revoked_at, digest, digest_key, value_digest_key FROM secrets
+    SECRETS = "SELECT id, registration_id, created_at, expires_at, revoked_at, digest, digest_key, value_digest_key, origin FROM secrets
                         WHERE registration_id >= $1 AND registration_id <= $2 ORDER BY registration_id, number DESC";
 }
 
@@ -185,6 +195,7 @@ fn verifier_secret(row: &Row) -> Result<VerifierSecret, StoreError> {
         digest: row.blob("digest")?,
         digest_key: row.text("digest_key")?,
         has_value_digest: row.opt_text("value_digest_key")?.is_some(),
+        origin: origin(row)?,
     })
 }
 
@@ -209,6 +220,7 @@ fn verifier(row: &Row) -> Result<VerifierRow, StoreError> {
         ttl: clients::ttl(row)?,
         may_introspect: row.flag("may_introspect")?,
         allowed_networks: row.opt_parsed("allowed_networks", Networks::from_stored)?,
+        adopts: row.opt_int("begun_at")?.is_some(),
         secrets: Vec::new(),
         windows: Vec::new(),
         upstream_credential: None,

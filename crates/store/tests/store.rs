@@ -12,6 +12,7 @@ use harness::engines;
 
 mod suite {
     mod access;
+    mod adoptions;
     mod audit;
     mod backup;
     mod chain;

@@ -1,6 +1,7 @@
 // Usage: oidc-provider.mjs PORT. An issuer by its own documentation, which knows nothing of Crossfade. A line of JSON sets
 // the secret of one client, and is answered when it is served: {client_id, client_secret}. It has three more clients:
-// `other`, which sends its secret in the form, `signed`, which signs its assertions, and `spa`, a public one.
+// `other`, which sends its secret in the form, `signed`, which signs its assertions, and `spa`, a public one; and ten that
+// are learned, `adopted-0` to `adopted-9`, every second of which sends its secret in the form.
 import './node18.mjs';
 import http from 'node:http';
 import { serve } from './lines.mjs';
@@ -33,7 +34,14 @@ function provider({ client_id, client_secret }) {
       client_id: 'spa',
       redirect_uris: ['https://spa.example.com/callback'],
       token_endpoint_auth_method: 'none',
-    }, {
+    }, ...Array.from({ length: 10 }, (_, n) => ({
+      client_id: `adopted-${n}`,
+      client_secret: `secret-%+ of-${n}`,
+      grant_types: ['client_credentials'],
+      redirect_uris: [],
+      response_types: [],
+      token_endpoint_auth_method: n % 2 ? 'client_secret_post' : 'client_secret_basic',
+    })), {
       client_id,
       client_secret,
       grant_types: ['client_credentials', 'authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'],

@@ -260,6 +260,10 @@ impl App {
                     client_id at each. Register it in the others later";
                 return Err(Problem::invalid("environments", what).into());
             }
+            if body.adopt && fronts == 0 {
+                let what = "must be omitted, because none of the environments is in front of another issuer";
+                return Err(Problem::invalid("adopt", what).into());
+            }
             let client = Client {
                 id: ClientId::generate(self.random.as_ref()),
                 property_id: property,
@@ -293,6 +297,7 @@ impl App {
             let mut registrations = Vec::new();
             for environment in &environments {
                 let given = body.client_id.as_deref().filter(|_| environment.upstream.is_some() || fronts == 0);
+                let given = (given, body.adopt && environment.upstream.is_some());
                 registrations.push(self.register(act, principal, &client, environment, given).await?);
             }
             let mut reply = shown(self, act.tx, principal, &client).await?;

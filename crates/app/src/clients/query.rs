@@ -34,6 +34,8 @@ pub struct ClientQuery {
     pub overdue: Option<String>,
     /// `true`: only clients without an owner.
     pub ownerless: Option<String>,
+    /// `true`: only clients with a registration that has no secret yet.
+    pub without_secret: Option<String>,
 }
 
 impl ClientQuery {
@@ -52,6 +54,7 @@ impl ClientQuery {
                 .map_err(|_| invalid("environment", "must be the slug of an environment"))?,
             overdue_at: overdue,
             ownerless: flag("ownerless", self.ownerless.as_deref())?,
+            without_secret: flag("without_secret", self.without_secret.as_deref())?,
             once: false,
         })
     }
@@ -82,6 +85,7 @@ pub(crate) fn is_found_in(
     filter.q.as_ref().is_none_or(|q| called(q) || any(&|it| it.oauth_client_id.as_str() == q))
         && filter.environment.as_ref().is_none_or(|slug| any(&|it| it.environment == slug))
         && filter.overdue_at.is_none_or(|now| any(&|it| overdue(it, now)))
+        && (!filter.without_secret || any(&|it| it.current_since.is_none()))
 }
 
 /// Whether the filter matches a client in those of its registrations that the principal can read.
@@ -92,7 +96,8 @@ pub(super) fn is_found_by(
     registrations: &[Registration],
     environments: &[Environment],
 ) -> bool {
-    if filter.q.is_none() && filter.environment.is_none() && filter.overdue_at.is_none() {
+    let is_about_registrations = filter.environment.is_some() || filter.overdue_at.is_some();
+    if filter.q.is_none() && !is_about_registrations && !filter.without_secret {
         return true;
     }
     let readable = registrations.iter().filter(|it| {

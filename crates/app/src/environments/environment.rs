@@ -13,7 +13,7 @@ use crate::{
         versioned::Versioned,
     },
     keys::{place::SealPlace, seal::Vault},
-    upstream::issuer::{own_only, unregistered_clients},
+    upstream::issuer::{adopt_until, own_only, unregistered_clients},
 };
 use crossfade_authority::SigningKey as PrivateKey;
 use crossfade_core::{
@@ -56,6 +56,7 @@ pub(crate) fn new_environment(
         signing_key_rotation_days: None,
         upstream: None,
         unregistered_clients: UnregisteredClients::Refuse,
+        adopt_until: None,
         created_at: now,
         version: 1,
     }
@@ -102,6 +103,7 @@ impl App {
             issuer_mode: environment.issuer_mode(),
             upstream: environment.upstream.clone(),
             unregistered_clients: (!is_own).then_some(environment.unregistered_clients),
+            adopt_until: environment.adopt_until,
             signing_alg: is_own.then_some(environment.signing_alg),
             signing_alg_from: is_own
                 .then(|| signing_key::signs_from(environment.signing_alg, &keys, now))
@@ -208,6 +210,7 @@ impl App {
                 let mut after = before.clone();
                 after.upstream = self.changed_upstream(act, principal, &before, &body).await?;
                 after.unregistered_clients = unregistered_clients(principal, &before, &after, &body)?;
+                after.adopt_until = adopt_until(principal, &before, &after, &body, act.now)?;
                 if let Some(name) = &body.name {
                     after.name = Name::parse("name", name)?.to_string();
                 }

@@ -461,9 +461,10 @@ impl Node {
         }
         match tx.upstream(slug).await {
             Ok(None) => {}
-            Ok(Some((upstream, unregistered))) => {
+            Ok(Some((upstream, unregistered, adopt_until))) => {
                 let issuer = self.issuer(slug);
-                let environment = Environment::in_front_of(slug.clone(), issuer, upstream, unregistered);
+                let environment = Environment::in_front_of(slug.clone(), issuer, upstream, unregistered)
+                    .adopting_until(adopt_until);
                 return Ok((Some(environment), Vec::new()));
             }
             // It must not issue tokens of its own.

@@ -8,8 +8,10 @@ use crate::{
     keys::{place::SealPlace, seal::Vault},
 };
 use crossfade_authority::{DrillSlot, Registration, SealedSlot, SecretSlot, SigningKey, UpstreamCredential};
-use crossfade_core::{OauthClientId, SecretId, Timestamp, environment::Slug, upstream::IssuerMode};
-use crossfade_store::{ReadVerifier, StoreError, Tx, UpstreamSlot, VerifierRow};
+use crossfade_core::{
+    OauthClientId, SecretId, Timestamp, environment::Slug, secret::SecretOrigin, upstream::IssuerMode,
+};
+use crossfade_store::{ReadVerifier, StoreError, Tx, UpstreamSlot, VerifierRow, VerifierSecret};
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -165,6 +167,9 @@ pub(crate) fn registration(read: ReadVerifier) -> (TableEntry, Vec<Unreadable>) 
         let last = windows.iter().find(|it| it.secret_id == *secret)?;
         Some(DrillSlot { id: last.drill_id.clone(), windows: last.windows.clone() })
     };
+    // At most two, and none after it got one of ours.
+    let is_imported = |it: &VerifierSecret| it.origin == SecretOrigin::Imported;
+    let learns = row.adopts && unreadable.is_empty() && secrets.len() < 2 && secrets.iter().all(is_imported);
     let mut slots = Vec::with_capacity(secrets.len());
     for secret in secrets {
         let rule = &secret.rule;
@@ -197,6 +202,7 @@ pub(crate) fn registration(read: ReadVerifier) -> (TableEntry, Vec<Unreadable>) 
         ttl: row.ttl,
         may_introspect: row.may_introspect,
         allowed_networks: row.allowed_networks,
+        learns,
         secrets: slots,
     };
     let credential = row.upstream_credential.map(|stored| {

@@ -15,7 +15,7 @@ use crate::{
     },
     keys::place::SealPlace,
     registrations::networks,
-    upstream::issuer::own_settings_only,
+    upstream::issuer::{check_adoption, own_settings_only},
     webhooks::owners::hearing_among,
 };
 use crossfade_authority::bound_name;
@@ -27,10 +27,10 @@ use crossfade_core::{
     environment::Slug,
     networks::Networks,
     owners::is_heard,
-    registration::{AuthMethods, Scopes, TokenTtl},
+    registration::{Adoption, AuthMethods, Scopes, TokenTtl},
     roles::{Object, Permission},
     rotation::{SecretState, due_at},
-    secret::{SecretKind, SecretValue},
+    secret::{SecretKind, SecretOrigin, SecretValue},
     text::Reason,
 };
 use crossfade_store::{ChangeKind, Client, Environment, Registration, SecretRow};
@@ -78,6 +78,11 @@ pub(crate) fn shown_registration(
         self_rotation: registration.self_rotation,
         created_at: registration.created_at,
         rotation_due_at: registration.current_since.and_then(|since| due_at(since, environment.max_age_days)),
+        adoption: match (registration.current_since, registration.is_public) {
+            (None, Some(false)) => Some(Adoption::Waiting),
+            (None, Some(true)) => Some(Adoption::PublicClient),
+            _ => None,
+        },
         secret: None,
         enforced: None,
     }
@@ -134,6 +139,7 @@ impl App {
             value_digest: value_digest.to_vec(),
             digest_key,
             sealed,
+            origin: SecretOrigin::Generated,
         };
         act.tx.insert_secret(&row).await?;
         Ok(NewSecret { id, value, created_at: act.now })
@@ -146,8 +152,11 @@ impl App {
         principal: &Principal,
         client: &Client,
         environment: &Environment,
-        client_id: Option<&str>,
+        (client_id, adopts): (Option<&str>, bool),
     ) -> Result<Option<RevealedSecret>, Error> {
+        if adopts {
+            check_adoption(principal, client, environment, act.now)?;
+        }
         let registration = Registration {
             id: RegistrationId::generate(self.random.as_ref()),
             client_id: client.id.clone(),
@@ -166,11 +175,18 @@ impl App {
             earlier_tokens_end_at: None,
             token_generation: 0,
             version: 1,
-            current_since: Some(act.now),
+            current_since: (!adopts).then_some(act.now),
+            is_public: adopts.then_some(false),
         };
         act.tx.insert_registration(&registration).await?;
         act.tx.delete_unregistered_client(&environment.slug, &registration.oauth_client_id).await?;
-        let secret = self.add_secret(act, &registration, environment).await?;
+        let secret = match adopts {
+            true => None,
+            false => Some(self.add_secret(act, &registration, environment).await?),
+        };
+        if adopts {
+            act.tx.insert_adoption(&registration.id, act.now).await?;
+        }
         act.tx.append_widening(&[ChangeKind::Registration(registration.id.clone())]).await?;
         let object = Object::Registration(&client.property_id, &client.id, &environment.slug);
         let may_reveal = principal.may(Permission::SecretReveal, object);
@@ -182,11 +198,11 @@ impl App {
         };
         let event = Event::RegistrationCreated {
             oauth_client_id: registration.oauth_client_id,
-            secret_id: secret.id.clone(),
-            secret_shown: may_reveal,
+            secret_id: secret.as_ref().map(|secret| secret.id.clone()),
+            secret_shown: may_reveal && secret.is_some(),
         };
         act.audit(&event, about).await?;
-        Ok(may_reveal.then(|| secret.shown(true)))
+        Ok(secret.filter(|_| may_reveal).map(|secret| secret.shown(true)))
     }
 
     /// Registers a client in a further environment.
@@ -217,7 +233,7 @@ impl App {
                 .with_field("environment")
                 .into());
             }
-            let given = body.client_id.as_deref();
+            let given = (body.client_id.as_deref(), body.adopt);
             let secret = self.register(act, principal, &client, &environment, given).await?;
             let stored = act
                 .tx

@@ -33,6 +33,7 @@ pub(crate) fn shown_secret(secret: &Secret, now: Timestamp) -> api::Secret {
         last_used_at: secret.usage.map(|usage| usage.last_used_at),
         use_count: secret.usage.map_or(0, |usage| usage.use_count),
         stored: secret.sealed.is_some(),
+        origin: secret.origin,
     }
 }
 

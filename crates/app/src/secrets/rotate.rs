@@ -23,7 +23,7 @@ use crossfade_core::{
     rotation::{self, EndedAs, Refusal, RotationPlan, RotationRequest, state_at},
     text::Reason,
 };
-use crossfade_store::Rotation;
+use crossfade_store::{Environment, Rotation};
 use std::time::Duration;
 
 /// Longest age that a rotation can require, in seconds: 10 years.
@@ -106,7 +106,11 @@ impl App {
             if body.revoke_tokens && !asked.may_end_secret() {
                 return Err(Refusal::EndsNoSecret.problem(None).into());
             }
-            let open = act.tx.open_secrets(&site.registration.id, act.now).await?;
+            let mut open = act.tx.open_secrets(&site.registration.id, act.now).await?;
+            let is_first = open.is_empty() && act.tx.adoption(&site.registration.id).await?.is_some();
+            if is_first {
+                open.push(self.add_nobodys_secret(act, &site).await?);
+            }
             // Before the refusals of the rules: of two jobs at the same time, the later one finds a young secret.
             if let (Some(least_age), Some(current)) = (least_age, rotation::current(&open, act.now))
                 && let Some(old_enough_at) = rotation::old_enough_at(current.created_at, least_age, act.now)
@@ -123,6 +127,8 @@ impl App {
                 }));
             }
             let plan = match rotation::rotate(&open, &asked, act.now) {
+                // Nobody has what is replaced.
+                Ok(plan) if is_first => RotationPlan { outgoing_expires_at: act.now, ..plan },
                 Ok(plan) => plan,
                 Err(refusal) => return Err(self.refused(act, &site, refusal).await?.into()),
             };
@@ -163,6 +169,14 @@ impl App {
             })))
         })
         .await
+    }
+
+    /// Adds a secret that nobody has to a registration that has learned none, for a rotation to replace.
+    async fn add_nobodys_secret(&self, act: &mut Act<'_>, site: &Site) -> Result<rotation::Secret, Error> {
+        let hidden = Environment { show_once: true, ..site.environment.clone() };
+        let secret = self.add_secret(act, &site.registration, &hidden).await?;
+        let (id, created_at) = (secret.id, secret.created_at);
+        Ok(rotation::Secret { id, created_at, expires_at: None, revoked_at: None })
     }
 
     /// Returns the problem for a refusal of the rules, with the last use of the secret that it names.

@@ -3,17 +3,21 @@
 use crate::{
     app::App,
     error::Error,
-    frame::{act::Act, principal::Principal, targets::forbidden},
+    frame::{
+        act::Act,
+        principal::Principal,
+        targets::{forbidden, forbidden_on},
+    },
 };
 use crossfade_core::{
-    Code, OauthClientId, Problem, Random,
+    Code, OauthClientId, Problem, Random, Timestamp,
     api::{UpdateEnvironment, UpdateRegistration},
     environment::Slug,
     roles::{Object, Permission},
     secret::looks_like_secret,
-    upstream::{IssuerMode, UnregisteredClients, Upstream},
+    upstream::{self, IssuerMode, UnregisteredClients, Upstream},
 };
-use crossfade_store::{ChangeKind, Environment};
+use crossfade_store::{ChangeKind, Client, Environment};
 use std::collections::BTreeSet;
 
 impl App {
@@ -145,6 +149,54 @@ pub(crate) fn unregistered_clients(
         }
         (IssuerMode::Upstream, _) => Ok(before.unregistered_clients),
     }
+}
+
+/// Returns until when registrations without a secret learn one in an environment after a change.
+pub(crate) fn adopt_until(
+    principal: &Principal,
+    before: &Environment,
+    after: &Environment,
+    body: &UpdateEnvironment,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, Error> {
+    let set =
+        body.adopt_until.as_ref().map(|set| set.as_deref().map(|text| upstream::adopt_until(text, now)));
+    let set = set.map(Option::transpose).transpose()?;
+    match (after.issuer_mode(), set) {
+        // What a later issuer accepts is decided again.
+        (IssuerMode::Own, None | Some(None)) => Ok(None),
+        (IssuerMode::Own, Some(Some(_))) => {
+            Err(Problem::invalid("adopt_until", "must be omitted while issuer_mode is own").into())
+        }
+        (IssuerMode::Upstream, Some(set)) if set != before.adopt_until => {
+            if !principal.may(Permission::UpstreamManage, Object::Platform) {
+                return Err(forbidden(Permission::UpstreamManage));
+            }
+            Ok(set)
+        }
+        (IssuerMode::Upstream, _) => Ok(before.adopt_until),
+    }
+}
+
+/// Refuses a registration without a secret where none is learned, and by a principal who cannot rotate it.
+pub(crate) fn check_adoption(
+    principal: &Principal,
+    client: &Client,
+    environment: &Environment,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let object = Object::Registration(&client.property_id, &client.id, &environment.slug);
+    if !principal.may(Permission::SecretRotate, object) {
+        return Err(forbidden_on(Permission::SecretRotate, object));
+    }
+    if environment.upstream.is_none() || environment.adopt_until.is_none_or(|until| until <= now) {
+        let what = format!(
+            "requires that the adopt_until of the environment {} is ahead. Set it there first",
+            environment.slug
+        );
+        return Err(Problem::invalid("adopt", &what).into());
+    }
+    Ok(())
 }
 
 /// Refuses a setting that only Crossfade's own tokens have.

@@ -10,7 +10,9 @@ use crate::{
         targets::{RegistrationPath, Site},
     },
 };
-use crossfade_core::{Operation, api::UpstreamRelease, audit::Event, upstream::Upstream};
+use crossfade_core::{
+    Operation, api::UpstreamRelease, audit::Event, secret::SecretOrigin, upstream::Upstream,
+};
 
 impl Repeatable for UpstreamRelease {}
 
@@ -27,7 +29,10 @@ impl App {
             act.matches_list()?;
             input.check()?;
             let upstream = upstream_of(&site)?;
-            let rotated = act.tx.newest_rotation_number(&site.registration.id).await? > 0;
+            // The issuer knows those that were learned, of which there can be two.
+            let valid = act.tx.valid_secrets_of(&site.registration.id, act.now).await?;
+            let is_ours = valid.is_empty() || valid.iter().any(|it| it.origin == SecretOrigin::Generated);
+            let rotated = is_ours && act.tx.newest_rotation_number(&site.registration.id).await? > 0;
             audit(act, &site, &Event::UpstreamReleaseRead { rotated }).await?;
             Ok(release(&site, upstream, rotated))
         })

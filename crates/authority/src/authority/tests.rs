@@ -109,6 +109,7 @@ impl World {
             ttl: TokenTtl::default(),
             may_introspect: false,
             allowed_networks: None,
+            learns: false,
             secrets: secrets
                 .iter()
                 .map(|(secret, expires_at, revoked_at)| {
@@ -145,6 +146,7 @@ impl World {
         let credentials = Credentials {
             client_id: client_id.as_str(),
             secret,
+            further_readings: &[],
             method,
             source: Source { ip: IP, user_agent: "tests/1", instance: "" },
             sender: Some(IP),

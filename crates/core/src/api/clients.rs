@@ -5,7 +5,7 @@ use crate::{
     ClientId, OauthClientId, PropertyId, RegistrationId, Timestamp, UserId,
     environment::{MAX_ENVIRONMENTS, Slug},
     owners::OwnerKind,
-    registration::{AuthMethod, TOKEN_PATTERN},
+    registration::{Adoption, AuthMethod, TOKEN_PATTERN},
     text::{LINE_PATTERN, NAME_PATTERN, OWNER_PATTERN},
 };
 use schemars::JsonSchema;
@@ -73,6 +73,10 @@ pub struct CreateClient {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = OauthClientId::PATTERN))]
     pub client_id: Option<String>,
+    /// Creates the registration in front of an issuer without a secret. It learns the one that its callers have when the
+    /// issuer accepts it. Requires that the `adopt_until` of the environment is ahead, and the permission `secret:rotate`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopt: bool,
     /// Refuses the request with `forbidden` if the response cannot contain the value of each first secret, because you
     /// do not have permission to reveal it. Nothing is created then.
     #[serde(default)]
@@ -132,6 +136,10 @@ pub struct CreateRegistration {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = OauthClientId::PATTERN))]
     pub client_id: Option<String>,
+    /// Creates the registration in front of an issuer without a secret. It learns the one that its callers have when the
+    /// issuer accepts it. Requires that the `adopt_until` of the environment is ahead, and the permission `secret:rotate`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopt: bool,
     /// Refuses the request with `forbidden` if the response cannot contain the value of the first secret, because you
     /// do not have permission to reveal it. Nothing is created then.
     #[serde(default)]
@@ -169,6 +177,11 @@ pub struct Registration {
     pub created_at: Timestamp,
     /// When the current secret is overdue for rotation; `null`: never.
     pub rotation_due_at: Option<Timestamp>,
+    /// Why a registration that learns its secret has none yet: `waiting` for a request that the issuer accepts, or
+    /// `public_client`, because the issuer accepts any secret of it, so that none is learned; `null` for all others.
+    #[serde(default)]
+    #[schemars(!default)]
+    pub adoption: Option<Adoption>,
     /// Its first secret, only in the response that creates it, and only for a caller who can reveal secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<RevealedSecret>,

@@ -79,6 +79,10 @@ pub struct Environment {
     #[serde(default)]
     #[schemars(!default)]
     pub unregistered_clients: Option<UnregisteredClients>,
+    /// Until when a registration without a secret learns the one that the issuer accepts; `null`: none does.
+    #[serde(default)]
+    #[schemars(!default)]
+    pub adopt_until: Option<Timestamp>,
     /// Signing algorithm of new access tokens; `null` in front of another issuer.
     pub signing_alg: Option<SigningAlg>,
     /// When new access tokens will be signed with `signing_alg`; `null` if they already are. After a change of the
@@ -166,6 +170,12 @@ pub struct UpdateEnvironment {
     /// `upstream:manage`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unregistered_clients: Option<UnregisteredClients>,
+    /// Until when a registration that was created with `adopt` learns the secret that the issuer accepts: at most 90 days
+    /// ahead; `null`: nothing is learned. Must be omitted while `issuer_mode` is `own`. Requires the permission
+    /// `upstream:manage`.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    pub adopt_until: Option<Option<String>>,
     /// Position in the list, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]

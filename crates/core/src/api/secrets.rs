@@ -5,6 +5,7 @@ use crate::{
     RotationId, SecretId, Timestamp, UserId,
     audit::Actor,
     rotation::{EndedAs, SecretState},
+    secret::SecretOrigin,
     text::{LINE_PATTERN, NAME_PATTERN},
 };
 use schemars::JsonSchema;
@@ -32,6 +33,10 @@ pub struct Secret {
     pub use_count: i64,
     /// Whether its value can still be revealed.
     pub stored: bool,
+    /// Where it came from: `generated` here, or `imported`, which Crossfade learned when the issuer accepted it.
+    #[serde(default)]
+    #[schemars(!default)]
+    pub origin: SecretOrigin,
 }
 
 /// A secret with its value, only in responses that deliver the value.

@@ -168,6 +168,8 @@ pub struct EnvironmentFacts {
     /// Whether requests of clients that are not registered here were refused or passed on; `null` while Crossfade issues its
     /// tokens.
     pub unregistered_clients: Option<UnregisteredClients>,
+    /// Until when a registration without a secret learns the one that the issuer accepts; `null`: none does.
+    pub adopt_until: Option<Timestamp>,
     /// Signing algorithm of new access tokens; `null` in front of another issuer.
     pub signing_alg: Option<SigningAlg>,
     /// When new access tokens will be signed with `signing_alg`; `null` if they already were.
@@ -194,6 +196,7 @@ impl From<api::Environment> for EnvironmentFacts {
             issuer_mode: shown.issuer_mode,
             upstream: shown.upstream.map(Into::into),
             unregistered_clients: shown.unregistered_clients,
+            adopt_until: shown.adopt_until,
             signing_alg: shown.signing_alg,
             signing_alg_from: shown.signing_alg_from,
             show_once: shown.show_once,
@@ -295,6 +298,7 @@ mod tests {
         let environment = json!({
             "slug": "staging", "name": "Staging", "kind": "test",
             "issuer": "https://auth.example.com/env/staging", "issuer_mode": "own", "upstream": null, "unregistered_clients": "pass",
+            "adopt_until": AT,
             "signing_alg": "RS256", "signing_alg_from": AT,
             "show_once": true, "wipe_after_days": 30, "max_age_days": null, "guard_extension_hours": 24,
             "signing_key_rotation_days": 90,

@@ -25,6 +25,9 @@ pub(crate) enum Client {
         /// Only clients without an owner, about whom nobody is notified.
         #[arg(long)]
         ownerless: bool,
+        /// Only clients that were created with --adopt and have no secret yet.
+        #[arg(long)]
+        without_secret: bool,
         #[command(flatten)]
         remote: Remote,
     },
@@ -62,6 +65,10 @@ pub(crate) enum Client {
         /// Client's id at the upstream issuer. Required in an environment in front of an issuer, and only there.
         #[arg(long, value_name = "CLIENT_ID")]
         client_id: Option<String>,
+        /// Create no secret. The client keeps the one that it has at the upstream issuer, which is learned when the issuer
+        /// accepts it. Requires --client-id, --no-value, and that adopt_until of the environment is ahead.
+        #[arg(long, requires = "client_id", conflicts_with_all = ["show", "output"])]
+        adopt: bool,
         #[command(flatten)]
         value: NewValue,
         #[command(flatten)]
@@ -82,6 +89,10 @@ pub(crate) struct CreateClient {
     /// Client's id at the upstream issuer. Required if an environment is in front of an issuer, and only then.
     #[arg(long, value_name = "CLIENT_ID")]
     pub(crate) client_id: Option<String>,
+    /// Create no secret in front of the issuer. The client keeps the one that it has there, which is learned when the issuer
+    /// accepts it. Requires --client-id, --no-value, and that adopt_until of the environment is ahead.
+    #[arg(long, requires = "client_id", conflicts_with_all = ["show", "output"])]
+    pub(crate) adopt: bool,
     /// Owner to notify about this client: an email address or a webhook ID (wh_…). Repeatable or comma-separated.
     #[arg(long, value_delimiter = ',', value_parser = item)]
     pub(crate) owner: Vec<String>,
@@ -135,6 +146,11 @@ mod tests {
         assert_eq!(refused("client update X --owner a@example.com --no-owners"), 2);
         assert_eq!(refused("client update X --owner a@example.com --owner b@example.com --name Y"), 0);
         assert_eq!(refused("client delete X --confirm X"), 2);
+        let register = "client register X --env partners --client-id x --adopt";
+        assert_eq!(
+            (refused(&format!("{register} --no-value")), refused(&format!("{register} --show"))),
+            (0, 2)
+        );
         assert_eq!(refused("client delete X --reason gone"), 0, "the name can be asked for");
     }
 

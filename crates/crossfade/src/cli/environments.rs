@@ -129,6 +129,10 @@ pub(crate) struct EnvChange {
     /// them as they are.
     #[arg(long, value_parser = one_of([UnregisteredClients::Refuse, UnregisteredClients::Pass], UnregisteredClients::as_str))]
     pub(crate) unregistered_clients: Option<UnregisteredClients>,
+    /// Until when clients that were created with --adopt learn the secret that the issuer accepts, such as
+    /// 2027-01-31T00:00:00Z, or none. At most 90 days ahead.
+    #[arg(long, value_name = "TIME|none")]
+    pub(crate) adopt_until: Option<OrNone<String>>,
     /// Position in the list, starting at 0.
     #[arg(long)]
     pub(crate) position: Option<i64>,
@@ -165,6 +169,8 @@ mod tests {
         assert_eq!(refused(&format!("env update staging {all} --max-age-days 90")), 0);
         assert_eq!(refused("env update staging --unregistered-clients pass"), 0);
         assert_eq!(refused("env update staging --unregistered-clients all"), 2);
+        assert_eq!(refused("env update staging --adopt-until 2027-01-31T00:00:00Z"), 0);
+        assert_eq!(refused("env update staging --adopt-until none"), 0);
         assert_eq!(refused("env update staging --max-age-days none"), 0);
         assert_eq!(refused("env update staging --max-age-days never"), 2);
         assert_eq!(refused("env update staging --guard-extension-hours 24"), 0);

@@ -311,6 +311,7 @@ impl Stage<'_> {
             owners: vec![super::OWNER.to_owned()],
             environments: seed.environments.iter().map(|slug| (*slug).to_owned()).collect(),
             client_id: None,
+            adopt: false,
             require_value: false,
         };
         let client: Client = self.past.owner.send(Method::POST, "/clients", &body).await?;
@@ -424,6 +425,7 @@ impl Held {
             let credentials = Credentials {
                 client_id: &self.client_id,
                 secret: self.secret_of(caller, hours_ago),
+                further_readings: &[],
                 method: AuthMethod::ClientSecretBasic,
                 source: Source { ip: IpAddr::V4(ip), user_agent: &agent, instance: &instance },
                 sender: Some(IpAddr::V4(ip)),

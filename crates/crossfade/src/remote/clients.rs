@@ -23,19 +23,21 @@ use reqwest::Method;
 /// Runs the command.
 pub(crate) async fn client(command: Command) -> Result<(), Failure> {
     match command {
-        Command::List { q, property, env, overdue, ownerless, remote } => {
+        Command::List { q, property, env, overdue, ownerless, without_secret, remote } => {
             let api = Api::new(&remote)?;
             let property = match property {
                 Some(name) => Some(api.find_property(&name).await?.id.to_string()),
                 None => None,
             };
-            let [overdue, ownerless] = [overdue, ownerless].map(|only| only.then(|| "true".to_owned()));
+            let flags = [overdue, ownerless, without_secret].map(|only| only.then(|| "true".to_owned()));
+            let [overdue, ownerless, without_secret] = flags;
             let filters = [
                 ("q", q),
                 ("property_id", property),
                 ("environment", env),
                 ("overdue", overdue),
                 ("ownerless", ownerless),
+                ("without_secret", without_secret),
             ];
             let query: Vec<String> =
                 filters.into_iter().filter_map(|(name, value)| Some(form_encode(name, &value?))).collect();
@@ -83,11 +85,12 @@ pub(crate) async fn client(command: Command) -> Result<(), Failure> {
             Ok(())
         }
         Command::Messages(command) => messages::of_client(command).await,
-        Command::Register { place: Place { client, env }, client_id, value, remote } => {
+        Command::Register { place: Place { client, env }, client_id, adopt, value, remote } => {
             let api = Api::new(&remote)?;
             let client = api.find_client(&client).await?;
             let path = format!("/clients/{}/environments", client.id);
-            let body = CreateRegistration { environment: env, client_id, require_value: !value.no_value };
+            let require_value = !value.no_value;
+            let body = CreateRegistration { environment: env, client_id, adopt, require_value };
             let request = api.send::<Registration>(Method::POST, &path, &body);
             let (sink, registration) = Sink::for_new(&value, request).await?;
             hand_over(&api, Client { registrations: vec![registration], ..client }, sink, remote.json).await
@@ -96,7 +99,7 @@ pub(crate) async fn client(command: Command) -> Result<(), Failure> {
 }
 
 async fn create(args: Create) -> Result<(), Failure> {
-    let Create { name, property, env, client_id, owner, description, value, remote } = args;
+    let Create { name, property, env, client_id, adopt, owner, description, value, remote } = args;
     if value.output.is_some() && env.len() != 1 {
         return Err(Failure::usage(
             "--output can hold one value only. Nothing was changed. Create the client in a single \
@@ -113,6 +116,7 @@ async fn create(args: Create) -> Result<(), Failure> {
         owners: owner,
         environments: env,
         client_id,
+        adopt,
         require_value,
     };
     let request = api.send::<Client>(Method::POST, "/clients", &body);
@@ -180,6 +184,15 @@ fn owners(client: &Client) -> String {
     client.owners.iter().map(kind).collect::<Vec<_>>().join(", ")
 }
 
+/// Returns the state of a registration, and why it has no secret yet.
+fn state(registration: &Registration) -> String {
+    let enabled = if registration.enabled { "enabled" } else { "disabled" };
+    match registration.adoption {
+        None => enabled.to_owned(),
+        Some(adoption) => format!("{enabled}, no secret: {}", adoption.as_str().replace('_', " ")),
+    }
+}
+
 async fn shown_client(api: &Api, client: &Client, json: bool) -> Result<(), Failure> {
     if json {
         return output::json(client);
@@ -203,7 +216,7 @@ async fn shown_client(api: &Api, client: &Client, json: bool) -> Result<(), Fail
         vec![
             it.environment.clone(),
             it.client_id.to_string(),
-            if it.enabled { "enabled" } else { "disabled" }.to_owned(),
+            state(it),
             it.scopes.as_ref().map_or("-".to_owned(), |scopes| scopes.join(" ")),
             time(it.rotation_due_at),
         ]

@@ -45,6 +45,7 @@ pub(crate) async fn environment(command: Env) -> Result<(), Failure> {
                 issuer_mode: change.issuer_mode,
                 upstream: change.upstream.map(read_upstream).transpose()?,
                 unregistered_clients: change.unregistered_clients,
+                adopt_until: change.adopt_until.map(|until| until.0),
                 position: change.position,
                 confirm_environment_slug: confirm,
             };
@@ -168,7 +169,9 @@ fn front(environment: &Environment, upstream: &Upstream) -> Vec<(String, String)
     };
     let unregistered = environment.unregistered_clients.unwrap_or_default().as_str().to_owned();
     settings.push(("request headers".to_owned(), headers));
+    let adopt_until = environment.adopt_until.map_or_else(|| "-".to_owned(), |until| until.to_string());
     settings.push(("unregistered clients".to_owned(), unregistered));
+    settings.push(("adopt until".to_owned(), adopt_until));
     settings
 }
 

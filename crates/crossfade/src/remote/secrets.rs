@@ -21,6 +21,7 @@ use crossfade_core::{
     },
     change_over::Verdict,
     rotation::{EndedAs, SecretState},
+    secret::SecretOrigin,
 };
 use reqwest::Method;
 
@@ -421,9 +422,10 @@ fn shown_secrets(secrets: &[Secret], json: bool) -> Result<(), Failure> {
         return output::json(&secrets);
     }
     let row = |it: &Secret| {
+        let is_imported = it.origin == SecretOrigin::Imported;
         vec![
             it.id.to_string(),
-            it.state.as_str().to_owned(),
+            format!("{}{}", it.state.as_str(), if is_imported { ", imported" } else { "" }),
             time(Some(it.created_at)),
             time(it.revoked_at.or(it.expires_at)),
             time(it.last_used_at),

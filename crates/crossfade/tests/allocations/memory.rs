@@ -30,6 +30,7 @@ fn registration(number: usize) -> Registration {
         ttl: TokenTtl::default(),
         may_introspect: false,
         allowed_networks: Networks::from_stored("127.0.0.0/8"),
+        learns: false,
         secrets: vec![SecretSlot {
             id: SecretId::parse(&format!("sec_{number:022}")).unwrap(),
             digest: [7; 32],

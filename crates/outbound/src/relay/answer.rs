@@ -197,7 +197,8 @@ impl Relayed {
         Ok(Self { status, headers, body })
     }
 
-    /// Whether the issuer gave an access token (RFC 6749 §5.1), in JSON or, as some issuers do, in a form.
+    /// Whether the issuer gave an access token (RFC 6749 §5.1), in JSON or, as some issuers do, in a form. Only that shows that
+    /// it authenticated the client.
     pub fn has_access_token(&self) -> bool {
         let in_json = serde_json::from_slice::<TokenBody>(&self.body)
             .is_ok_and(|body| body.access_token.is_some_and(|token| !token.is_empty()));

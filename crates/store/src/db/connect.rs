@@ -317,6 +317,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (51, "upstream_credentials", include_str!("../../migrations/0051_upstream_credentials.sql")),
     (52, "sign_in_failures", include_str!("../../migrations/0052_sign_in_failures.sql")),
     (53, "unregistered_clients", include_str!("../../migrations/0053_unregistered_clients.sql")),
+    (54, "adoption", include_str!("../../migrations/0054_adoption.sql")),
     (56, "upstream_refusals", include_str!("../../migrations/0056_upstream_refusals.sql")),
     (57, "basic_encoding", include_str!("../../migrations/0057_basic_encoding.sql")),
     (58, "unregistered", include_str!("../../migrations/0058_unregistered.sql")),

@@ -9,6 +9,7 @@ use crossfade_core::{
     environment::{EnvironmentKind, SigningAlg, Slug},
     registration::{AuthMethods, Scopes, TokenTtl},
     roles::Grant,
+    secret::SecretOrigin,
     text::Name,
     upstream::UnregisteredClients,
 };
@@ -87,6 +88,7 @@ pub fn environment(text: &str, position: i64) -> Environment {
         signing_key_rotation_days: None,
         upstream: None,
         unregistered_clients: UnregisteredClients::Refuse,
+        adopt_until: None,
         created_at: at(0),
         version: 1,
     }
@@ -124,6 +126,7 @@ pub fn registration(n: usize, client: usize, environment: &str) -> Registration 
         token_generation: 0,
         version: 1,
         current_since: None,
+        is_public: None,
     }
 }
 
@@ -138,6 +141,7 @@ pub fn secret(n: usize, registration: usize, number: i64) -> SecretRow {
         value_digest: vec![n as u8 ^ 0xff; 32],
         digest_key: format!("key-{n}"),
         sealed: Some(vec![0, 255, n as u8]),
+        origin: SecretOrigin::Generated,
     }
 }
 

@@ -55,6 +55,7 @@ async fn every_setting_of_an_environment_survives_storage(t: TestDb) {
             signing_key_rotation_days: Some(90),
             upstream: (alg == SigningAlg::RS256).then(upstream),
             unregistered_clients: UnregisteredClients::Pass,
+            adopt_until: (alg == SigningAlg::RS256).then(|| at(9)),
             version: before.version + 1,
             ..before
         };
@@ -62,7 +63,10 @@ async fn every_setting_of_an_environment_survives_storage(t: TestDb) {
         let stored = t.read(async |tx| tx.environment(&slug("staging")).await).await.unwrap();
         assert_same(&stored, &changed);
         let front = t.read(async |tx| tx.upstream(&slug("staging")).await).await;
-        assert_eq!(front, changed.upstream.map(|upstream| (upstream, UnregisteredClients::Pass)));
+        assert_eq!(
+            front,
+            changed.upstream.map(|upstream| (upstream, UnregisteredClients::Pass, changed.adopt_until))
+        );
     }
     assert!(t.read(async |tx| tx.environment(&slug("production")).await).await.is_none());
     let twice = t.try_write(async |tx| tx.insert_environment(&created).await).await;

@@ -6,6 +6,7 @@ use crossfade_core::{
     SecretId, Timestamp, TransitionHours,
     audit::Actor,
     rotation::{self, EndedAs, SecretState},
+    secret::SecretOrigin,
 };
 use crossfade_store::{Rotation, Secret, SecretRow, StoreError, Usage};
 
@@ -84,6 +85,7 @@ async fn a_secret_survives_storage_with_its_use(t: TestDb) {
         number: 1,
         sealed: Some(vec![0, 255, 1]),
         usage: None,
+        origin: SecretOrigin::Generated,
     };
     insert(&t, [secret(1, 1, 1), SecretRow { sealed: None, ..secret(2, 2, 1) }]).await;
     assert_same(&get(&t, 1, 1).await, &expected);

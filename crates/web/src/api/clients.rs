@@ -10,7 +10,8 @@ use crossfade_app::{ClientPath, ClientQuery, RegistrationPath};
 use crossfade_core::{api, registration::AuthMethod, upstream::CredentialMethod};
 
 /// Filter parameters of the list of clients.
-const CLIENT_FILTERS: &[&str] = &["q", "property_id", "environment", "overdue", "ownerless"];
+const CLIENT_FILTERS: &[&str] =
+    &["q", "property_id", "environment", "overdue", "ownerless", "without_secret"];
 
 pub(super) async fn list(call: Call) -> Reply {
     let query = ClientQuery {
@@ -20,6 +21,7 @@ pub(super) async fn list(call: Call) -> Reply {
         environment: call.parameter("environment"),
         overdue: call.parameter("overdue"),
         ownerless: call.parameter("ownerless"),
+        without_secret: call.parameter("without_secret"),
     };
     page(&call.uri, &call.app.list_clients(&call.principal, &query).await?)
 }
@@ -41,6 +43,7 @@ pub(super) fn create_shape(schemas: &mut Schemas) -> Shape {
         owners: vec!["ada@example.com".into()],
         environments: vec!["development".into(), "production".into()],
         client_id: None,
+        adopt: false,
         require_value: false,
     };
     schemas.reads(shape, &example)
@@ -85,8 +88,12 @@ pub(super) async fn create_registration(Ids(client): Ids<String>, call: Call) ->
 
 pub(super) fn create_registration_shape(schemas: &mut Schemas) -> Shape {
     let shape = schemas.tagged::<api::Registration>(201);
-    let example =
-        api::CreateRegistration { environment: "staging".into(), client_id: None, require_value: false };
+    let example = api::CreateRegistration {
+        environment: "staging".into(),
+        client_id: None,
+        adopt: false,
+        require_value: false,
+    };
     schemas.reads(shape, &example)
 }
 

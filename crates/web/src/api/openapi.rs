@@ -212,6 +212,10 @@ fn query_schema(name: &str) -> (Value, &'static str) {
             json!({"type": "boolean"}),
             "true: only clients without an owner, about whom nobody is notified.",
         ),
+        "without_secret" => (
+            json!({"type": "boolean"}),
+            "true: only clients with a registration that learns its secret and has none yet.",
+        ),
         "actor" => (text(200), "Only events by the actor with this ID."),
         "action" => {
             let words: Vec<_> =

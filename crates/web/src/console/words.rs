@@ -12,6 +12,7 @@ pub(crate) const USUAL_HOURS: [u8; 5] = [0, 1, 24, 72, MAX_HOURS];
 /// Events whose code does not read as words.
 const EVENTS: &[(&str, &str)] = &[
     ("upstream_credential.release_read", "Way back to issuer shown"),
+    ("registration.public_client_found", "Public client found"),
     ("upstream_credential.encoding_found", "Credential encoding found"),
     ("user.created", "Account created"),
     ("user.updated", "Account updated"),

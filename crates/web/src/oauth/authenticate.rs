@@ -49,28 +49,33 @@ pub(crate) fn authenticate(
     let malformed = || authority.malformed(source.ip);
     let (user_agent, instance) = (user_agent(headers), instance(headers));
     let sender = source.sender;
-    let decide = |client_id: &str, secret: &str, method| {
+    let decide = |client_id: &str, secret: &str, further_readings: &[&str], method| {
         if client_id.len() > LONGEST || secret.len() > LONGEST {
             return Err(malformed());
         }
         let source =
             crossfade_authority::Source { ip: source.ip, user_agent: &user_agent, instance: &instance };
-        authority.authenticate(environment, &Credentials { client_id, secret, method, source, sender })
+        let credentials = Credentials { client_id, secret, further_readings, method, source, sender };
+        authority.authenticate(environment, &credentials)
     };
     match authorization {
         Some(value) => {
             let mut room = [0; DECODED];
             let basic = value.to_str().ok().and_then(|value| decode_basic(value, &mut room));
-            let (id, secret) = basic.and_then(split).ok_or_else(malformed)?;
+            // Other issuers have made secrets that are sent in several ways.
+            let split = if environment.upstream().is_some() { split_further } else { split };
+            let (id, readings) = basic.and_then(split).ok_or_else(malformed)?;
             if form.get("client_id").is_some_and(|other| other != id) {
                 return Err(OauthError::InvalidRequest(
                     "The client_id in the body does not match the one in the header.",
                 ));
             }
-            decide(&id, &secret, AuthMethod::ClientSecretBasic)
+            let mut room = [""; 2];
+            let (secret, further) = readings.list(&mut room);
+            decide(&id, secret, further, AuthMethod::ClientSecretBasic)
         }
         None => match (form.get("client_id"), form.get("client_secret")) {
-            (Some(id), Some(secret)) => decide(id, secret, AuthMethod::ClientSecretPost),
+            (Some(id), Some(secret)) => decide(id, secret, &[], AuthMethod::ClientSecretPost),
             _ => Err(malformed()),
         },
     }
@@ -89,12 +94,55 @@ fn decode_basic<'a>(header: &str, room: &'a mut [u8; DECODED]) -> Option<&'a str
 
 /// Splits at the first colon and form-decodes each half (RFC 6749 §2.3.1, Appendix B). A second attempt with the raw
 /// text is not needed: form encoding changes nothing in our values, so raw text decodes to itself.
-fn split(credentials: &str) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
+fn split(credentials: &str) -> Option<(Cow<'_, str>, SecretReadings<'_>)> {
     let (id, secret) = credentials.split_once(':')?;
-    Some((form_decode(id)?, form_decode(secret)?))
+    Some((form_decode(id)?, SecretReadings { first: form_decode(secret)?, further: [None, None] }))
 }
 
-fn form_decode(text: &str) -> Option<Cow<'_, str>> {
+/// Splits at the first colon, and reads the secret in every way in which issuers read it.
+fn split_further(credentials: &str) -> Option<(Cow<'_, str>, SecretReadings<'_>)> {
+    let (id, secret) = credentials.split_once(':')?;
+    Some((form_decode(id)?, SecretReadings::of_basic(secret)))
+}
+
+/// What a secret can be that was sent. How many readings there are depends only on what was sent.
+pub(super) struct SecretReadings<'a> {
+    /// Of a form (RFC 6749 §2.3.1), or raw if it is none.
+    first: Cow<'a, str>,
+    further: [Option<Cow<'a, str>>; 2],
+}
+
+impl<'a> SecretReadings<'a> {
+    /// Returns a secret that can be read in one way only.
+    pub(super) fn one(secret: &'a str) -> Self {
+        Self { first: secret.into(), further: [None, None] }
+    }
+
+    /// Reads the secret of a `Basic` header: as that of a form, raw, and as that of a URL. They are the same unless it has `%` or
+    /// `+`.
+    pub(super) fn of_basic(raw: &'a str) -> Self {
+        match form_decode(raw) {
+            Some(Cow::Owned(first)) => {
+                let of_url =
+                    if raw.contains('+') { decode(raw.as_bytes(), b'+').map(Cow::Owned) } else { None };
+                Self { first: first.into(), further: [Some(raw.into()), of_url] }
+            }
+            _ => Self::one(raw),
+        }
+    }
+
+    /// Returns the first reading and the further ones, in this room.
+    pub(super) fn list<'b>(&'b self, room: &'b mut [&'b str; 2]) -> (&'b str, &'b [&'b str]) {
+        let mut number = 0;
+        for (place, reading) in room.iter_mut().zip(self.further.iter().flatten()) {
+            *place = reading;
+            number += 1;
+        }
+        (&self.first, room.get(..number).unwrap_or_default())
+    }
+}
+
+pub(super) fn form_decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains(['%', '+']) {
         return Some(text.into());
     }
@@ -126,7 +174,22 @@ mod tests {
     fn decoded(header: &str) -> Option<(String, String)> {
         let mut room = [0; DECODED];
         let (id, secret) = split(decode_basic(header, &mut room)?)?;
-        Some((id.into_owned(), secret.into_owned()))
+        Some((id.into_owned(), secret.first.into_owned()))
+    }
+
+    #[test]
+    fn the_secret_of_another_issuer_is_read_in_three_ways() {
+        let readings = |raw: &str| {
+            let readings = SecretReadings::of_basic(raw);
+            let mut room = [""; 2];
+            let (first, further) = readings.list(&mut room);
+            std::iter::once(first).chain(further.iter().copied()).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(readings("plain_1:-~"), ["plain_1:-~"]);
+        assert_eq!(readings("a%2Bb"), ["a+b", "a%2Bb"]);
+        assert_eq!(readings("a+b%20c"), ["a b c", "a+b%20c", "a+b c"]);
+        assert_eq!(readings("100%"), ["100%"], "no form");
+        assert_eq!(readings("%FF"), ["%FF"], "not UTF-8");
     }
 
     fn basic(credentials: &str) -> String {

@@ -4,6 +4,7 @@ mod authenticate;
 mod direct;
 mod form;
 mod introspect;
+mod learn;
 mod metadata;
 mod passing;
 mod relay;

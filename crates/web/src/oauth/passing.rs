@@ -4,7 +4,7 @@
 use super::{
     authenticate::{BASE64, decode},
     form::Form,
-    relay::Body,
+    relay::{Body, UNCERTAIN},
 };
 use axum::http::{HeaderMap, HeaderValue, header};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -83,12 +83,20 @@ impl Named {
         self.has_own_secret || self.readings.iter().any(|name| was_given(name))
     }
 
+    /// Whether it presents a secret that looks like one of ours.
+    pub(super) fn has_own_secret(&self) -> bool {
+        self.has_own_secret
+    }
+
+    /// Whether one of its readings is another client of ours than this one.
+    pub(super) fn is_another(&self, client_id: &str, was_given: impl Fn(&str) -> bool) -> bool {
+        self.readings.iter().any(|name| name != client_id && was_given(name))
+    }
+
     /// Refuses a request that an issuer could read in two ways.
     pub(super) fn check(&self) -> Result<(), OauthError> {
         if self.is_uncertain {
-            return Err(OauthError::InvalidRequest(
-                "The client_id or the authentication can be read in more than one way.",
-            ));
+            return Err(UNCERTAIN);
         }
         if self.meant.windows(2).any(|two| two[0] != two[1]) {
             return Err(OauthError::InvalidRequest("The request names two clients."));

@@ -1,14 +1,17 @@
 //! Front mode: requests that are forwarded to the issuer that the environment is in front of, after the client has
 //! authenticated with a secret of ours.
 
-use super::{authenticate::authenticate, form::Form, passing::Named, request::OauthRequest};
+use super::{
+    authenticate::authenticate, form::Form, learn::learnable, passing::Named, request::OauthRequest,
+};
 use crate::{Web, body::BodyError};
 use axum::{
     body::Bytes,
     http::{HeaderMap, HeaderValue, Response, StatusCode, header},
 };
 use crossfade_app::{
-    FormFault, Kept, PassedBody, PassedClient, Passing, RelayFailure, Relayed, Relaying, form_of_json,
+    FormFault, Kept, Learnable, PassedBody, PassedClient, Passing, RelayFailure, Relayed, Relaying,
+    form_of_json,
 };
 use crossfade_authority::Client;
 use crossfade_core::{
@@ -29,6 +32,15 @@ pub(super) async fn relay(request: &OauthRequest, endpoint: Endpoint) -> Option<
         match request.decide(|| passed(request, upstream.kind)) {
             Ok(Some((body, client))) => {
                 return Some(pass(request, (endpoint, server), body, Some(client)).await);
+            }
+            Ok(None) => {}
+            Err(error) => return Some(web.oauth.refuse(error)),
+        }
+    }
+    if environment.adopts(web.app.authority().clock().now()) {
+        match request.decide(|| learnable(request, upstream.kind)) {
+            Ok(Some((learnable, body))) => {
+                return Some(learn(request, &learnable, (endpoint, server), body).await);
             }
             Ok(None) => {}
             Err(error) => return Some(web.oauth.refuse(error)),
@@ -78,6 +90,22 @@ async fn pass(
     }
 }
 
+/// Forwards a request as it is, with a secret that its registration can learn.
+async fn learn(
+    request: &OauthRequest,
+    learnable: &Learnable,
+    (endpoint, server): (Endpoint, &Server),
+    body: PassedBody,
+) -> Response<Bytes> {
+    let authorization = request.headers.get(header::AUTHORIZATION);
+    let headers = &request.headers;
+    let asked = Passing { server, endpoint, headers, authorization, body, host: host(request), client: None };
+    match request.web.app.pass_to_learn(&request.environment, learnable, asked).await {
+        Ok(answer) => pass_on(&request.web, answer),
+        Err(failure) => refuse(&request.web, failure),
+    }
+}
+
 async fn forward(
     request: &OauthRequest,
     client: &Client,
@@ -104,7 +132,7 @@ pub(super) struct Body<'a> {
 
 impl<'a> Body<'a> {
     /// Reads the body of a request that carries all its parameters there.
-    fn of(request: &'a OauthRequest, kind: IssuerKind) -> Result<Self, OauthError> {
+    pub(super) fn of(request: &'a OauthRequest, kind: IssuerKind) -> Result<Self, OauthError> {
         request.check()?;
         if request.uri.query().is_some() {
             return Err(OauthError::InvalidRequest("Parameters must be in the body, not in the URL."));
@@ -119,13 +147,19 @@ impl<'a> Body<'a> {
         Ok(Self { raw: &request.body, converted })
     }
 
-    fn is_converted(&self) -> bool {
+    pub(super) fn is_converted(&self) -> bool {
         self.converted.is_some()
     }
 
     /// Returns the form, or why there is none.
     pub(super) fn read(&self) -> &Result<Bytes, BodyError> {
         self.converted.as_ref().unwrap_or(self.raw)
+    }
+
+    /// Returns the body as it is passed on.
+    pub(super) fn passed(&self) -> PassedBody {
+        let bytes = self.raw.clone().unwrap_or_default();
+        if self.is_converted() { PassedBody::Json(bytes) } else { PassedBody::Form(bytes) }
     }
 
     /// Returns the form; an empty one if there is none.
@@ -147,10 +181,9 @@ fn passed(
         return Ok(None);
     }
     named.check()?;
-    let bytes = body.raw.clone().unwrap_or_default();
     let (client_id, method) = named.client();
     let client = PassedClient { client_id, method, ip: request.source.ip };
-    Ok(Some((if body.is_converted() { PassedBody::Json(bytes) } else { PassedBody::Form(bytes) }, client)))
+    Ok(Some((body.passed(), client)))
 }
 
 /// Returns the parameters without the authentication, and the client. What the issuer gets says the same in any way in which
@@ -170,6 +203,8 @@ fn authenticated(request: &OauthRequest, kind: IssuerKind) -> Result<(Kept, Clie
 pub(super) const AMBIGUOUS: OauthError = OauthError::InvalidRequest(
     "A parameter has a name that could be read as client_id, client_secret or client_assertion.",
 );
+pub(super) const UNCERTAIN: OauthError =
+    OauthError::InvalidRequest("The client_id or the authentication can be read in more than one way.");
 const NOT_JSON: OauthError =
     OauthError::InvalidRequest("The body must be a JSON object whose members are strings.");
 

@@ -127,6 +127,7 @@ fn present_as(world: &World, ip: IpAddr, user_agent: &str, instance: &str) {
     let credentials = Credentials {
         client_id: client_id.as_str(),
         secret: &secret,
+        further_readings: &[],
         method: BASIC,
         source,
         sender: Some(ip),

@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::{SealedSlot, UpstreamCredential};
-use crossfade_core::upstream::{CredentialMethod, IssuerKind, Server, Slot, UnregisteredClients, Upstream};
+use crossfade_core::{
+    networks::Networks,
+    upstream::{CredentialMethod, IssuerKind, Server, Slot, UnregisteredClients, Upstream},
+};
 
 const GIVEN: &str = "web:app \"1\" \\ %2B";
 
@@ -51,6 +54,7 @@ fn present(world: &World, environment: &str, client_id: &str, secret: usize) -> 
     let credentials = Credentials {
         client_id,
         secret: &value,
+        further_readings: &[],
         method: BASIC,
         source: Source { ip: IP, user_agent: "tests/1", instance: "" },
         sender: Some(IP),
@@ -134,6 +138,7 @@ fn an_environment_in_front_of_another_issuer_issues_nothing_and_has_no_keys() {
     let credentials = Credentials {
         client_id: GIVEN,
         secret: &value,
+        further_readings: &[],
         method: BASIC,
         source: Source { ip: IP, user_agent: "tests/1", instance: "" },
         sender: Some(IP),
@@ -189,4 +194,89 @@ fn a_client_id_stays_given_when_its_registration_is_disabled_deleted_or_unreadab
     let given = vec![(slug("okta"), "deleted".to_owned())];
     world.authority.replace(Tables { given, ..Tables::default() });
     assert_eq!(["billing", "broken", "deleted"].map(was_given), [false, false, true], "another history");
+}
+
+#[test]
+fn a_secret_that_can_be_read_in_several_ways_is_accepted_in_each_of_them() {
+    let world = world();
+    put(&world, 2, "okta", GIVEN);
+    let environment = world.authority.environment("okta").unwrap();
+    let present = |client_id: &str, readings: [usize; 3]| {
+        let [secret, further @ ..] = readings.map(value);
+        let credentials = Credentials {
+            client_id,
+            secret: &secret,
+            further_readings: &[&further[0], &further[1]],
+            method: BASIC,
+            source: Source { ip: IP, user_agent: "tests/1", instance: "" },
+            sender: Some(IP),
+        };
+        world.authority.authenticate(&environment, &credentials).map(|client| client.secret().clone())
+    };
+    for readings in [[2, 8, 9], [8, 2, 9], [8, 9, 2]] {
+        assert_eq!(present(GIVEN, readings), Ok(secret_id(2)), "{readings:?}");
+        assert_eq!(present("nobody", readings), REFUSED);
+    }
+    assert_eq!(present(GIVEN, [7, 8, 9]), REFUSED);
+}
+
+#[test]
+fn only_what_can_learn_learns_and_only_until_the_time() {
+    let world = world();
+    let learner =
+        |environment: &Environment, readings: [usize; 2], method: AuthMethod, sender: Option<IpAddr>| {
+            let [secret, further] = readings.map(value);
+            let credentials = Credentials {
+                client_id: GIVEN,
+                secret: &secret,
+                further_readings: &[&further],
+                method,
+                source: Source { ip: IP, user_agent: "tests/1", instance: "" },
+                sender,
+            };
+            world.authority.learner(environment, &credentials).is_some()
+        };
+    let put = |change: &dyn Fn(&mut Registration)| {
+        let (digest_key, digest) = world.authority.digest(registration_id(2).as_str(), &value(2)).unwrap();
+        world.put(2, &[], |registration| {
+            registration.client_id = OauthClientId::parse(GIVEN).unwrap();
+            registration.environment = slug("okta");
+            registration.issuer_mode = IssuerMode::Upstream;
+            registration.learns = true;
+            registration.secrets = vec![SecretSlot {
+                id: secret_id(2),
+                digest,
+                digest_key,
+                has_value_digest: true,
+                expires_at: None,
+                revoked_at: Some(at(-1)),
+                drill: None,
+            }];
+            change(registration);
+        });
+    };
+    let until = |micros: i64| front("okta").adopting_until(Some(at(micros)));
+    put(&|_| {});
+    assert!(learner(&until(1), [3, 4], BASIC, Some(IP)));
+    for environment in [until(0), until(-1), front("okta"), front("auth0").adopting_until(Some(at(1)))] {
+        assert!(!learner(&environment, [3, 4], BASIC, Some(IP)));
+    }
+    for known in [[2, 3], [3, 2]] {
+        assert!(!learner(&until(1), known, BASIC, Some(IP)), "a secret that has ended");
+    }
+    put(&|registration| registration.learns = false);
+    assert!(!learner(&until(1), [3, 4], BASIC, Some(IP)));
+    put(&|registration| registration.disabled = true);
+    assert!(!learner(&until(1), [3, 4], BASIC, Some(IP)));
+    put(&|registration| {
+        registration.methods = AuthMethods::parse(&[AuthMethod::ClientSecretPost]).unwrap();
+    });
+    assert!(!learner(&until(1), [3, 4], BASIC, Some(IP)));
+    assert!(learner(&until(1), [3, 4], AuthMethod::ClientSecretPost, Some(IP)));
+    put(&|registration| {
+        registration.allowed_networks = Some(Networks::parse("n", &["10.0.0.0/8".to_owned()]).unwrap())
+    });
+    for (sender, can) in [(Some(IP), false), (None, false), (Some([10, 1, 2, 3].into()), true)] {
+        assert_eq!(learner(&until(1), [3, 4], BASIC, sender), can, "{sender:?}");
+    }
 }

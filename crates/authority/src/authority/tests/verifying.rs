@@ -35,6 +35,7 @@ fn tables_that_are_replaced_hold_nothing_else() {
             token_generation: 0,
             may_introspect: false,
             allowed_networks: None,
+            learns: false,
             secrets: vec![secret],
         }
     };
@@ -208,6 +209,7 @@ fn a_client_id_that_is_none_is_unknown() {
         let credentials = Credentials {
             client_id,
             secret,
+            further_readings: &[],
             method: BASIC,
             source: Source { ip: IP, user_agent: "", instance: "" },
             sender: Some(IP),

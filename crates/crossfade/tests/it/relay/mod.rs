@@ -1,6 +1,7 @@
 //! What is forwarded, for whom, and what callers get.
 
 mod issuer;
+mod learning;
 mod passing;
 mod unregistered;
 mod vendors;

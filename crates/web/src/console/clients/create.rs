@@ -18,7 +18,7 @@ use askama::Template;
 use axum::{extract::Query, http::StatusCode};
 use crossfade_app::{Input, ListQuery};
 use crossfade_core::{
-    Problem, PropertyId,
+    Problem, PropertyId, Timestamp,
     api::{self, CreateClient},
     roles::Permission,
 };
@@ -34,6 +34,8 @@ struct NewPage {
     may_create_property: bool,
     /// Whether an environment is in front of another issuer, which gives the client_id.
     has_fronts: bool,
+    /// Whether one of them learns secrets.
+    has_adopting: bool,
 }
 
 async fn load(signed: &SignedIn, form: Form) -> Result<NewPage, Refused> {
@@ -46,9 +48,15 @@ async fn load(signed: &SignedIn, form: Form) -> Result<NewPage, Refused> {
         form,
         properties: properties.into_iter().map(|it| (it.id.to_string(), it.name)).collect(),
         has_fronts: environments.iter().any(|it| it.upstream.is_some()),
+        has_adopting: environments.iter().any(|it| adopts(it, signed.session.now)),
         environments,
         may_create_property: principal.may_somewhere(Permission::PropertyManage),
     })
+}
+
+/// Whether an environment learns secrets at `now`.
+pub(super) fn adopts(environment: &api::Environment, now: Timestamp) -> bool {
+    environment.adopt_until.is_some_and(|until| now < until)
 }
 
 /// What a link to the form fills in.
@@ -96,6 +104,7 @@ async fn created(signed: &SignedIn, fields: &Fields) -> Result<api::Client, cros
         owners: owners(fields.text("owners")),
         environments: fields.all("environments").map(str::to_owned).collect(),
         client_id: fields.filled("client_id").map(str::to_owned),
+        adopt: fields.ticked("adopt"),
         require_value: false,
     };
     Ok(signed.app.create_client(&signed.request(), Input::Value(body)).await?.object)
@@ -138,6 +147,7 @@ mod tests {
             environments: Vec::new(),
             may_create_property: false,
             has_fronts: false,
+            has_adopting: false,
         };
         assert!(new.render().unwrap().contains("No properties yet"));
     }

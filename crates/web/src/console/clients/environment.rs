@@ -214,6 +214,9 @@ impl askama::filters::HtmlSafe for Live<'_> {}
 
 /// Returns a sentence about where the first secret of a registration is, or who can reveal it.
 fn first_secret(s: &Secrets) -> String {
+    if s.registration.adoption.is_some() {
+        return format!("Its secret in {}: {}", s.environment.name, s.no_secret());
+    }
     match (s.may.reveal, s.environment.show_once) {
         (true, false) => format!("Its first secret in {} is under Credentials.", s.environment.name),
         (true, true) => {

@@ -26,6 +26,8 @@ struct ListPage {
     address: Address,
     next: String,
     may_create: bool,
+    /// Whether an environment is in front of another issuer, so that a client can be without a secret.
+    has_fronts: bool,
 }
 
 impl ListPage {
@@ -82,7 +84,7 @@ fn order(fields: &Fields) -> ClientOrder {
 /// The filters of the page, for links to other pages with the same filters.
 struct Address(Fields);
 
-const FILTERS: [&str; 5] = ["q", "property_id", "environment", "overdue", "ownerless"];
+const FILTERS: [&str; 6] = ["q", "property_id", "environment", "overdue", "ownerless", "without_secret"];
 
 impl Address {
     fn with(&self, more: &[(&str, &str)]) -> String {
@@ -118,6 +120,7 @@ fn query(fields: &Fields) -> ClientQuery {
         environment: own("environment"),
         overdue: own("overdue"),
         ownerless: own("ownerless"),
+        without_secret: own("without_secret"),
     }
 }
 
@@ -150,6 +153,7 @@ pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
         layout: signed.layout(Section::Clients, "Clients").done(done.as_deref().map(str::trim_end)),
         now,
         filter: Form::new("", fields),
+        has_fronts: environments.iter().any(|it| it.upstream.is_some()),
         properties: any("All properties")
             .into_iter()
             .chain(properties.into_iter().map(|it| (it.id.to_string(), it.name)))
@@ -184,6 +188,7 @@ mod tests {
             address: Address(fields),
             next: String::new(),
             may_create: true,
+            has_fronts: true,
         };
         listed.render().unwrap()
     }

@@ -12,7 +12,9 @@ use crossfade_core::{
     Timestamp, UserId,
     api::{self, ChangeOver, RefusedCaller, Secret, Usage},
     change_over::Verdict,
+    registration::Adoption,
     rotation::{SecretState, is_overdue, latest_deadline},
+    secret::SecretOrigin,
 };
 use std::time::Duration;
 
@@ -242,6 +244,11 @@ impl Secrets {
 
     /// Returns why the value of a valid secret cannot be shown to this reader; `None` if it can.
     pub(super) fn no_value(&self, secret: &impl ToString) -> Option<&'static str> {
+        let valid = self.current.iter().chain(self.old.iter().map(|old| &old.secret));
+        let is_imported = |it: &Secret| it.origin == SecretOrigin::Imported;
+        if valid.into_iter().any(|it| is_imported(it) && it.id.to_string() == secret.to_string()) {
+            return Some("Imported: its callers have it, and Crossfade shows it to nobody");
+        }
         self.no_value_of(self.stored.contains(&secret.to_string()))
     }
 
@@ -262,6 +269,25 @@ impl Secrets {
 
     pub(super) fn reveal_path(&self, secret: &impl ToString) -> String {
         format!("{}/secrets/{}/reveal", self.path, secret.to_string())
+    }
+
+    /// Returns what there is instead of a current secret.
+    pub(super) fn no_secret(&self) -> String {
+        match (self.registration.adoption, self.environment.adopt_until) {
+            (None, _) => "No valid secret".to_owned(),
+            (Some(Adoption::PublicClient), _) => {
+                "None. The issuer accepts any secret of this client, so it is public and nothing is \
+                learned."
+                    .to_owned()
+            }
+            (Some(Adoption::Waiting), Some(until)) if self.now < until => format!(
+                "None yet. It is learned from the first request that the issuer accepts, until {}.",
+                moment::utc(until)
+            ),
+            (Some(Adoption::Waiting), _) => {
+                "None. No request came that the issuer accepted while secrets were learned.".to_owned()
+            }
+        }
     }
 
     /// Returns the address of the Security tab.

@@ -1,6 +1,9 @@
 //! The Settings tab of a client: name, owners, further environments, and deletion.
 
-use super::place::{Place, Tabs};
+use super::{
+    create::adopts,
+    place::{Place, Tabs},
+};
 use crate::console::{
     error::status,
     form::{Fields, Form},
@@ -29,6 +32,8 @@ struct SettingsPage {
     others: Vec<(String, String)>,
     /// Whether one of them is in front of another issuer, which gives the client_id.
     has_fronts: bool,
+    /// Whether one of them learns secrets.
+    has_adopting: bool,
     edit: Form,
     messages: Form,
     add: Form,
@@ -88,6 +93,7 @@ async fn load(signed: &SignedIn, client: &str) -> Result<SettingsPage, Refused> 
         id: it.id.to_string(),
         name: it.name.clone(),
         has_fronts: others.clone().any(|other| other.upstream.is_some()),
+        has_adopting: others.clone().any(|other| adopts(other, signed.session.now)),
         others: others.map(|other| (other.slug.clone(), other.name.clone())).collect(),
         edit: Form::new("edit", fields),
         messages: Form::new("messages", messages),
@@ -179,7 +185,8 @@ pub(super) async fn switch_messages(Path(client): Path<String>, Fresh { signed, 
 pub(super) async fn add_environment(Path(client): Path<String>, Fresh { signed, fields }: Fresh) -> Reply {
     let slug = fields.text("environment").to_owned();
     let client_id = fields.filled("client_id").map(str::to_owned);
-    let body = CreateRegistration { environment: slug.clone(), client_id, require_value: false };
+    let adopt = fields.ticked("adopt");
+    let body = CreateRegistration { environment: slug.clone(), client_id, adopt, require_value: false };
     match signed.app.create_registration(&signed.request(), ClientPath(&client), Input::Value(body)).await {
         Ok(created) => {
             let secrets = vec![(slug.clone(), created.object)];
@@ -228,6 +235,7 @@ mod tests {
             name: "Billing".into(),
             others: vec![("staging".into(), "Staging".into())],
             has_fronts: true,
+            has_adopting: true,
             edit: Form::new("edit", Fields::default()),
             messages: Form::new("messages", Fields::default()),
             add: Form::new("add", Fields::default()),

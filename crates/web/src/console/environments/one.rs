@@ -43,7 +43,7 @@ struct OnePage {
     delete: Form,
 }
 
-const LABELS: [(&str, &str); 9] = [
+const LABELS: [(&str, &str); 10] = [
     ("name", "Name"),
     ("kind", "Kind"),
     ("signing_alg", "Signing algorithm"),
@@ -51,6 +51,7 @@ const LABELS: [(&str, &str); 9] = [
     ("guard_extension_hours", "Automatic extension (hours)"),
     ("signing_key_rotation_days", "Rotate signing key (days)"),
     ("unregistered_clients", "Unregistered clients"),
+    ("adopt_until", "Learn secrets until (UTC)"),
     ("wipe_after_days", "Wipe values after (days)"),
     ("show_once", "Show secrets once"),
 ];
@@ -114,6 +115,10 @@ async fn load(signed: &SignedIn, slug: &str) -> Result<OnePage, Refused> {
         .with("version", version.to_string());
     if let Some(unregistered) = it.unregistered_clients {
         fields = fields.with("unregistered_clients", unregistered.as_str());
+        // As a browser writes a time: without seconds and zone.
+        let until = it.adopt_until.map(|until| until.to_string().chars().take(16).collect::<String>());
+        let shown = it.adopt_until.map(|until| until.to_string()).unwrap_or_default();
+        fields = fields.with("adopt_until", until.unwrap_or_default()).with("adopt_until_shown", shown);
     }
     if it.show_once {
         fields = fields.with("show_once", "true");
@@ -188,6 +193,22 @@ async fn again(
     Ok(page_with(answer, &shown))
 }
 
+/// Returns until when secrets are learned; `None` if that stays, or was not in the form. A browser sends a time without seconds and
+/// zone.
+fn adopt_until(fields: &Fields) -> Option<Option<String>> {
+    let typed = fields.text("adopt_until").trim();
+    if !fields.ticked("adopt_until")
+        || fields.text("adopt_until_shown").get(..16).unwrap_or_default() == typed
+    {
+        return None;
+    }
+    Some(match typed.len() {
+        0 => None,
+        16 => Some(format!("{typed}:00Z")),
+        _ => Some(typed.to_owned()),
+    })
+}
+
 /// Parses a typed number. Other text is refused like a number out of range.
 fn number(text: &str) -> i64 {
     text.trim().parse().unwrap_or(-1)
@@ -207,6 +228,7 @@ pub(in crate::console) async fn update(Path(slug): Path<String>, Fresh { signed,
         issuer_mode: None,
         upstream: None,
         unregistered_clients: fields.filled("unregistered_clients").and_then(UnregisteredClients::parse),
+        adopt_until: adopt_until(&fields),
         position: Some(number(fields.text("position"))),
         confirm_environment_slug: fields
             .filled("confirm_environment_slug")

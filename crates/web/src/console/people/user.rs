@@ -439,6 +439,7 @@ mod tests {
                 issuer_mode: IssuerMode::Own,
                 upstream: None,
                 unregistered_clients: None,
+                adopt_until: None,
                 signing_alg: Some(SigningAlg::ES256),
                 signing_alg_from: None,
                 show_once: false,
