@@ -161,7 +161,7 @@ fn is_checksummed(digits: &str) -> bool {
     digits.len() == RANDOM_DIGITS + CHECKSUM_DIGITS
         && base62::is_base62(digits)
         && base62::decode_32_bits(&digits[RANDOM_DIGITS..])
-            == Some(crc32fast::hash(digits[..RANDOM_DIGITS].as_bytes()))
+            == Some(crc32fast::hash(&digits.as_bytes()[..RANDOM_DIGITS]))
 }
 
 /// Returns the CRC-32 (IEEE) of the random digits in base62: the layout that secret scanners recognise.
