@@ -108,6 +108,11 @@ impl App {
             }
             let mut open = act.tx.open_secrets(&site.registration.id, act.now).await?;
             let is_first = open.is_empty() && act.tx.adoption(&site.registration.id).await?.is_some();
+            if is_first && least_age.is_some() {
+                let text = "The client has no secret yet: the one that its callers have is still to be learned. Nothing was \
+                    changed. Rotate without an age to give it its first secret.";
+                return Err(Problem::new(Code::RotationConflict, text).with_field("if_older_than_seconds").into());
+            }
             if is_first {
                 open.push(self.add_nobodys_secret(act, &site).await?);
             }
