@@ -348,7 +348,7 @@ def of_adoption(run, server, front):
         require(answer.status_code == status, f"{number}: {answer.status_code} {answer.text}")
 
     def known(number):
-        return f"secret-%+ of-{number}"
+        return f"secret-%+ of-adopted-{number}"
 
     def path(number):
         return f"/clients/{clients[number]['id']}/environments/{front.environment}"
@@ -374,7 +374,7 @@ def of_adoption(run, server, front):
         for number in range(10):
             gets(number, known(number))
             secrets = server.api("GET", f"{path(number)}/secrets")["items"]
-            require([it["origin"] for it in secrets] == ["imported"] and secrets[0]["use_count"] == 1, secrets)
+            require([it["origin"] for it in secrets] == ["imported"] and secrets[0]["use_count"] == 2, secrets)
 
     def stop():
         server.api("PATCH", f"/environments/{front.environment}", {"adopt_until": None})

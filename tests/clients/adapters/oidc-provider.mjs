@@ -36,7 +36,7 @@ function provider({ client_id, client_secret }) {
       token_endpoint_auth_method: 'none',
     }, ...Array.from({ length: 10 }, (_, n) => ({
       client_id: `adopted-${n}`,
-      client_secret: `secret-%+ of-${n}`,
+      client_secret: `secret-%+ of-adopted-${n}`,
       grant_types: ['client_credentials'],
       redirect_uris: [],
       response_types: [],

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::webhook::Destination;
 use crossfade_core::upstream::{Endpoint, IssuerKind, TestOutcome};
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use tokio::time::timeout;
 
 /// Where and how a secret is tested.
@@ -23,6 +23,9 @@ pub struct Trial<'a> {
     /// Name of this door in `Via`.
     pub pseudonym: &'a str,
 }
+
+/// Errors of a client that is authenticated, but must not use the grant (RFC 6749 §5.2).
+const OF_GRANT: [&str; 2] = ["unauthorized_client", "unsupported_grant_type"];
 
 impl Relay {
     /// Tests a secret with one request: revokes or refreshes a token that nobody has. Returns the outcome, and status and
@@ -42,6 +45,25 @@ impl Relay {
                     Tested::Silent | Tested::Failed => TestOutcome::Undecided,
                 };
                 (outcome, describe_refusal(answer.status.as_u16(), answer.error().as_deref()))
+            }
+        }
+    }
+
+    /// Tests a secret at an issuer that has just refused another one with an error that tells it: there, an error about the grant
+    /// shows that the client is authenticated. Returns whether it accepts the secret; `None` if its answer does not tell.
+    pub async fn try_beside_refused(
+        &self,
+        trial: Trial<'_>,
+        credential: &SentCredential<'_>,
+        secret: &SentSecret,
+    ) -> Option<bool> {
+        let answer = self.ask(trial, credential, secret).await.ok()?;
+        match judge(trial.kind, &answer) {
+            Tested::Accepted => Some(true),
+            Tested::Refused => Some(false),
+            Tested::Silent | Tested::Failed => {
+                let is_of_grant = answer.error().is_some_and(|error| OF_GRANT.contains(&error.as_str()));
+                (answer.status == StatusCode::BAD_REQUEST && is_of_grant).then_some(true)
             }
         }
     }

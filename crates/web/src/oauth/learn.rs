@@ -63,17 +63,19 @@ impl Presented {
         }
     }
 
-    /// Returns how the secret is sent to the issuer from now on, so that the issuer gets the same from us.
-    fn sent(&self, decoded: &str) -> (BasicEncoding, Zeroizing<String>) {
+    /// Returns how a secret that can be read in one way only is sent, so that the issuer goes on getting what it gets now.
+    fn encoding(&self) -> BasicEncoding {
         let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
         match &self.raw_id {
-            Some(raw) if *raw == self.client_id && !(is_plain(raw) && is_plain(&self.secret)) => {
-                (BasicEncoding::Raw, self.secret.clone())
-            }
-            _ => (BasicEncoding::Percent, Zeroizing::new(decoded.to_owned())),
+            Some(raw) if !(is_plain(raw) && is_plain(&self.secret)) => BasicEncoding::Raw,
+            _ => BasicEncoding::Percent,
         }
     }
 }
+
+/// Grants with which an access token proves the secret of the client. With others, some issuers look at a code or an assertion
+/// alone, or know the client by it.
+const PROVING_GRANTS: [&str; 2] = ["client_credentials", "refresh_token"];
 
 /// Returns the secret of a request that its registration can learn, and the body; `None` if the request is decided here.
 pub(super) fn learnable(
@@ -109,14 +111,17 @@ pub(super) fn learnable(
     if named.is_another(client_id, |name| authority.was_given(&request.environment, name)) {
         return Err(UNCERTAIN);
     }
-    let (encoding, sent) = presented.sent(secret);
+    // An issuer that reads the name in another way means another client.
+    let is_one_name = !named.is_another(client_id, |_| true);
+    let is_proving = form.get("grant_type").is_some_and(|grant| PROVING_GRANTS.contains(&grant));
     let learnable = Learnable {
         registration,
         client_id: client_id.to_owned(),
         method: sent_by,
         secret: Zeroizing::new(secret.to_owned()),
-        sent,
-        encoding,
+        encoding: presented.encoding(),
+        further_readings: further_readings.iter().map(|it| Zeroizing::new((*it).to_owned())).collect(),
+        is_proof: is_one_name && is_proving,
     };
     Ok(Some((learnable, body.passed())))
 }
@@ -125,25 +130,15 @@ pub(super) fn learnable(
 mod tests {
     use super::*;
 
-    fn sent(raw_id: Option<&str>, client_id: &str, secret: &str, decoded: &str) -> (BasicEncoding, String) {
-        let presented = Presented {
-            client_id: client_id.to_owned(),
-            raw_id: raw_id.map(str::to_owned),
-            secret: Zeroizing::new(secret.to_owned()),
-        };
-        let (encoding, sent) = presented.sent(decoded);
-        (encoding, sent.to_string())
-    }
-
     #[test]
     fn the_issuer_gets_what_the_caller_sent() {
-        let percent = |text: &str| (BasicEncoding::Percent, text.to_owned());
-        let raw = |text: &str| (BasicEncoding::Raw, text.to_owned());
-        assert_eq!(sent(Some("app"), "app", "s3cret", "s3cret"), percent("s3cret"));
+        let encoding = |raw_id: Option<&str>, secret: &str| {
+            let (raw_id, secret) = (raw_id.map(str::to_owned), Zeroizing::new(secret.to_owned()));
+            Presented { client_id: "app".to_owned(), raw_id, secret }.encoding()
+        };
+        assert_eq!(encoding(Some("app"), "s3cret"), BasicEncoding::Percent);
         // An issuer that decodes nothing would not take it for the same if it were encoded.
-        assert_eq!(sent(Some("app"), "app", "a-b", "a-b"), raw("a-b"));
-        assert_eq!(sent(Some("app"), "app", "a%2Bb", "a+b"), raw("a%2Bb"));
-        assert_eq!(sent(Some("my%20app"), "my app", "a%2Bb", "a+b"), percent("a+b"));
-        assert_eq!(sent(None, "app", "a+b%", "a+b%"), percent("a+b%"));
+        assert_eq!(encoding(Some("app"), "a-b"), BasicEncoding::Raw);
+        assert_eq!(encoding(None, "a+b%"), BasicEncoding::Percent);
     }
 }

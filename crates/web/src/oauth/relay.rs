@@ -101,7 +101,13 @@ async fn learn(
     let headers = &request.headers;
     let asked = Passing { server, endpoint, headers, authorization, body, host: host(request), client: None };
     match request.web.app.pass_to_learn(&request.environment, learnable, asked).await {
-        Ok(answer) => pass_on(&request.web, answer),
+        Ok((answer, is_learned)) => {
+            if is_learned && let Some(upstream) = request.environment.upstream() {
+                // The request that has proved the secret is its first use, for the evidence.
+                let _ = request.decide(|| authenticated(request, upstream.kind));
+            }
+            pass_on(&request.web, answer)
+        }
         Err(failure) => refuse(&request.web, failure),
     }
 }

@@ -23,6 +23,10 @@ struct State {
     answers: VecDeque<String>,
     /// Whether it keeps its answers back.
     is_held: bool,
+    /// Whether it takes any secret.
+    takes_any: bool,
+    /// Whether it decodes what is in `Basic` (RFC 6749 §2.3.1).
+    decodes: bool,
 }
 
 /// An issuer on a port of its own, until the test ends.
@@ -41,6 +45,16 @@ impl Issuer {
 
     pub fn set_secret(&self, secret: &str) {
         self.listener.with(|state| state.secret = secret.to_owned());
+    }
+
+    /// Takes any secret, or only the right one.
+    pub fn take_any(&self, takes_any: bool) {
+        self.listener.with(|state| state.takes_any = takes_any);
+    }
+
+    /// Decodes what is in `Basic` from now on.
+    pub fn decode_basic(&self) {
+        self.listener.with(|state| state.decodes = true);
     }
 
     /// Answers a wrong secret with this text from now on.
@@ -87,6 +101,18 @@ pub fn json(status: u16, body: &str) -> String {
     )
 }
 
+/// Decodes a form.
+fn decoded(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut decoded = parts.next().unwrap_or_default().replace('+', " ");
+    for part in parts {
+        let (code, rest) = part.split_at(2);
+        decoded.push(char::from(u8::from_str_radix(code, 16).unwrap()));
+        decoded.push_str(&rest.replace('+', " "));
+    }
+    decoded
+}
+
 async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
     let (mut read, mut chunk) = (Vec::new(), [0; 65_536]);
     loop {
@@ -109,7 +135,10 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
             let secret = format!(":{}", state.secret);
             let basic = text.lines().find_map(|line| line.strip_prefix("authorization: Basic "));
             let credentials = basic.and_then(|basic| STANDARD.decode(basic).ok()).unwrap_or_default();
-            let is_right = String::from_utf8_lossy(&credentials).ends_with(&secret)
+            let credentials = String::from_utf8_lossy(&credentials).into_owned();
+            let credentials = if state.decodes { decoded(&credentials) } else { credentials };
+            let is_right = state.takes_any
+                || credentials.ends_with(&secret)
                 || text.ends_with(&format!("client_secret={}", state.secret));
             match is_right {
                 true => state.answers.pop_front().unwrap_or_else(|| json(200, TOKEN)),

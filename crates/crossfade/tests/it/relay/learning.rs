@@ -23,7 +23,12 @@ on_both_engines! {
     nothing_is_learned_after_the_time_or_by_another_way,
     a_secret_of_ours_goes_to_no_issuer_and_is_not_learned,
     a_request_that_names_another_client_is_refused,
-    a_secret_with_odd_characters_is_sent_and_verified_as_before,
+    a_secret_with_odd_characters_is_learned_as_the_issuer_reads_it,
+    an_issuer_that_decodes_has_the_decoded_secret,
+    a_grant_that_can_do_without_the_secret_proves_none,
+    a_secret_that_can_be_guessed_is_not_learned,
+    a_rotation_by_age_waits_for_the_first_secret,
+    the_request_that_proves_a_secret_is_its_first_use,
     a_secret_that_is_too_long_works_at_the_issuer_until_the_end,
     owners_say_until_when_and_rotators_say_for_whom,
 }
@@ -107,7 +112,7 @@ async fn events(world: &World, action: &str) -> Vec<Value> {
 }
 
 async fn a_secret_that_the_issuer_accepts_is_learned_and_verified_here(mut world: World) {
-    let issuer = Issuer::start("upstream1").await;
+    let issuer = Issuer::start("upstream1ofTheIssuer").await;
     let front = adopted(&mut world, &issuer, "app").await;
     let owner = front.world.owner().await;
     let waiting =
@@ -115,13 +120,16 @@ async fn a_secret_that_the_issuer_accepts_is_learned_and_verified_here(mut world
     assert_eq!((waiting().await, front.secrets().await.len()), (1, 0));
     assert_eq!(front.token("wrong").await.expect(401)["error"], "invalid_client");
     assert_eq!(issuer.take().len(), 1, "the issuer decides");
-    assert_eq!(front.token("upstream1").await.bytes, TOKEN.as_bytes());
+    assert_eq!(front.token("upstream1ofTheIssuer").await.bytes, TOKEN.as_bytes());
     let seen = issuer.take();
     let basic = |credentials: &str| format!("authorization: Basic {}\r\n", STANDARD.encode(credentials));
     assert_eq!(seen.len(), 2, "{seen:?}");
-    assert!(seen[0].contains(&basic("app:upstream1")) && seen[0].ends_with(FORM), "as it was sent: {seen:?}");
+    assert!(
+        seen[0].contains(&basic("app:upstream1ofTheIssuer")) && seen[0].ends_with(FORM),
+        "as it was sent: {seen:?}"
+    );
     assert!(seen[1].ends_with("grant_type=refresh_token&refresh_token=crossfade-test"), "{seen:?}");
-    assert!(!seen[1].contains(&basic("app:upstream1")), "a secret that nobody has: {seen:?}");
+    assert!(!seen[1].contains(&basic("app:upstream1ofTheIssuer")), "a secret that nobody has: {seen:?}");
     let secrets = front.secrets().await;
     assert_eq!((secrets.len(), &secrets[0]["origin"]), (1, &json!("imported")));
     assert_eq!((&secrets[0]["state"], &secrets[0]["stored"]), (&json!("current"), &json!(false)));
@@ -131,38 +139,38 @@ async fn a_secret_that_the_issuer_accepts_is_learned_and_verified_here(mut world
     assert_eq!(learned[0]["details"]["secret_id"], secrets[0]["id"]);
     assert_eq!(learned[0]["details"]["method"], "client_secret_basic");
     // From now on it is verified here, with evidence.
-    front.token("upstream1").await.is_token();
-    assert_eq!(front.secrets().await[0]["use_count"], 1);
+    front.token("upstream1ofTheIssuer").await.is_token();
+    assert_eq!(front.secrets().await[0]["use_count"], 2, "the request that has proved it is counted");
     assert_eq!(issuer.take().len(), 1);
     front.world.advance(24 * HOUR);
     front.token("wrong").await.is_invalid_client();
     assert!(issuer.take().is_empty());
-    front.token("upstream1").await.is_token();
+    front.token("upstream1ofTheIssuer").await.is_token();
     for table in ["audit_events", "notifications", "upstream_slots"] {
         let column = if table == "upstream_slots" { "CAST(sealed AS TEXT)" } else { "CAST(details AS TEXT)" };
-        let found = format!("SELECT COUNT(*) FROM {table} WHERE {column} LIKE '%upstream1%'");
+        let found = format!("SELECT COUNT(*) FROM {table} WHERE {column} LIKE '%upstream1ofTheIssuer%'");
         assert_eq!(front.world.number(&found).await, 0, "{table}");
     }
 }
 
 async fn a_second_secret_is_learned_and_a_third_one_is_not(mut world: World) {
-    let issuer = Issuer::start("upstream1").await;
+    let issuer = Issuer::start("upstream1ofTheIssuer").await;
     let front = adopted(&mut world, &issuer, "app").await;
-    front.token("upstream1").await.is_token();
-    issuer.set_secret("upstream2");
-    front.token("upstream2").await.is_token();
-    assert_eq!(issuer.take().len(), 3, "a secret that nobody has is tried once");
+    front.token("upstream1ofTheIssuer").await.is_token();
+    issuer.set_secret("upstream2ofTheIssuer");
+    front.token("upstream2ofTheIssuer").await.is_token();
+    assert_eq!(issuer.take().len(), 4, "a secret that nobody has is tried before each");
     let secrets = front.secrets().await;
     let states: Vec<_> = secrets.iter().map(|it| (text(&it["state"]), text(&it["origin"]))).collect();
     let imported = |state: &str| (state.to_owned(), "imported".to_owned());
     assert_eq!(states, [imported("current"), imported("retiring")]);
     assert_eq!(front.slots().await, ["current ok", "next ok"]);
-    issuer.set_secret("upstream3");
-    front.token("upstream3").await.is_invalid_client();
+    issuer.set_secret("upstream3ofTheIssuer");
+    front.token("upstream3ofTheIssuer").await.is_invalid_client();
     assert!(issuer.take().is_empty());
     // Callers of both work, with whichever of them the issuer still accepts.
-    issuer.set_secret("upstream1");
-    for secret in ["upstream1", "upstream2"] {
+    issuer.set_secret("upstream1ofTheIssuer");
+    for secret in ["upstream1ofTheIssuer", "upstream2ofTheIssuer"] {
         front.token(secret).await.is_token();
     }
     let owner = front.world.owner().await;
@@ -175,15 +183,15 @@ async fn a_second_secret_is_learned_and_a_third_one_is_not(mut world: World) {
     let revoke = format!("/secrets/{}/revoke", text(&secrets[1]["id"]));
     owner.post(&front.client.path("staging", &revoke), json!({"reason": "moved"})).await.ok();
     issuer.take();
-    front.token("upstream1").await.is_invalid_client();
+    front.token("upstream1ofTheIssuer").await.is_invalid_client();
     assert!(issuer.take().is_empty(), "what has ended is not learned again");
-    front.token("upstream2").await.is_token();
+    front.token("upstream2ofTheIssuer").await.is_token();
 }
 
 async fn many_requests_at_once_learn_one_secret(mut world: World) {
-    let issuer = Issuer::start("upstream1").await;
+    let issuer = Issuer::start("upstream1ofTheIssuer").await;
     let front = adopted(&mut world, &issuer, "app").await;
-    let answers = futures_util::future::join_all((0..20).map(|_| front.token("upstream1"))).await;
+    let answers = futures_util::future::join_all((0..20).map(|_| front.token("upstream1ofTheIssuer"))).await;
     for answer in answers {
         answer.is_token();
     }
@@ -194,49 +202,52 @@ async fn many_requests_at_once_learn_one_secret(mut world: World) {
 }
 
 async fn a_learned_secret_is_rotated_away_like_any_other(mut world: World) {
-    let issuer = Issuer::start("upstream1").await;
+    let issuer = Issuer::start("upstream1ofTheIssuer").await;
     let front = adopted(&mut world, &issuer, "app").await;
-    front.token("upstream1").await.is_token();
+    front.token("upstream1ofTheIssuer").await.is_token();
     let owner = front.world.owner().await;
     let path = front.client.path("staging", "/secrets/rotate");
     let rotated = owner.post(&path, front.client.rotation(24)).await.created();
     let new = text(&rotated["secret"]["value"]);
-    for secret in ["upstream1", &new] {
+    for secret in ["upstream1ofTheIssuer", &new] {
         front.token(secret).await.is_token();
     }
     issuer.take();
     // A third secret is not learned after that, although the time has not passed.
-    front.token("upstream2").await.is_invalid_client();
+    front.token("upstream2ofTheIssuer").await.is_invalid_client();
     assert!(issuer.take().is_empty());
     front.world.advance(24 * HOUR);
-    front.token("upstream1").await.is_invalid_client();
+    front.token("upstream1ofTheIssuer").await.is_invalid_client();
     front.token(&new).await.is_token();
     assert_eq!(issuer.take().len(), 1, "the issuer goes on getting its own secret");
 }
 
 async fn a_rotation_gives_a_registration_without_a_secret_its_first_one(mut world: World) {
-    let issuer = Issuer::start("upstream1").await;
+    let issuer = Issuer::start("upstream1ofTheIssuer").await;
     let front = adopted(&mut world, &issuer, "app").await;
     let owner = front.world.owner().await;
     let path = front.client.path("staging", "/secrets/rotate");
     let rotated = owner.post(&path, front.client.rotation(24)).await.created();
     assert_eq!(rotated["previous_secret"]["state"], "expired", "nobody has it");
     let new = text(&rotated["secret"]["value"]);
-    front.token("upstream1").await.is_invalid_client();
+    front.token("upstream1ofTheIssuer").await.is_invalid_client();
     assert!(issuer.take().is_empty(), "nothing is learned any more");
     assert_eq!(front.registration().await["adoption"], Value::Null);
     let set = front.client.path("staging", "/upstream-credential");
-    owner.call(Method::PUT, &set, Some(json!({"secret": "upstream1"}).to_string()), &[]).await.ok();
+    owner
+        .call(Method::PUT, &set, Some(json!({"secret": "upstream1ofTheIssuer"}).to_string()), &[])
+        .await
+        .ok();
     front.token(&new).await.is_token();
 }
 
 async fn a_public_client_is_never_learned(mut world: World) {
-    let issuer = Issuer::start("upstream1").await;
+    let issuer = Issuer::start("upstream1ofTheIssuer").await;
     let front = adopted(&mut world, &issuer, "app").await;
     // It looks at the grant alone.
     issuer.refuse_with(&answer(400, r#"{"error":"invalid_grant"}"#));
     for _ in 0..2 {
-        assert_eq!(front.token("upstream1").await.expect(200)["access_token"], "of-the-issuer");
+        assert_eq!(front.token("upstream1ofTheIssuer").await.expect(200)["access_token"], "of-the-issuer");
     }
     assert_eq!(front.secrets().await.len(), 0);
     assert_eq!(front.registration().await["adoption"], "public_client");
@@ -244,12 +255,12 @@ async fn a_public_client_is_never_learned(mut world: World) {
     // The issuer answers until the time is over.
     front.world.advance(24 * HOUR);
     issuer.take();
-    front.token("upstream1").await.is_invalid_client();
+    front.token("upstream1ofTheIssuer").await.is_invalid_client();
     assert!(issuer.take().is_empty());
 }
 
 async fn only_an_access_token_proves_a_secret(mut world: World) {
-    let issuer = Issuer::start("upstream1").await;
+    let issuer = Issuer::start("upstream1ofTheIssuer").await;
     let front = adopted(&mut world, &issuer, "app").await;
     for (status, body) in [
         (200, r#"{"error":"invalid_client"}"#),
@@ -263,17 +274,17 @@ async fn only_an_access_token_proves_a_secret(mut world: World) {
         (500, TOKEN),
     ] {
         issuer.answer(&answer(status, body));
-        assert_eq!(front.token("upstream1").await.status.as_u16(), status, "{body}");
+        assert_eq!(front.token("upstream1ofTheIssuer").await.status.as_u16(), status, "{body}");
         assert_eq!(front.secrets().await.len(), 0, "{status} {body}");
     }
-    front.send("par", "app:upstream1", "response_type=code").await.expect(200);
+    front.send("par", "app:upstream1ofTheIssuer", "response_type=code").await.expect(200);
     assert_eq!(front.secrets().await.len(), 0, "another endpoint");
-    front.token("upstream1").await.is_token();
+    front.token("upstream1ofTheIssuer").await.is_token();
     assert_eq!(front.secrets().await.len(), 1);
 }
 
 async fn what_strangers_send_leaves_nothing(mut world: World) {
-    let issuer = Issuer::start("upstream1").await;
+    let issuer = Issuer::start("upstream1ofTheIssuer").await;
     let front = adopted(&mut world, &issuer, "app").await;
     let count = async |table: &str| front.world.number(&format!("SELECT COUNT(*) FROM {table}")).await;
     let rows = async || {
@@ -290,31 +301,35 @@ async fn what_strangers_send_leaves_nothing(mut world: World) {
     }
     assert_eq!(issuer.take().len(), 50, "and no test");
     assert_eq!(rows().await, before);
-    front.token("upstream1").await.is_token();
+    front.token("upstream1ofTheIssuer").await.is_token();
     assert_eq!(front.secrets().await.len(), 1, "guesses keep nobody out");
 }
 
 async fn nothing_is_learned_for_a_registration_that_is_disabled_or_deleted(mut world: World) {
-    let issuer = Issuer::start("upstream1").await;
+    let issuer = Issuer::start("upstream1ofTheIssuer").await;
     let front = adopted(&mut world, &issuer, "app").await;
     let owner = front.world.owner().await;
     let path = front.client.path("staging", "");
     owner.patch(&path, json!({"enabled": false, "confirm_client_name": "Billing"})).await.ok();
-    front.token("upstream1").await.is_invalid_client();
+    front.token("upstream1ofTheIssuer").await.is_invalid_client();
     owner.patch(&path, json!({"enabled": true, "allowed_networks": ["203.0.113.0/24"]})).await.ok();
-    front.token("upstream1").await.is_invalid_client();
+    front.token("upstream1ofTheIssuer").await.is_invalid_client();
     let methods = json!({"allowed_networks": null, "token_endpoint_auth_methods": ["client_secret_post"]});
     owner.patch(&path, methods).await.ok();
-    front.token("upstream1").await.is_invalid_client();
+    front.token("upstream1ofTheIssuer").await.is_invalid_client();
     assert!(issuer.take().is_empty());
-    let form = [("grant_type", "client_credentials"), ("client_id", "app"), ("client_secret", "upstream1")];
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", "app"),
+        ("client_secret", "upstream1ofTheIssuer"),
+    ];
     // While the issuer has it, the client is deleted.
     issuer.set_held(true);
     let asked = async { front.world.oauth("staging").form("token", &form, &[]).await };
     let deleted = async {
         issuer.wait_for(1).await;
         let gone = json!({"confirm_client_name": "Billing", "reason": "gone"});
-        owner.delete(&format!("/clients/{}", front.client.id), gone).await.expect(204);
+        owner.delete(&format!("/clients/{}", front.client.id), gone).await.expect(200);
         issuer.set_held(false);
     };
     let (answer, ()) = futures_util::future::join(asked, deleted).await;
@@ -326,11 +341,11 @@ async fn nothing_is_learned_for_a_registration_that_is_disabled_or_deleted(mut w
 }
 
 async fn nothing_is_learned_after_the_time_or_by_another_way(mut world: World) {
-    let issuer = Issuer::start("upstream1").await;
+    let issuer = Issuer::start("upstream1ofTheIssuer").await;
     let front = adopted(&mut world, &issuer, "app").await;
     let owner = front.world.owner().await;
     for headers in [
-        &[("authorization", "Bearer upstream1")][..],
+        &[("authorization", "Bearer upstream1ofTheIssuer")][..],
         &[("authorization", "Basic !")],
         &[("authorization", "Basic YXBwOnVwc3RyZWFtMQ=="), ("authorization", "Basic YXBwOnVwc3RyZWFtMQ==")],
     ] {
@@ -342,10 +357,10 @@ async fn nothing_is_learned_after_the_time_or_by_another_way(mut world: World) {
         let refused = oauth.raw(Method::POST, "token", FORM.as_bytes().to_vec(), &all).await;
         assert!([400, 401].contains(&refused.status.as_u16()), "{headers:?}");
     }
-    let both = format!("{FORM}&client_secret=upstream1");
-    front.send("token", "app:upstream1", &both).await.expect(400);
+    let both = format!("{FORM}&client_secret=upstream1ofTheIssuer");
+    front.send("token", "app:upstream1ofTheIssuer", &both).await.expect(400);
     let assertion = format!("{FORM}&client_assertion=e30.e30.AA&client_assertion_type=x&client_id=app");
-    front.send("token", "app:upstream1", &assertion).await.expect(400);
+    front.send("token", "app:upstream1ofTheIssuer", &assertion).await.expect(400);
     assert!(issuer.take().is_empty());
     // Between the request and the answer, the time is over.
     issuer.set_held(true);
@@ -354,18 +369,18 @@ async fn nothing_is_learned_after_the_time_or_by_another_way(mut world: World) {
         owner.patch("/environments/staging", json!({"adopt_until": null})).await.ok();
         issuer.set_held(false);
     };
-    let (answer, ()) = futures_util::future::join(front.token("upstream1"), stopped).await;
+    let (answer, ()) = futures_util::future::join(front.token("upstream1ofTheIssuer"), stopped).await;
     answer.is_token();
     assert_eq!(front.secrets().await.len(), 0);
     issuer.take();
-    front.token("upstream1").await.is_invalid_client();
+    front.token("upstream1ofTheIssuer").await.is_invalid_client();
     assert!(issuer.take().is_empty());
     // It is listed as what was not seen.
     let listed = owner.get("/clients?without_secret=true&environment=staging").await.ok();
     assert_eq!(listed["items"][0]["registrations"][0]["adoption"], "waiting");
     let past = front.world.now().before(HOUR).to_string();
     owner.patch("/environments/staging", json!({"adopt_until": past})).await.ok();
-    front.token("upstream1").await.is_invalid_client();
+    front.token("upstream1ofTheIssuer").await.is_invalid_client();
     assert!(issuer.take().is_empty());
 }
 
@@ -382,15 +397,15 @@ async fn a_secret_of_ours_goes_to_no_issuer_and_is_not_learned(mut world: World)
 }
 
 async fn a_request_that_names_another_client_is_refused(mut world: World) {
-    let issuer = Issuer::start("upstream1").await;
+    let issuer = Issuer::start("upstream1ofTheIssuer").await;
     let front = adopted(&mut world, &issuer, "app").await;
     // Its old secret may be good at the issuer, though it has ended here.
     without_secret(front.world, "Other", "a%70p").await;
     let ambiguous = format!("{FORM}&Client_ID=other");
     for (credentials, form) in [
-        ("a%70p:upstream1", FORM),
-        ("app:upstream1", "grant_type=client_credentials&client_id=a%2570p"),
-        ("app:upstream1", &*ambiguous),
+        ("a%70p:upstream1ofTheIssuer", FORM),
+        ("app:upstream1ofTheIssuer", "grant_type=client_credentials&client_id=a%2570p"),
+        ("app:upstream1ofTheIssuer", &*ambiguous),
     ] {
         let refused = front.send("token", credentials, form).await;
         assert_eq!(refused.expect(400)["error"], "invalid_request", "{credentials} {form}");
@@ -398,24 +413,109 @@ async fn a_request_that_names_another_client_is_refused(mut world: World) {
     assert!(issuer.take().is_empty());
 }
 
-async fn a_secret_with_odd_characters_is_sent_and_verified_as_before(mut world: World) {
+async fn a_secret_with_odd_characters_is_learned_as_the_issuer_reads_it(mut world: World) {
     // The issuer decodes nothing.
-    let issuer = Issuer::start("p%2Bq-r+s").await;
+    let secret = "p%2Bq-r+s0123456789";
+    let issuer = Issuer::start(secret).await;
     let front = adopted(&mut world, &issuer, "app").await;
-    front.token("p%2Bq-r+s").await.is_token();
+    front.token(secret).await.is_token();
     assert_eq!(front.secrets().await.len(), 1);
-    issuer.take();
-    front.token("p%2Bq-r+s").await.is_token();
-    let basic = format!("authorization: Basic {}\r\n", STANDARD.encode("app:p%2Bq-r+s"));
+    assert_eq!(issuer.take().len(), 4, "one that nobody has, and two other readings");
+    front.token(secret).await.is_token();
+    let basic = format!("authorization: Basic {}\r\n", STANDARD.encode(format!("app:{secret}")));
     let seen = issuer.take();
     assert!(seen.len() == 1 && seen[0].contains(&basic), "{seen:?}");
+    // It is the same secret in a form, and no second one.
+    let form =
+        |secret| [("grant_type", "client_credentials"), ("client_id", "app"), ("client_secret", secret)];
+    front.world.oauth("staging").form("token", &form(secret), &[]).await.is_token();
+    assert_eq!(front.secrets().await.len(), 1);
     front.world.advance(24 * HOUR);
-    // What it is verified by is the reading of a form, however it is sent.
-    front.token("p%2Bq%2Dr%20s").await.is_token();
-    let form = [("grant_type", "client_credentials"), ("client_id", "app"), ("client_secret", "p+q-r s")];
-    front.world.oauth("staging").form("token", &form, &[]).await.is_token();
-    front.token("p+q-r+s").await.is_invalid_client();
-    assert_eq!(issuer.take().len(), 2);
+    for other in ["p+q-r s0123456789", "p+q-r+s0123456789"] {
+        front.world.oauth("staging").form("token", &form(other), &[]).await.is_invalid_client();
+    }
+    front.token("p%2Bq%2Dr%2Bs0123456789").await.is_invalid_client();
+}
+
+async fn an_issuer_that_decodes_has_the_decoded_secret(mut world: World) {
+    let issuer = Issuer::start("p+q/r s0123456789").await;
+    issuer.decode_basic();
+    let front = adopted(&mut world, &issuer, "app").await;
+    front.token("p%2Bq/r+s0123456789").await.is_token();
+    assert_eq!((front.secrets().await.len(), front.slots().await), (1, vec!["current ok".to_owned()]));
+    front.world.advance(24 * HOUR);
+    front.token("p%2Bq%2Fr%20s0123456789").await.is_token();
+    front.token("p+q/r+s0123456789").await.is_invalid_client();
+}
+
+/// An issuer can look at an assertion, a code or a password alone, or know the client by it.
+async fn a_grant_that_can_do_without_the_secret_proves_none(mut world: World) {
+    let issuer = Issuer::start("upstream1ofTheIssuer").await;
+    let front = adopted(&mut world, &issuer, "app").await;
+    issuer.take_any(true);
+    for grant in [
+        "urn:ietf:params:oauth:grant-type:jwt-bearer&assertion=x",
+        "urn:ietf:params:oauth:grant-type:device_code&device_code=x",
+        "urn:ietf:params:oauth:grant-type:token-exchange&subject_token=x",
+        "authorization_code&code=x",
+        "password&username=x&password=x",
+    ] {
+        front.send("token", "app:ofAStranger0123456789", &format!("grant_type={grant}")).await.is_token();
+        assert_eq!(issuer.take().len(), 1, "{grant}");
+    }
+    // An issuer that reads the name in another way means another client.
+    front.send("token", "a%70p:ofAStranger0123456789", FORM).await.is_token();
+    assert_eq!((issuer.take().len(), front.secrets().await.len()), (1, 0));
+    issuer.take_any(false);
+    front
+        .send("token", "app:upstream1ofTheIssuer", "grant_type=refresh_token&refresh_token=x")
+        .await
+        .is_token();
+    assert_eq!(front.secrets().await.len(), 1);
+}
+
+/// No lockout of the issuer protects it here.
+async fn a_secret_that_can_be_guessed_is_not_learned(mut world: World) {
+    let issuer = Issuer::start("hunter2hunter2!").await;
+    let front = adopted(&mut world, &issuer, "app").await;
+    front.token("hunter2hunter2!").await.is_token();
+    assert_eq!((front.secrets().await.len(), issuer.take().len()), (0, 1));
+}
+
+/// A nightly job must not end what nobody has decided to end.
+async fn a_rotation_by_age_waits_for_the_first_secret(mut world: World) {
+    let issuer = Issuer::start("upstream1ofTheIssuer").await;
+    let front = adopted(&mut world, &issuer, "app").await;
+    let rotate = front.client.path("staging", "/secrets/rotate");
+    let body =
+        json!({"transition_hours": 24, "confirm_client_name": "Billing", "if_older_than_seconds": 86_400});
+    let refused =
+        front.world.owner().await.post(&rotate, body.clone()).await.refused(409, "rotation_conflict");
+    assert_eq!(refused["field"], "if_older_than_seconds");
+    assert_eq!(
+        (front.secrets().await.len(), front.registration().await["adoption"].clone()),
+        (0, json!("waiting"))
+    );
+    front.token("upstream1ofTheIssuer").await.is_token();
+    assert_eq!(front.world.owner().await.post(&rotate, body).await.ok()["rotated"], false);
+}
+
+async fn the_request_that_proves_a_secret_is_its_first_use(mut world: World) {
+    let issuer = Issuer::start("upstream1ofTheIssuer").await;
+    let front = adopted(&mut world, &issuer, "app").await;
+    front.token("upstream1ofTheIssuer").await.is_token();
+    issuer.set_secret("upstream2ofTheIssuer");
+    front.token("upstream2ofTheIssuer").await.is_token();
+    let owner = front.world.owner().await;
+    let usage = owner.get(&front.client.path("staging", "/usage")).await.ok();
+    let counts: Vec<_> =
+        usage["items"].as_array().unwrap().iter().map(|it| it["use_count"].clone()).collect();
+    assert_eq!(counts, [json!(1), json!(1)], "{usage}");
+    // So nobody ends the second one by mistake.
+    let rotations = owner.get(&front.client.path("staging", "/rotations")).await.ok();
+    let back = format!("/rotations/{}/rollback", text(&rotations["items"][0]["id"]));
+    let back = front.client.path("staging", &back);
+    owner.post(&back, json!({"reason": "x"})).await.refused(409, "newer_secret_in_use");
 }
 
 async fn a_secret_that_is_too_long_works_at_the_issuer_until_the_end(mut world: World) {
@@ -430,7 +530,7 @@ async fn a_secret_that_is_too_long_works_at_the_issuer_until_the_end(mut world: 
 }
 
 async fn owners_say_until_when_and_rotators_say_for_whom(mut world: World) {
-    let issuer = Issuer::start("upstream1").await;
+    let issuer = Issuer::start("upstream1ofTheIssuer").await;
     let front = adopted(&mut world, &issuer, "app").await;
     let owner = front.world.owner().await;
     let manager = front.world.user("manager@example.com", "operations_manager").await;
