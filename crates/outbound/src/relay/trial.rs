@@ -24,8 +24,9 @@ pub struct Trial<'a> {
     pub pseudonym: &'a str,
 }
 
-/// Errors of a client that is authenticated, but must not use the grant (RFC 6749 §5.2).
-const OF_GRANT: [&str; 2] = ["unauthorized_client", "unsupported_grant_type"];
+/// Errors for a client that is authenticated, but must not use the grant (RFC 6749 §5.2); some issuers call that an invalid
+/// request.
+const OF_GRANT: [&str; 3] = ["unauthorized_client", "unsupported_grant_type", "invalid_request"];
 
 impl Relay {
     /// Tests a secret with one request: revokes or refreshes a token that nobody has. Returns the outcome, and status and

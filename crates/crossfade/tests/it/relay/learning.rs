@@ -441,6 +441,9 @@ async fn an_issuer_that_decodes_has_the_decoded_secret(mut world: World) {
     let issuer = Issuer::start("p+q/r s0123456789").await;
     issuer.decode_basic();
     let front = adopted(&mut world, &issuer, "app").await;
+    // The first answer is the token; the client must not refresh, which the issuer says once it has authenticated it.
+    issuer.answer(&answer(200, TOKEN));
+    issuer.answer(&answer(400, r#"{"error":"invalid_request"}"#));
     front.token("p%2Bq/r+s0123456789").await.is_token();
     assert_eq!((front.secrets().await.len(), front.slots().await), (1, vec!["current ok".to_owned()]));
     front.world.advance(24 * HOUR);
