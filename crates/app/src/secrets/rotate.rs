@@ -113,6 +113,12 @@ impl App {
                     changed. Rotate without an age to give it its first secret.";
                 return Err(Problem::new(Code::RotationConflict, text).with_field("if_older_than_seconds").into());
             }
+            let is_learning = site.environment.adopt_until.is_some_and(|until| act.now < until);
+            if is_first && is_learning && transition.hours() > 0 {
+                let text = "transition_hours must be 0 while the secret that the callers have is still to be learned: Crossfade \
+                    does not know it, and refuses it from then on. Nothing was changed.";
+                return Err(Problem::new(Code::TransitionOutOfRange, text).with_field("transition_hours").into());
+            }
             if is_first {
                 open.push(self.add_nobodys_secret(act, &site).await?);
             }

@@ -227,7 +227,11 @@ async fn a_rotation_gives_a_registration_without_a_secret_its_first_one(mut worl
     let front = adopted(&mut world, &issuer, "app").await;
     let owner = front.world.owner().await;
     let path = front.client.path("staging", "/secrets/rotate");
-    let rotated = owner.post(&path, front.client.rotation(24)).await.created();
+    // No transition keeps a secret that is not known here.
+    let refused = owner.post(&path, front.client.rotation(24)).await.refused(422, "transition_out_of_range");
+    assert_eq!(refused["field"], "transition_hours");
+    assert_eq!(front.registration().await["adoption"], "waiting");
+    let rotated = owner.post(&path, front.client.rotation(0)).await.created();
     assert_eq!(rotated["previous_secret"]["state"], "expired", "nobody has it");
     let new = text(&rotated["secret"]["value"]);
     front.token("upstream1ofTheIssuer").await.is_invalid_client();
