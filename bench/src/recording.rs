@@ -137,7 +137,7 @@ pub(crate) async fn measure_flush(rounds: usize) -> Result<(), Failure> {
                     further_readings: &[],
                     method: AuthMethod::ClientSecretBasic,
                     source: source(n),
-                    sender: None,
+                    sender: Some(source(n).ip),
                 };
                 let client = authority.authenticate(&environment, &credentials).map_err(|_| "refused")?;
                 let issued = authority.issue(&environment, &client, None).map_err(|_| "no token")?;
@@ -168,7 +168,7 @@ pub(crate) async fn measure_flood(rounds: usize) -> Result<(), Failure> {
     let authority = app.authority();
     let environment = authority.environment(Alg::EdDsa.environment()).ok_or("no environment")?;
     let callers = fill::asked(Alg::EdDsa, SECRETS[0]);
-    let (mut address, mut without) = (0x0a00_0000, None);
+    let (mut address, mut without) = (0x7f00_0000, None);
     for (name, secrets, guesses) in [
         ("none", 0, 0),
         ("10,000 uses of one secret", 1, 0),
@@ -191,7 +191,7 @@ pub(crate) async fn measure_flood(rounds: usize) -> Result<(), Failure> {
                         further_readings: &[],
                         method,
                         source,
-                        sender: None,
+                        sender: Some(source.ip),
                     };
                     if authority.authenticate(&environment, &credentials).is_ok() == (secret == "guessed") {
                         return Err("a use was refused, or a guess accepted".into());
