@@ -151,9 +151,12 @@ impl App {
             // Another request tries again.
             Some(TestOutcome::Undecided) | None => return Ok(false),
         };
-        let Some(read) = self.reading_of_issuer(environment, server, learnable).await else {
-            return Ok(false);
+        let read = match made_up {
+            // Nothing is learned, however it is read.
+            MadeUp::Accepted => Some(Read { secret: learnable.secret.clone(), encoding: learnable.encoding }),
+            MadeUp::Refused => self.reading_of_issuer(environment, server, learnable).await,
         };
+        let Some(read) = read else { return Ok(false) };
         let origins = environment.upstream().map(|upstream| upstream.origins()).unwrap_or_default();
         let learned = self.stored_here(Actor::policy("adopt", "Adoption by use"), async |act| {
             self.store_learned(act, learnable, &read, (made_up, &origins)).await
