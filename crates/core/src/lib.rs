@@ -15,6 +15,7 @@ pub mod giving;
 pub mod guard;
 pub mod ids;
 pub mod limits;
+pub mod login;
 pub mod messages;
 pub mod networks;
 pub mod oauth;
