@@ -80,6 +80,7 @@ const ROWS: &[(i64, i64, &str)] = &[
     (51, i64::MAX, "INSERT INTO upstream_slots (registration_id, slot, sealed, set_at, state) VALUES ('reg_1', 'current', {B}, 1, 'untested')"),
     (58, i64::MAX, "INSERT INTO unregistered_clients (environment, client_id, first_seen_at, last_seen_at, last_token_at, accepted_count, refused_count, failed_count, last_status, methods, sources)
          VALUES ('production', 'portal', 1, 2, 2, 1, 0, 0, 200, '[]', '[]'), ('production', '', 1, 2, 0, 0, 3, 0, NULL, '[]', '[]')"),
+    (64, i64::MAX, "INSERT INTO logins (digest, user_id, session_id, challenge, token, expires_at) VALUES ({B}, 'usr_1', 'ses_1', 'x', '{}', 9)"),
     (54, i64::MAX, "INSERT INTO adoptions (registration_id, begun_at, tested_at, is_public) VALUES ('reg_1', 1, 2, 0)"),
     (39, i64::MAX, "INSERT INTO seen (rotation_id, user_id, seen_at) VALUES ('rot_1', 'usr_1', 1)"),
     (39, i64::MAX, "INSERT INTO messages_off (subject, word, since) VALUES ('cl_1', 'digest', 1)"),
