@@ -64,6 +64,7 @@ pub use node::{
 pub use options::{Creation, Options};
 pub use people::abilities::{Abilities, AccountAbilities};
 pub use people::devices::{KNOWN_FOR, join_devices, parse_devices};
+pub use people::login::{NewLogin, code_challenge};
 pub use people::owners::{LinkKind, OneTimeLink};
 pub use people::password::PasswordCost;
 pub use people::session_limits::{ABSOLUTE_LIMIT, IDLE_LIMIT};

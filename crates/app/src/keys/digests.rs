@@ -5,11 +5,12 @@ use crate::keys::seal::derived;
 use aws_lc_rs::{constant_time, digest, hmac};
 use crossfade_store::Digested;
 
-/// Keys of the digests of API tokens, sessions, one-time links and known browsers.
+/// Keys of the digests of API tokens, sessions, one-time links, codes of the command line and known browsers.
 pub(crate) struct Digests {
     tokens: hmac::Key,
     sessions: hmac::Key,
     links: hmac::Key,
+    logins: hmac::Key,
     devices: hmac::Key,
     marks: hmac::Key,
     messages: hmac::Key,
@@ -27,6 +28,7 @@ impl Digests {
             tokens: key(b"crossfade: digests of API tokens"),
             sessions: key(b"crossfade: digests of sessions"),
             links: key(b"crossfade: digests of one-time links"),
+            logins: key(b"crossfade: codes of the command line"),
             devices: key(b"crossfade: digests of known browsers"),
             marks: key(b"crossfade: marks of instances"),
             messages: key(b"crossfade: messages of the Console"),
@@ -78,6 +80,10 @@ impl Digests {
 
     pub(crate) fn link(&self, value: &str) -> Vec<u8> {
         self.keyed(Digested::Links, &fingerprint(value))
+    }
+
+    pub(crate) fn login(&self, code: &str) -> Vec<u8> {
+        hmac::sign(&self.logins, &fingerprint(code)).as_ref().to_vec()
     }
 
     pub(crate) fn device(&self, value: &str) -> Vec<u8> {

@@ -1,7 +1,8 @@
 //! Accounts of people and programs, and every way into them.
 //! `users`, `grants` and `giving` say who an account is and what it can do, `abilities` what a page offers it. `owners`
 //! has one-time links and the commands for Owners, `hand_over` the clients of an account that goes. `sign_in`,
-//! `password`, `devices`, `failures` and `sessions` lead into the Console, `tokens` into the API.
+//! `password`, `devices`, `failures` and `sessions` lead into the Console, `tokens` into the API, and
+//! `login` from the Console to the command line.
 
 pub(crate) mod abilities;
 pub(crate) mod devices;
@@ -9,6 +10,7 @@ mod failures;
 pub(crate) mod giving;
 pub(crate) mod grants;
 pub(crate) mod hand_over;
+pub(crate) mod login;
 pub(crate) mod look_up;
 pub(crate) mod owners;
 pub(crate) mod password;

@@ -55,14 +55,14 @@ pub struct NamedRegistration {
 }
 
 /// A [`NewToken`] with parsed and validated fields.
-struct CheckedToken {
+pub(super) struct CheckedToken {
     name: Name,
     lives: Option<Duration>,
     scope: Option<Vec<String>>,
 }
 
 impl CheckedToken {
-    fn new(
+    pub(super) fn new(
         name: &str,
         expires_days: Option<u32>,
         scope: &[String],
@@ -227,29 +227,46 @@ impl App {
     ) -> Result<(api::Token, SecretValue), Error> {
         self.node.unless_quarantined()?;
         let checked = CheckedToken::new(name, expires_days, scope, only)?;
-        if !self.new_tokens.admit(session.principal.user(), Instant::now()) {
-            let text = "Your account has created many API tokens lately. Nothing was changed. Try again in 30 seconds.";
-            return Err(Problem::new(Code::TooManyRequests, text).retry_after(30).into());
-        }
+        self.admit_new_token(session)?;
         let value = SecretValue::generate(SecretKind::ApiToken, self.random.as_ref());
         let row = self
             .change_own(&session.principal, async |act, principal| {
                 let may_read = |object: Object<'_>| principal.may(Permission::ClientRead, object);
                 let only = find_registration(act.tx, only, may_read).await?;
-                let row = self.token_row(&checked, principal.user.clone(), only, act.now);
-                let digest = self.digests.token(value.reveal());
-                act.tx.insert_token(&row, &digest).await?;
-                self.node.strangers.know(&digest);
-                let event = created(row.clone());
-                act.audit(&event, About::target(&row.id)).await?;
-                let user = act.tx.user(&principal.user).await?;
-                let email = user.and_then(|user| user.email);
-                let facts = (json!({"account": email}), None);
-                act.tell_person(self.random.as_ref(), &event, email.as_deref(), facts).await?;
-                Ok(row)
+                let user = act.tx.user(&principal.user).await?.ok_or_else(Problem::not_found)?;
+                self.insert_own_token(act, (&checked, only), &user, &value).await
             })
             .await?;
         Ok((shown(row), value))
+    }
+
+    /// Refuses a person who creates tokens too fast.
+    pub(super) fn admit_new_token(&self, session: &Session) -> Result<(), Problem> {
+        if self.new_tokens.admit(session.principal.user(), Instant::now()) {
+            return Ok(());
+        }
+        let text =
+            "Your account has created many API tokens lately. Nothing was changed. Try again in 30 seconds.";
+        Err(Problem::new(Code::TooManyRequests, text).retry_after(30))
+    }
+
+    /// Stores a token of a person, records it, and tells the person.
+    pub(super) async fn insert_own_token(
+        &self,
+        act: &mut Act<'_>,
+        (new, only): (&CheckedToken, Option<OneRegistration>),
+        user: &User,
+        value: &SecretValue,
+    ) -> Result<TokenRow, Error> {
+        let row = self.token_row(new, user.id.clone(), only, act.now);
+        let digest = self.digests.token(value.reveal());
+        act.tx.insert_token(&row, &digest).await?;
+        self.node.strangers.know(&digest);
+        let event = created(row.clone());
+        act.audit(&event, About::target(&row.id)).await?;
+        let facts = (json!({"account": user.email}), None);
+        act.tell_person(self.random.as_ref(), &event, user.email.as_deref(), facts).await?;
+        Ok(row)
     }
 
     fn token_row(
