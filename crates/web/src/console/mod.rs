@@ -6,6 +6,7 @@ pub(crate) mod assets;
 mod audit;
 mod audit_event;
 mod clients;
+mod command_line;
 mod confirm;
 mod cookies;
 mod crossfade;
@@ -89,6 +90,8 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         .route("/console/sign-in", get(sign_in::show).post(sign_in::submit))
         .route("/console/sign-out", post(sign_in::sign_out))
         .route("/console/link", get(link::show).post(link::submit))
+        .route("/console/command-line", get(command_line::show).post(command_line::approve))
+        .route("/console/command-line/token", post(command_line::redeem))
         .route("/console/session", get(confirm::state))
         .route("/console/confirm", post(confirm::submit))
         .route("/console/theme", post(theme::submit))

@@ -15,6 +15,7 @@ const PAGES: &[&str] = &[
     "/console/clients/*/environments/*/credentials",
     "/console/clients/*/environments/*/security",
     "/console/clients/*/environments/*/settings",
+    "/console/command-line",
     "/console/environments",
     "/console/environments/*",
     "/console/environments/*/unregistered",
