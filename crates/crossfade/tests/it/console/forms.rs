@@ -25,6 +25,8 @@ pub const FRESH: &[&str] = &[
     // Its owners, to whom its messages go.
     "/console/clients/{client}/settings",
     "/console/clients/{client}/messages",
+    // Makes an API token.
+    "/console/command-line",
     "/console/environments/{environment}",
     "/console/environments/{environment}/delete",
     "/console/environments/{environment}/keys",
@@ -50,6 +52,7 @@ pub const NOT_FRESH: &[&str] = &[
     // These check a password or a link themselves.
     "/console/account/password",
     "/console/confirm",
+    "/console/command-line/token",
     "/console/link",
     "/console/sign-in",
     // Whoever has lost a device must be able to end its sign-in at once.

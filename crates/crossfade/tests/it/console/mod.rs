@@ -2,6 +2,7 @@
 
 pub mod browser;
 mod clients;
+mod command_line;
 mod forms;
 mod gate;
 mod messages;

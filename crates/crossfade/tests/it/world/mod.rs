@@ -362,6 +362,11 @@ impl World {
         Principal { world: self, token: Some(token.reveal().to_owned()) }
     }
 
+    /// Whoever has this API token.
+    pub fn with_token(&self, value: &str) -> Principal<'_> {
+        Principal { world: self, token: Some(value.to_owned()) }
+    }
+
     /// Another person with a role on the whole platform, written past the API, which makes no people yet.
     pub async fn user(&self, email: &str, role: &str) -> Principal<'_> {
         let number = self.number("SELECT COUNT(*) FROM users").await;
