@@ -122,6 +122,24 @@ impl Failure {
         }
     }
 
+    /// Names the profile whose token the server does not accept. Other failures stay as they are.
+    pub(crate) fn of_profile(self, name: &str) -> Self {
+        if self.code.as_deref() != Some(Code::Unauthenticated.as_str()) {
+            return self;
+        }
+        let sentence = format!(
+            "The server does not accept the API token of the profile {name}, because it expired or was deleted. Nothing was changed. Run crossfade login --profile {name}."
+        );
+        Self { sentence, ..self }
+    }
+
+    /// Returns a refusal of the Console, which answers the command line without a problem document.
+    pub(crate) fn refused_by_console(status: u16, code: String, detail: String) -> Self {
+        let code = Some(code.into());
+        let passing = matches!(status, 429 | 503);
+        Self { code, passing, ..Self::new(if status == 404 { 3 } else { 1 }, detail) }
+    }
+
     /// Returns the failure for a server that does not answer, or not at the moment.
     pub(crate) fn unanswered(sentence: impl Into<String>) -> Self {
         Self { passing: true, ..Self::failed(sentence) }

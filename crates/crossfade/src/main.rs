@@ -17,6 +17,7 @@ mod loopback;
 mod mail;
 mod manual;
 mod output;
+mod profiles;
 mod progress;
 mod quarantine;
 #[cfg(test)]
@@ -95,6 +96,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Keys(cli::Keys::Create(args)) => keys::create(args).await,
         Command::Keys(cli::Keys::Delete { id, keys }) => keys::delete(&id, keys).await,
         Command::Owner(cli::Owner::Recover(args)) => local::recover_owner(args).await,
+        Command::Login(args) => remote::login(args).await,
+        Command::Logout(args) => remote::logout(args).await,
+        Command::Profile(command) => remote::profile(command),
         Command::Token(cli::Token::Create(args)) => local::create_token(*args).await,
         Command::Token(cli::Token::Remote(command)) => remote::token(command).await,
         Command::Client(command) => remote::client(command).await,

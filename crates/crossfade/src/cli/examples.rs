@@ -487,6 +487,16 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
             "crossfade audit failures --reason expired --env production",
         ],
     ),
+    (
+        "login",
+        [
+            "crossfade login --url https://auth.example.com",
+            "crossfade login --url https://auth.example.com --profile work --expires-days 7 --no-browser",
+        ],
+    ),
+    ("logout", ["crossfade logout", "crossfade logout --profile work --forget"]),
+    ("profile list", ["crossfade profile list", "crossfade profile list --json"]),
+    ("profile use", ["crossfade profile use work", "crossfade profile use auth.example.com"]),
     ("whoami", ["crossfade whoami", "crossfade whoami --json"]),
     ("man", ["crossfade man", "crossfade man --dir /usr/local/share/man/man1"]),
     ("completions", ["crossfade completions bash", "crossfade completions zsh"]),

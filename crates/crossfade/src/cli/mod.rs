@@ -7,6 +7,7 @@ mod drills;
 mod environments;
 mod examples;
 mod local;
+mod login;
 mod messages;
 mod nodes;
 mod operations;
@@ -34,6 +35,7 @@ pub(crate) use self::{
         BackUp, CreateToken, Demo, Doctor, Init, Keys, KeysArgs, Mail, Manual, Owner, Quarantine,
         RecoverOwner, ReleaseMail, ReleaseQuarantine, Restore, ShowMail, ShowQuarantine, TestMail, Token,
     },
+    login::{Login, Logout, Profile},
     messages::{ClientMessages, Messages},
     nodes::Node,
     operations::lacking,
@@ -46,13 +48,14 @@ pub(crate) use self::{
     users::{CreateGrant, CreateUser, Grant, User},
     webhooks::{CreateWebhook, SigningSecret, UpdateWebhook, Webhook},
 };
-use crate::settings::Settings;
+use crate::{profiles::ProfileName, settings::Settings};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
 /// A self-hosted authority for OAuth 2.0 client secrets.
 ///
-/// Remote commands connect to CROSSFADE_URL and authenticate with the API token in CROSSFADE_TOKEN.
+/// Sign in with crossfade login. Remote commands use the profile that it writes. For a program, set
+/// CROSSFADE_URL and an API token in CROSSFADE_TOKEN.
 ///
 /// Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 not found, 4 not permitted, 5 conflict,
 /// 6 not reached within --timeout, 7 audit trail consistent but not proven, 8 nothing rotated (with
@@ -91,6 +94,13 @@ pub(crate) enum Command {
     /// Recover a locked-out Owner on the server machine.
     #[command(subcommand)]
     Owner(Owner),
+    /// Sign in with the browser. Writes an API token to a profile.
+    Login(Login),
+    /// Sign out: delete the API token of a profile, and the profile.
+    Logout(Logout),
+    /// List profiles, and choose the current one.
+    #[command(subcommand)]
+    Profile(Profile),
     /// Manage API tokens.
     #[command(subcommand)]
     Token(Token),
@@ -159,10 +169,13 @@ impl Command {
             | Self::Keys(_)
             | Self::Audit(Audit::Verify(_))
             | Self::Owner(_)
+            | Self::Profile(_)
             | Self::Token(Token::Create(_))
             | Self::Man(_)
             | Self::Completions { .. } => false,
-            Self::Token(Token::Remote(_))
+            Self::Login(_)
+            | Self::Logout(_)
+            | Self::Token(Token::Remote(_))
             | Self::Client(_)
             | Self::Registration(_)
             | Self::Env(_)
@@ -181,13 +194,17 @@ impl Command {
     }
 }
 
-/// The server a remote command talks to, and its output format. The API token comes only from
-/// CROSSFADE_TOKEN, because other processes can read command-line arguments.
+/// The server a remote command talks to, and its output format. The API token comes only from a profile or
+/// from CROSSFADE_TOKEN, because other processes can read command-line arguments.
 #[derive(Args)]
 pub(crate) struct Remote {
-    /// Base URL of the server.
-    #[arg(long, env = "CROSSFADE_URL", default_value = "http://127.0.0.1:8080", hide_env_values = true)]
-    pub(crate) url: String,
+    /// Base URL of the server. Defaults to the URL of the profile, and with CROSSFADE_TOKEN to
+    /// http://127.0.0.1:8080.
+    #[arg(long, env = "CROSSFADE_URL", hide_env_values = true)]
+    pub(crate) url: Option<String>,
+    /// Profile to use instead of CROSSFADE_TOKEN. Without either, the current profile is used.
+    #[arg(long, value_name = "PROFILE")]
+    pub(crate) profile: Option<ProfileName>,
     /// Allow an http:// URL of another machine. The API token is sent unencrypted, and anyone on the network
     /// path can read it.
     #[arg(long)]

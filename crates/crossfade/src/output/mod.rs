@@ -145,6 +145,13 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", lines(text));
 }
 
+/// Writes the beginning of a line that a person completes to stderr.
+pub(crate) fn prompt(text: &str) {
+    let mut err = std::io::stderr();
+    // Failing to write a prompt is no reason to stop.
+    let _ = write!(err, "{text}").and_then(|()| err.flush());
+}
+
 /// Writes a line to stderr that warns about an action without preventing it.
 pub(crate) fn warning(text: &str) {
     note(&format!("Warning: {text}"));

@@ -1,9 +1,16 @@
 //! The CLI's view of the API: one call, and its response or problem.
 
-use crate::{cli::Remote, failure::Failure, loopback::is_loopback, output, progress::while_waiting};
+use crate::{
+    cli::Remote,
+    failure::Failure,
+    loopback::is_loopback,
+    output,
+    profiles::{Profile, ProfileName, Profiles},
+    progress::while_waiting,
+};
 use crossfade_authority::SystemRandom;
 use crossfade_core::{Random, api::Page, base62, problem::ProblemDocument};
-use reqwest::{Method, StatusCode, header};
+use reqwest::{Method, StatusCode, Url, header};
 use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
 
@@ -15,7 +22,20 @@ pub(crate) struct Api {
     http: reqwest::Client,
     /// Whether a spinner is shown while waiting for a response.
     has_spinner: bool,
+    credential: Credential,
 }
+
+/// Where an API token comes from.
+#[derive(Clone)]
+enum Credential {
+    /// From CROSSFADE_TOKEN.
+    Variable,
+    /// From a profile.
+    Profile(ProfileName),
+}
+
+/// Base URL of a server on this machine.
+pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 
 /// Number of times a request is sent if no response comes.
 const ATTEMPTS: u32 = 3;
@@ -29,65 +49,68 @@ const WAITING: &str = "Waiting for the server";
 
 /// Whether the API token can be sent unencrypted to another machine.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum PlainHttp {
+pub(crate) enum PlainHttp {
     /// Refused: nothing is sent.
     Refused,
     /// Allowed for this command.
     Allowed,
 }
 
+impl PlainHttp {
+    /// Reads `--insecure-http`.
+    pub(crate) fn of_flag(insecure_http: bool) -> Self {
+        if insecure_http { Self::Allowed } else { Self::Refused }
+    }
+}
+
 impl Api {
-    /// Returns the server that the command names.
+    /// Returns the server that the command names, with the API token of a profile or of CROSSFADE_TOKEN.
     pub(crate) fn new(remote: &Remote) -> Result<Self, Failure> {
+        let plain = PlainHttp::of_flag(remote.insecure_http);
         #[expect(clippy::disallowed_methods, reason = "the CLI's one variable that must not be a flag")]
         let token = std::env::var("CROSSFADE_TOKEN").ok().filter(|token| !token.is_empty());
-        let token = token.ok_or_else(|| {
-            Failure::usage(
-                "CROSSFADE_TOKEN is not set. Set it to an API token, created with crossfade token create.",
-            )
-        })?;
-        let plain = if remote.insecure_http { PlainHttp::Allowed } else { PlainHttp::Refused };
-        Self::open(&remote.url, token, plain)
+        match token.filter(|_| remote.profile.is_none()) {
+            Some(token) => {
+                let base = base_url(remote.url.as_deref().unwrap_or(DEFAULT_URL))?;
+                Self::open(&base, token, plain, Credential::Variable)
+            }
+            None => {
+                let url = remote.url.as_deref().map(base_url).transpose()?;
+                let url = url.as_ref().map(without_slash);
+                let (name, profile) =
+                    Profiles::of_person()?.choose(remote.profile.as_ref(), url.as_deref())?;
+                Self::of_profile(&name, &profile, plain)
+            }
+        }
+    }
+
+    /// Returns the server of a profile.
+    pub(crate) fn of_profile(
+        name: &ProfileName,
+        profile: &Profile,
+        plain: PlainHttp,
+    ) -> Result<Self, Failure> {
+        let token = profile.token.reveal().to_owned();
+        Self::open(&base_url(&profile.url)?, token, plain, Credential::Profile(name.clone()))
     }
 
     /// Returns a server by its base URL: https, or on this machine.
     pub(crate) fn connect(url: &str, token: String) -> Result<Self, Failure> {
-        Self::open(url, token, PlainHttp::Refused)
+        Self::open(&base_url(url)?, token, PlainHttp::Refused, Credential::Variable)
     }
 
-    fn open(url: &str, token: String, plain: PlainHttp) -> Result<Self, Failure> {
-        let base = base_url(url)?;
+    fn open(base: &Url, token: String, plain: PlainHttp, credential: Credential) -> Result<Self, Failure> {
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Failure::usage(
-                "CROSSFADE_TOKEN is not an API token. Create one with crossfade token create.",
+                "CROSSFADE_TOKEN is not an API token. Run crossfade login instead, or create one with crossfade token create.",
             ));
         }
-        let mut builder = reqwest::Client::builder();
-        if is_loopback(&base) {
-            // A proxy would get the token, and lead to its own machine.
-            builder = builder.no_proxy();
-        } else if base.scheme() == "http" {
-            let host = base.host_str().unwrap_or_default();
-            if plain == PlainHttp::Refused {
-                return Err(Failure::usage(format!(
-                    "The API token would be sent unencrypted to {host}. Nothing was sent. Use an https:// \
-                    URL, or set --insecure-http on a network that you trust."
-                )));
-            }
-            output::note(&format!("Warning: the API token is sent unencrypted to {host}."));
-        }
-        let http = builder
-            .user_agent(concat!("crossfade-cli/", env!("CARGO_PKG_VERSION")))
-            .read_timeout(WHOLE_ANSWER_WITHIN)
-            // A token is not carried to wherever an answer points.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| Failure::failed(format!("Cannot create the HTTP client: {error}.")))?;
         Ok(Self {
-            base: format!("{}/api/v1", base.as_str().trim_end_matches('/')),
+            base: format!("{}/api/v1", without_slash(base)),
             token,
-            http,
+            http: http_client(base, plain)?,
             has_spinner: true,
+            credential,
         })
     }
 
@@ -149,7 +172,10 @@ impl Api {
             while_waiting(WAITING, self.request(Method::GET, path, None::<(&(), _)>, None)).await?;
         match response.status().is_success() {
             true => Ok(Stream(response)),
-            false => Err(answer::<()>(response).await.err().unwrap_or_else(|| not_ours("no response"))),
+            false => {
+                let failure = answer::<()>(response).await.err().unwrap_or_else(|| not_ours("no response"));
+                Err(self.named(failure))
+            }
         }
     }
 
@@ -161,7 +187,16 @@ impl Api {
     ) -> Result<T, Failure> {
         let called =
             async { answer(self.request(method, path, body, Some(WHOLE_ANSWER_WITHIN)).await?).await };
-        if self.has_spinner { while_waiting(WAITING, called).await } else { called.await }
+        let called = if self.has_spinner { while_waiting(WAITING, called).await } else { called.await };
+        called.map_err(|failure| self.named(failure))
+    }
+
+    /// Names the credential in the failure for a token that the server does not accept.
+    fn named(&self, failure: Failure) -> Failure {
+        match &self.credential {
+            Credential::Variable => failure,
+            Credential::Profile(name) => failure.of_profile(&name.to_string()),
+        }
     }
 
     async fn request<B: Serialize>(
@@ -213,10 +248,39 @@ impl Api {
     }
 }
 
+/// Returns the HTTP client for a server.
+pub(crate) fn http_client(base: &Url, plain: PlainHttp) -> Result<reqwest::Client, Failure> {
+    let mut builder = reqwest::Client::builder();
+    if is_loopback(base) {
+        // A proxy would get the token, and lead to its own machine.
+        builder = builder.no_proxy();
+    } else if base.scheme() == "http" {
+        let host = base.host_str().unwrap_or_default();
+        if plain == PlainHttp::Refused {
+            return Err(Failure::usage(format!(
+                "The API token would be sent unencrypted to {host}. Nothing was sent. Use an https:// URL, or set --insecure-http on a network that you trust."
+            )));
+        }
+        output::note(&format!("Warning: the API token is sent unencrypted to {host}."));
+    }
+    builder
+        .user_agent(concat!("crossfade-cli/", env!("CARGO_PKG_VERSION")))
+        .read_timeout(WHOLE_ANSWER_WITHIN)
+        // A token is not carried to wherever an answer points.
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .map_err(|error| Failure::failed(format!("Cannot create the HTTP client: {error}.")))
+}
+
+/// Returns a URL as profiles have it.
+pub(crate) fn without_slash(base: &Url) -> String {
+    base.as_str().trim_end_matches('/').to_owned()
+}
+
 /// Parses the URL of a server. Errors do not quote it in full, because it may contain a password.
-fn base_url(url: &str) -> Result<reqwest::Url, Failure> {
+pub(crate) fn base_url(url: &str) -> Result<Url, Failure> {
     let refused = |what: &str| Failure::usage(format!("The URL of the server {what}."));
-    let parsed = reqwest::Url::parse(url).ok().filter(|url| ["http", "https"].contains(&url.scheme()));
+    let parsed = Url::parse(url).ok().filter(|url| ["http", "https"].contains(&url.scheme()));
     let Some(parsed) = parsed.filter(|url| url.host().is_some()) else {
         return Err(refused(
             "must start with http:// or https:// and a host, such as https://auth.example.com",
@@ -299,14 +363,14 @@ fn broke_off(error: &reqwest::Error) -> Failure {
     Failure::unanswered(format!("The response was cut off: {}.", root(error)))
 }
 
-fn not_ours(answered: &str) -> Failure {
+pub(crate) fn not_ours(answered: &str) -> Failure {
     Failure::failed(format!(
         "The server returned {answered}. Check that --url is the address of a Crossfade server."
     ))
 }
 
 /// Returns the innermost cause, which names what a person can fix.
-fn root(error: &dyn std::error::Error) -> String {
+pub(crate) fn root(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;

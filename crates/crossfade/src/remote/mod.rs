@@ -10,6 +10,8 @@ mod find;
 mod grants;
 mod http;
 mod leaks;
+mod login;
+mod loopback_code;
 mod messages;
 mod names;
 mod nodes;
@@ -28,6 +30,7 @@ pub(crate) use self::{
     environments::environment,
     grants::grant,
     http::{Api, form_encode},
+    login::{login, logout, profile},
     messages::messages,
     nodes::node,
     properties::property,
