@@ -52,6 +52,7 @@ mod limits;
 mod links;
 mod listener;
 mod load;
+mod login;
 mod mail_server;
 mod mail_tests;
 mod messages;
