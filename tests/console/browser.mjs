@@ -37,7 +37,7 @@ const OF_COLOURS = ["color-contrast", "link-in-text-block"];
 /** Every page that was served, and every one as scripts have left it: the HTML with where it was seen. */
 export const documents = new Map();
 
-/** A page that writes down what must not happen. `expected` are answers that a step provokes. */
+/** A page that writes down what must not happen. `expected` are answers that a step provokes, `alsoAt` another address that it may go to. */
 export async function open(server, context) {
   const page = await context.newPage();
   page.expected = new Set();
@@ -52,7 +52,8 @@ export async function open(server, context) {
   });
   page.on("pageerror", (error) => check("no uncaught error", false, error.message));
   page.on("request", (request) => {
-    if (!request.url().startsWith(server.url) && !/^(data|about):/.test(request.url())) check("no request to another host", false, request.url());
+    const isAllowed = page.alsoAt && request.url().startsWith(page.alsoAt);
+    if (!isAllowed && !request.url().startsWith(server.url) && !/^(data|about):/.test(request.url())) check("no request to another host", false, request.url());
   });
   return page;
 }
