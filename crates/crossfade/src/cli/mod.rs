@@ -11,6 +11,7 @@ mod messages;
 mod nodes;
 mod operations;
 mod properties;
+mod providers;
 mod registrations;
 mod secrets;
 mod times;
@@ -38,6 +39,7 @@ pub(crate) use self::{
     nodes::Node,
     operations::lacking,
     properties::{Limits, Property, PropertyPlace},
+    providers::{CreateProvider, Provider, UpdateProvider},
     registrations::{Registration, RegistrationChange, UpdateRegistration},
     secrets::{End, Revoke, Rotate, Secret},
     times::Moment,
@@ -118,6 +120,9 @@ pub(crate) enum Command {
     /// Manage users: people, and programs that use API tokens.
     #[command(subcommand)]
     User(User),
+    /// Manage the OpenID Connect providers with which people sign in.
+    #[command(subcommand)]
+    Provider(Provider),
     /// Manage the messages that you get, and your time zone.
     #[command(subcommand)]
     Messages(Messages),
@@ -171,6 +176,7 @@ impl Command {
             | Self::Upstream(_)
             | Self::Node(_)
             | Self::User(_)
+            | Self::Provider(_)
             | Self::Messages(_)
             | Self::Grant(_)
             | Self::Secret(_)

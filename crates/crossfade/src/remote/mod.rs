@@ -14,6 +14,7 @@ mod messages;
 mod names;
 mod nodes;
 mod properties;
+mod providers;
 mod registrations;
 mod secrets;
 mod tokens;
@@ -31,6 +32,7 @@ pub(crate) use self::{
     messages::messages,
     nodes::node,
     properties::property,
+    providers::provider,
     registrations::registration,
     secrets::secret,
     tokens::token,
