@@ -98,13 +98,17 @@ def flows(suite):
     signing = lambda it: {"second signing secret": it["signing_secret"]}  # noqa: E731
     suite.api("POST", f"/webhooks/{webhook}/rotate-secret", owner, {"overlap_hours": 1}, signing)
     delivery = suite.api("POST", f"/webhooks/{webhook}/test", owner).json()["id"]
+    # A provider's client secret is never given back.
+    suite.canaries.add("client secret at a provider", "canary-secret-at-the-provider")
+    body = {"name": "Canary", "issuer": "https://id.invalid", "client_id": "a", "client_secret": "canary-secret-at-the-provider"}
+    provider = suite.api("POST", "/providers", owner, body).json()["id"]
     grant = server.api("GET", f"/users/{person}")["grants"]
     grant = (grant or [{"id": "grant_" + "0" * 22}])[0]["id"]
     token = server.pages("/tokens")[0]["id"]
     suite.ids = {
         "property": prop, "client": client["id"], "environment": "production", "secret": secret,
         "registration": made_for, "rotation": rotation, "drill": drill, "user": person, "grant": grant, "token": token,
-        "webhook": webhook, "delivery": delivery,
+        "webhook": webhook, "delivery": delivery, "provider": provider,
     }
     return tokens
 

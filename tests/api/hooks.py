@@ -122,6 +122,19 @@ def new_webhook():
     return {"webhook": api("POST", "/webhooks", body)["id"]}
 
 
+def without_providers():
+    """Deletes all providers, because their number is limited."""
+    for provider in api("GET", "/providers")["items"]:
+        owner.delete(f"{URL}/api/v1/providers/{provider['id']}", timeout=30)
+
+
+def new_provider():
+    """A provider of its own. Nobody signs in with it, so nothing is asked of it."""
+    without_providers()
+    body = {"name": fresh("Provider"), "issuer": "https://id.invalid", "client_id": "crossfade", "client_secret": "a secret"}
+    return {"provider": api("POST", "/providers", body)["id"]}
+
+
 def new_delivery():
     """The first delivery of a webhook of its own. Tests of webhooks have a pace."""
     path = new_webhook()
@@ -161,6 +174,9 @@ ARRANGED = {
     "test_webhook": new_webhook,
     "list_deliveries": new_webhook,
     "replay_delivery": new_delivery,
+    "read_provider": new_provider,
+    "update_provider": new_provider,
+    "delete_provider": new_provider,
     "update_user": lambda: {"user": new_user()["id"]},
     "delete_user": lambda: {"user": new_user()["id"]},
     "create_link": lambda: {"user": new_user()["id"]},
@@ -222,6 +238,8 @@ def settle_body(operation, case):
         body["owners"] = [owner for owner in body.get("owners") or [] if "@" in owner]
     if operation in ("create_webhook", "update_webhook"):
         settle_webhook(operation, case)
+    if operation in ("create_provider", "update_provider"):
+        settle_provider(operation, case)
     if operation == "update_client_messages":
         body["confirm_client_name"] = client_name(case)
     # The names of time zones are no pattern.
@@ -282,6 +300,41 @@ def settle_webhook(operation, case):
     body.pop("routing_key", None)
     if body.get("format") == "pagerduty":
         body["routing_key"] = "0123456789abcdef"
+
+
+def settle_provider(operation, case):
+    """A name of its own, an issuer that is a host, a secret where one is used, and groups that give what is there."""
+    body = case.body
+    if operation == "create_provider":
+        without_providers()
+        body["name"] = fresh("Provider")
+    elif body.get("name"):
+        body["name"] = fresh("Provider")
+    if body.get("issuer") is not None or operation == "create_provider":
+        body["issuer"] = "https://other.invalid"
+        body["client_secret"] = "another secret"
+    if operation == "update_provider":
+        found = owner.get(f"{URL}/api/v1/providers/{case.path_parameters['provider']}", timeout=30).json()
+        body["confirm_name"] = found.get("name", "")
+        body.pop("client_authentication", None)
+        if "client_secret" in body:
+            body["client_secret"] = "another secret"
+    elif body.get("client_authentication") == "none":
+        body.pop("client_secret", None)
+    else:
+        body["client_secret"] = "another secret"
+    if body.get("domains"):
+        body["domains"] = ["example.com"]
+    for entry in body.get("group_grants") or []:
+        settle_scope(entry)
+        if entry.get("property_id"):
+            entry["property_id"] = SEED["property"]
+        if entry.get("client_id"):
+            entry["client_id"] = SEED["client"]
+        if entry.get("environments"):
+            entry["environments"] = ["development", "production"]
+
+
 def user(case):
     return owner.get(f"{URL}/api/v1/users/{case.path_parameters['user']}", timeout=30).json()
 

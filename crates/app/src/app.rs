@@ -28,6 +28,7 @@ use crate::{
     },
     options::Options,
     people::password::PasswordCost,
+    providers::state::SignInStates,
     secrets::security::Security,
     trail::{shipping::Shipping, statements::open_chain},
     upstream::{learning::Learnings, outcomes::Outcomes, unregistered::Unregistered},
@@ -40,7 +41,7 @@ use crossfade_core::{
     ended::Cause,
     environment::{DEFAULTS, Slug},
 };
-use crossfade_outbound::Relay;
+use crossfade_outbound::{Providers, Relay};
 use crossfade_store::{Db, Fault, Purpose, ServeLock, StoreError};
 use ipnet::IpNet;
 use std::{
@@ -88,6 +89,14 @@ pub struct App {
     pub(crate) unregistered: Unregistered,
     /// Forwards requests to the issuers that environments are in front of.
     pub(crate) relay: Relay,
+    /// Asks OpenID Connect providers.
+    pub(crate) providers: Providers,
+    /// Seals what browsers keep while their people are at a provider.
+    pub(crate) sign_in_states: SignInStates,
+    /// Sign-ins with providers of each network.
+    pub(crate) provider_sign_ins: Paces<String>,
+    /// Logout tokens of each network.
+    pub(crate) provider_logouts: Paces<String>,
     /// Whether the process is about to stop, so that load balancers send requests elsewhere.
     is_leaving: AtomicBool,
     /// Whether the process ends, so that no further message is sent.
@@ -140,6 +149,11 @@ const RATE_OF_MAILED_CHANGES: Rate = Rate { burst: 500, interval: Duration::from
 const RATE_OF_SELF_ROTATIONS: Rate = Rate { burst: 10, interval: Duration::from_secs(10) };
 /// Refused self-rotations of a registration for one reason, in the trail.
 const RATE_OF_REFUSED_SELF_ROTATIONS: Rate = Rate { burst: 1, interval: Duration::from_secs(3600) };
+
+/// Sign-ins with providers from one network. Each can be a request to the provider, and nobody is authenticated yet.
+const RATE_OF_PROVIDER_SIGN_INS: Rate = Rate { burst: 60, interval: Duration::from_secs(1) };
+/// Logout tokens from one network. Each costs the check of a signature.
+const RATE_OF_PROVIDER_LOGOUTS: Rate = Rate { burst: 120, interval: Duration::from_millis(500) };
 
 /// Texts that an account searches for secrets. Each is an event that is kept.
 const RATE_OF_SEARCHES: Rate = Rate { burst: 200, interval: Duration::from_secs(1) };
@@ -240,6 +254,10 @@ impl App {
             shipping: Shipping::new(options.audit_sinks),
             sending,
             relay: Relay::new(&options.poster, options.relay),
+            providers: Providers::new(&options.poster),
+            sign_in_states: SignInStates::new(&root),
+            provider_sign_ins: Paces::new(RATE_OF_PROVIDER_SIGN_INS),
+            provider_logouts: Paces::new(RATE_OF_PROVIDER_LOGOUTS),
             posting: Posting::new(options.poster),
             upstream_outcomes: Outcomes::default(),
             unregistered: Unregistered::default(),

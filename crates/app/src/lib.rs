@@ -18,6 +18,7 @@ mod nodes;
 mod options;
 mod people;
 mod properties;
+mod providers;
 mod registrations;
 mod secrets;
 mod trail;
@@ -73,6 +74,12 @@ pub use people::sign_in::{NewSession, SignIn};
 pub use people::tokens::{AccountTokens, NamedRegistration, NewToken};
 pub use people::users::UserPath;
 pub use properties::counts::{Numbers, PropertyList};
+pub use providers::{
+    identities::OwnIdentities,
+    provider::{OfferedProvider, ProviderPath},
+    sign_in::{Arrival, Departure, RefusedSignIn, Return},
+    state::{ProviderPurpose, SIGN_IN_WITHIN, cookie_of_state},
+};
 pub use secrets::change_over::ChangeOverQuery;
 pub use secrets::list::{RotationLine, TokensEnded};
 pub use secrets::security::{HistoryQuery, Security};

@@ -16,6 +16,7 @@ mod mail;
 mod messages;
 mod nodes;
 mod places;
+mod providers;
 mod quarantine;
 mod secrets;
 mod unregistered;
@@ -41,6 +42,7 @@ pub use places::{
     CreateEnvironment, Environment, Limits, Property, PropertyBody, RotateSigningKey, SigningKey,
     UpdateEnvironment, UpdateLimits,
 };
+pub use providers::{CreateProvider, GroupGrant, Identity, Provider, UpdateProvider};
 pub use quarantine::{HeldGrant, HeldSecret, HeldToken, Quarantine, QuarantineReleased, ReleaseQuarantine};
 pub use secrets::{
     ExtendSecret, IncomingSecret, NotRotated, OutgoingSecret, PreviousSecret, RevealReply, RevealSecret,

@@ -10,13 +10,13 @@ pub mod verify;
 
 pub use actor::{Actor, Origin, Via};
 pub use facts::{
-    ClientFacts, EnvironmentFacts, GrantFacts, LimitsFacts, OwnMessagesFacts, RefusedCallerFacts,
-    RegistrationFacts, UpstreamFacts, UpstreamServerFacts, UserFacts, WebhookFacts,
+    ClientFacts, EnvironmentFacts, GrantFacts, GroupGrantFacts, LimitsFacts, OwnMessagesFacts, ProviderFacts,
+    RefusedCallerFacts, RegistrationFacts, UpstreamFacts, UpstreamServerFacts, UserFacts, WebhookFacts,
 };
 
 use crate::{
-    ClientId, DeliveryId, DrillId, NodeId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId,
-    Timestamp, TransitionHours, UserId, WebhookId,
+    ClientId, DeliveryId, DrillId, NodeId, OauthClientId, PropertyId, ProviderId, RegistrationId, RotationId,
+    SecretId, Timestamp, TransitionHours, UserId, WebhookId,
     account::UserKind,
     change_over::Verdict,
     drill::StoppedAs,
@@ -125,6 +125,8 @@ events! {
         ended_sessions: u64,
         /// API tokens that ended.
         ended_tokens: u64,
+        /// Identities at providers that were unlinked.
+        ended_identities: u64,
     }
     /// A person changed their own password.
     UserPasswordChanged = "user.password_changed" {
@@ -154,6 +156,58 @@ events! {
         /// The grant.
         grant: GrantFacts,
     }
+    /// A role of a group was kept although the person is no longer in the group, because they are the last Owner.
+    GrantKept = "grant.kept" {
+        /// User who keeps the role.
+        user_id: UserId,
+        /// The grant.
+        grant: GrantFacts,
+    }
+    /// A provider for single sign-on was created.
+    ProviderCreated = "provider.created" {
+        /// The provider.
+        provider: Box<ProviderFacts>,
+    }
+    /// A provider for single sign-on was changed, disabled or enabled.
+    ProviderUpdated = "provider.updated" {
+        /// Before the change.
+        before: Box<ProviderFacts>,
+        /// After the change.
+        after: Box<ProviderFacts>,
+        /// Whether its client secret was replaced.
+        client_secret_replaced: bool,
+        /// Sessions that ended with it.
+        ended_sessions: u64,
+        /// Identities that ended with it, because they are of another issuer.
+        ended_identities: u64,
+    }
+    /// A provider for single sign-on was deleted.
+    ProviderDeleted = "provider.deleted" {
+        /// The provider.
+        provider: Box<ProviderFacts>,
+        /// Sessions that ended with it.
+        ended_sessions: u64,
+    }
+    /// An account can be signed in to with a provider.
+    IdentityLinked = "identity.linked" {
+        /// The account.
+        user_id: UserId,
+        /// The provider.
+        provider_id: ProviderId,
+        /// Name of the provider.
+        provider_name: String,
+        /// Whether the account was created with it, at the first sign-in.
+        created_account: bool,
+    }
+    /// An account cannot be signed in to with a provider any more.
+    IdentityUnlinked = "identity.unlinked" {
+        /// The account.
+        user_id: UserId,
+        /// The provider.
+        provider_id: ProviderId,
+        /// Name of the provider.
+        provider_name: String,
+    }
     /// An API token was created.
     TokenCreated = "token.created" {
         /// Name given by its owner.
@@ -177,7 +231,17 @@ events! {
         user_id: UserId,
     }
     /// A person signed in to the Console.
-    SessionCreated = "session.created" {}
+    SessionCreated = "session.created" {
+        /// Provider that the person signed in with; `null`: with a password or a one-time link.
+        provider_id: Option<ProviderId>,
+    }
+    /// A provider ended sessions by back-channel logout.
+    SessionLoggedOut = "session.logged_out" {
+        /// The provider.
+        provider_id: ProviderId,
+        /// Number.
+        sessions: u64,
+    }
     /// A person ended their own sessions.
     SessionEnded = "session.ended" {
         /// Number.
@@ -188,7 +252,8 @@ events! {
     /// A sign-in or a confirmation with the password failed.
     SessionRefused = "session.refused" {
         /// Reason: `password`, `unknown_account`, `no_password`, `throttled`, or `busy` if too many sign-ins were
-        /// waiting.
+        /// waiting; at a provider, one of the reasons in the guide to single sign-on, such as `provider_unreachable`,
+        /// `token_nonce` or `address_taken`.
         reason: String,
         /// Number of times since the last event of this kind.
         count: u64,

@@ -22,6 +22,7 @@ pub mod oauth;
 pub mod operations;
 pub mod owners;
 pub mod problem;
+pub mod provider;
 pub mod registration;
 pub mod roles;
 pub mod rotation;
@@ -37,8 +38,8 @@ pub mod upstream;
 pub mod webhook;
 
 pub use ids::{
-    ClientId, DeliveryId, DrillId, GrantId, NodeId, OauthClientId, PropertyId, RegistrationId, RotationId,
-    SecretId, SessionId, TokenId, UserId, WebhookId,
+    ClientId, DeliveryId, DrillId, GrantId, NodeId, OauthClientId, PropertyId, ProviderId, RegistrationId,
+    RotationId, SecretId, SessionId, TokenId, UserId, WebhookId,
 };
 pub use operations::Operation;
 pub use problem::{Code, Problem};

@@ -258,8 +258,22 @@ operations! {
     /// password, sessions, API tokens and links end. The response contains a link with which a person sets a new
     /// password.
     CreateGrant = "create_grant" Post "/users/{user}/grants" Needs(GrantManage), [AlreadyGranted];
-    /// Removes a role.
-    DeleteGrant = "delete_grant" Delete "/users/{user}/grants/{grant}" Needs(GrantManage), [LastOwner];
+    /// Removes a role. A role that a group of a provider gives is removed at the provider.
+    DeleteGrant = "delete_grant" Delete "/users/{user}/grants/{grant}" Needs(GrantManage), [LastOwner, GivenByGroup];
+
+    /// Lists the OpenID Connect providers with which people sign in, oldest first.
+    ListProviders = "list_providers" Get "/providers" Needs(ProviderManage), [];
+    /// Creates a provider. Its issuer is asked for its metadata when the first person signs in.
+    CreateProvider = "create_provider" Post "/providers" Needs(ProviderManage), [NameTaken];
+    /// Reads a provider.
+    ReadProvider = "read_provider" Get "/providers/{provider}" Needs(ProviderManage), [];
+    /// Changes, disables or enables a provider. A new issuer requires `confirm_name` and ends the identities of the earlier
+    /// one. A provider that is disabled or gets a new issuer ends its sessions and removes the roles that its groups gave;
+    /// the last Owner keeps theirs.
+    UpdateProvider = "update_provider" Patch "/providers/{provider}" Needs(ProviderManage), [NameTaken, ConfirmationMismatch];
+    /// Deletes a provider. Its sessions end, and the roles that its groups gave are removed; the last Owner keeps theirs.
+    /// Accounts stay, and list the identity until they are deleted.
+    DeleteProvider = "delete_provider" Delete "/providers/{provider}" Needs(ProviderManage), [];
 
     /// Lists your API tokens. With permission to manage tokens, lists everyone's.
     ListTokens = "list_tokens" Get "/tokens" OwnOr(TokenManage), [];

@@ -103,6 +103,8 @@ codes! {
     MailNotSetUp = "mail_not_set_up" 409;
     /// The user already has this role in this scope.
     AlreadyGranted = "already_granted" 409;
+    /// A group of a provider gives this role.
+    GivenByGroup = "given_by_group" 409;
     /// The account is a program. Programs use API tokens and have no password.
     NotAPerson = "not_a_person" 409;
     /// The environment is in front of another issuer, which decides this itself.

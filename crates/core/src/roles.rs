@@ -59,6 +59,8 @@ permissions! {
     GrantManage = "grant:manage";
     /// Grant Owner, Auditor and the roles that see secrets, and manage the accounts that hold them.
     OwnerManage = "owner:manage";
+    /// Manage the OpenID Connect providers with which people sign in, and the roles that their groups give.
+    ProviderManage = "provider:manage";
     /// Read and export the audit trail.
     AuditRead = "audit:read";
     /// List and delete other users' API tokens.
@@ -540,6 +542,7 @@ mod tests {
                     "user:manage",
                     "grant:manage",
                     "owner:manage",
+                    "provider:manage",
                     "audit:read",
                     "token:manage",
                     "quarantine:manage",

@@ -291,6 +291,10 @@ const FLAGS: &[(&str, &str)] = &[
     ("overlap_hours", "overlap"),
     ("end_running_overlap", "end-running-overlap"),
     ("confirm_name", "confirm"),
+    ("client_secret", "client-secret-file"),
+    ("domains", "domain"),
+    ("acr_values", "acr"),
+    ("group_grants", "group-role"),
     ("confirm_user_name", "confirm"),
     ("events", "event"),
 ];

@@ -2,6 +2,7 @@
 
 mod connect;
 mod mail;
+mod provider;
 mod relay;
 mod webhook;
 
@@ -12,6 +13,10 @@ pub use mail::{
     letter::{Group, Letter, Line, Mail},
     link::LONGEST_ATTEMPT,
     server::MailServer,
+};
+pub use provider::{
+    Authorization, Metadata, ProviderClient, ProviderFailure, ProviderLink, Providers, Redemption, Tokens,
+    Verified, VerifyFailure,
 };
 pub use relay::{
     FormFault, Forward, Forwarded, Kept, MAX_FORM, Pass, PassedBody, Relay, RelayFailure, RelayLimits,

@@ -5,7 +5,7 @@ use crate::{
     ends::Noted,
 };
 use crossfade_core::{
-    ClientId, GrantId, PropertyId, SessionId, Timestamp, TokenId, UserId,
+    ClientId, GrantId, PropertyId, ProviderId, SessionId, Timestamp, TokenId, UserId,
     api::UserKind,
     environment::Slug,
     owners::Manager,
@@ -44,8 +44,19 @@ pub struct GrantRow {
     pub user_id: UserId,
     /// The role and its scope.
     pub grant: Grant,
+    /// The provider and the group that give it; `None`: it was granted here.
+    pub source: Option<GrantSource>,
     /// When it was granted.
     pub created_at: Timestamp,
+}
+
+/// What gives a role on behalf of an Owner.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GrantSource {
+    /// The provider.
+    pub provider: ProviderId,
+    /// Group of the provider.
+    pub group: String,
 }
 
 /// A stored API token.
@@ -136,22 +147,23 @@ statements! {
                 SELECT 1 FROM grants g WHERE g.user_id = u.id AND g.role = 'owner' AND g.property_id IS NULL
                   AND g.client_id IS NULL AND g.environments IS NULL)
               ORDER BY u.created_at, u.id";
-    INSERT_GRANT = "INSERT INTO grants (id, user_id, role, property_id, client_id, environments, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    GRANT = "SELECT id, user_id, role, property_id, client_id, environments, created_at FROM grants WHERE id = $1";
-    GRANTS = "SELECT id, user_id, role, property_id, client_id, environments, created_at FROM grants WHERE user_id = $1 ORDER BY created_at, id";
-    GRANTS_OF = "SELECT g.id, g.user_id, g.role, g.property_id, g.client_id, g.environments, g.created_at FROM grants g
+    INSERT_GRANT = "INSERT INTO grants (id, user_id, role, property_id, client_id, environments, created_at, provider_id, provider_group) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    GRANT = "SELECT id, user_id, role, property_id, client_id, environments, created_at, provider_id, provider_group FROM grants WHERE id = $1";
+    GRANTS = "SELECT id, user_id, role, property_id, client_id, environments, created_at, provider_id, provider_group FROM grants WHERE user_id = $1 ORDER BY created_at, id";
+    GRANTS_OF = "SELECT g.id, g.user_id, g.role, g.property_id, g.client_id, g.environments, g.created_at, g.provider_id, g.provider_group FROM grants g
                  JOIN (VALUES {rows:1}) AS v ON g.user_id = v.column1 ORDER BY g.created_at, g.id";
-    GRANT_PAGE = "SELECT id, user_id, role, property_id, client_id, environments, created_at FROM grants
+    GRANT_PAGE = "SELECT id, user_id, role, property_id, client_id, environments, created_at, provider_id, provider_group FROM grants
                   WHERE user_id = $4 AND (CAST($1 AS BIGINT) IS NULL OR created_at > $1 OR (created_at = $1 AND id > $2))
                   ORDER BY created_at, id LIMIT $3";
-    GRANTS_ON_PROPERTY = "SELECT id, user_id, role, property_id, client_id, environments, created_at FROM grants WHERE property_id = $1 ORDER BY created_at, id";
-    GRANTS_ON_CLIENT = "SELECT id, user_id, role, property_id, client_id, environments, created_at FROM grants WHERE client_id = $1 ORDER BY created_at, id";
-    GRANTS_THAT_REACH = "SELECT g.id, g.user_id, g.role, g.property_id, g.client_id, g.environments, g.created_at, u.name
+    GRANTS_ON_PROPERTY = "SELECT id, user_id, role, property_id, client_id, environments, created_at, provider_id, provider_group FROM grants WHERE property_id = $1 ORDER BY created_at, id";
+    GRANTS_BY_PROVIDER = "SELECT id, user_id, role, property_id, client_id, environments, created_at, provider_id, provider_group FROM grants WHERE provider_id = $1 ORDER BY created_at, id";
+    GRANTS_ON_CLIENT = "SELECT id, user_id, role, property_id, client_id, environments, created_at, provider_id, provider_group FROM grants WHERE client_id = $1 ORDER BY created_at, id";
+    GRANTS_THAT_REACH = "SELECT g.id, g.user_id, g.role, g.property_id, g.client_id, g.environments, g.created_at, g.provider_id, g.provider_group, u.name
                          FROM grants g JOIN users u ON u.id = g.user_id AND u.deleted_at IS NULL
                          WHERE g.role = $4 AND ((g.property_id IS NULL AND g.client_id IS NULL) OR g.property_id = $1 OR g.client_id = $2)
                          ORDER BY u.name_key, u.id, g.created_at, g.id LIMIT $3";
     // In the order of names. Programs have no address.
-    MANAGERS = "SELECT g.id, g.user_id, g.role, g.property_id, g.client_id, g.environments, g.created_at, u.email
+    MANAGERS = "SELECT g.id, g.user_id, g.role, g.property_id, g.client_id, g.environments, g.created_at, g.provider_id, g.provider_group, u.email
                 FROM grants g JOIN users u ON u.id = g.user_id JOIN (VALUES {rows:1}) AS v ON g.role = v.column1
                 WHERE u.deleted_at IS NULL AND u.kind = 'person' AND u.email IS NOT NULL
                   AND (CAST($1 AS TEXT) IS NULL OR (g.property_id IS NULL AND g.client_id IS NULL) OR g.property_id = $1 OR g.client_id = $2)
@@ -205,10 +217,13 @@ fn grant(row: &Row) -> Result<GrantRow, StoreError> {
         (None, None) => Scope::Platform,
     };
     let environments = row.opt_parsed("environments", |text| serde_json::from_str::<Vec<Slug>>(text).ok())?;
+    let provider = row.opt_parsed("provider_id", |text| ProviderId::parse(text).ok())?;
+    let group = row.opt_text("provider_group")?;
     Ok(GrantRow {
         id: row.parsed("id", |text| GrantId::parse(text).ok())?,
         user_id: row.parsed("user_id", |text| UserId::parse(text).ok())?,
         grant: Grant { role: row.parsed("role", Role::parse)?, scope, environments },
+        source: provider.map(|provider| GrantSource { provider, group: group.unwrap_or_default() }),
         created_at: row.time("created_at")?,
     })
 }
@@ -352,6 +367,7 @@ impl Tx {
         for row in self.grants(id).await? {
             self.delete_grant(&row.id).await?;
         }
+        self.delete_identities_of(id).await?;
         self.set_switches(SwitchedFor::Person(id), &[], now).await?;
         self.note(Noted::Account(id.clone()));
         self.execute(DELETE, vec![id.as_str().into(), now.into()]).await.map(drop)
@@ -407,6 +423,8 @@ impl Tx {
             client.into(),
             environments.into(),
             new.created_at.into(),
+            new.source.as_ref().map(|source| source.provider.as_str()).into(),
+            new.source.as_ref().map(|source| source.group.as_str()).into(),
         ];
         self.execute(INSERT_GRANT, args).await.map(drop)
     }
@@ -460,6 +478,11 @@ impl Tx {
             Scope::Client(id) => self.rows(GRANTS_ON_CLIENT, vec![id.as_str().into()]).await?,
         };
         rows.iter().map(grant).collect()
+    }
+
+    /// Returns the grants that groups of a provider give.
+    pub async fn grants_by_provider(&mut self, provider: &ProviderId) -> Result<Vec<GrantRow>, StoreError> {
+        self.rows(GRANTS_BY_PROVIDER, vec![provider.as_str().into()]).await?.iter().map(grant).collect()
     }
 
     /// Returns the grants of a role that cover a client, at any scope, each with the name of its account, in the order

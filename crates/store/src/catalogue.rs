@@ -4,8 +4,8 @@
 use crate::{
     access, adoptions, audit, backup, carry_over, chain, change_log, checks, clients, counts, db, deliveries,
     devices, drills, ends, environments, evidence, failures, guard, history, idempotency, incidents, keys,
-    leaks, limits, lines, logins, makers, message_links, messages, nodes, properties, proxies, recorders,
-    refused, rotations, secrets, seen, sending_place, sessions, sign_in_failures, switches,
+    leaks, limits, lines, logins, makers, message_links, messages, nodes, properties, providers, proxies,
+    recorders, refused, rotations, secrets, seen, sending_place, sessions, sign_in_failures, switches,
     token_revocations, told, unregistered, upstream, verifiers, webhooks, weekly,
 };
 
@@ -63,6 +63,7 @@ impl Statement {
             messages::STATEMENTS,
             nodes::STATEMENTS,
             properties::STATEMENTS,
+            providers::STATEMENTS,
             recorders::STATEMENTS,
             proxies::STATEMENTS,
             refused::STATEMENTS,

@@ -1,7 +1,7 @@
 //! Sessions of people in the Console.
 
 use crate::{StoreError, Tx, catalogue::statements, db::Row};
-use crossfade_core::{SessionId, Timestamp, UserId};
+use crossfade_core::{ProviderId, SessionId, Timestamp, UserId};
 use std::collections::HashMap;
 
 /// A stored session.
@@ -13,7 +13,7 @@ pub struct SessionRow {
     pub user_id: UserId,
     /// Start.
     pub created_at: Timestamp,
-    /// Last time the password was entered.
+    /// Last time the person authenticated, with the password or at the provider.
     pub authenticated_at: Timestamp,
     /// Last request, to the minute.
     pub last_seen_at: Timestamp,
@@ -21,14 +21,16 @@ pub struct SessionRow {
     pub source_ip: String,
     /// User agent it was started with.
     pub user_agent: String,
+    /// Provider it was begun with; `None`: with a password or a one-time link.
+    pub provider_id: Option<ProviderId>,
 }
 
 statements! {
-    INSERT = "INSERT INTO sessions (id, user_id, digest, created_at, authenticated_at, last_seen_at, source_ip, user_agent, keyed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1)";
-    BY_DIGEST = "SELECT s.id, s.user_id, s.created_at, s.authenticated_at, s.last_seen_at, s.source_ip, s.user_agent
+    INSERT = "INSERT INTO sessions (id, user_id, digest, created_at, authenticated_at, last_seen_at, source_ip, user_agent, provider_id, keyed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1)";
+    BY_DIGEST = "SELECT s.id, s.user_id, s.created_at, s.authenticated_at, s.last_seen_at, s.source_ip, s.user_agent, s.provider_id
                  FROM sessions s JOIN users u ON u.id = s.user_id
                  WHERE s.digest = $1 AND s.ended_at IS NULL AND u.deleted_at IS NULL";
-    OF_USER = "SELECT id, user_id, created_at, authenticated_at, last_seen_at, source_ip, user_agent FROM sessions
+    OF_USER = "SELECT id, user_id, created_at, authenticated_at, last_seen_at, source_ip, user_agent, provider_id FROM sessions
                WHERE user_id = $1 AND ended_at IS NULL AND created_at > $2 AND last_seen_at > $3
                ORDER BY created_at DESC, id DESC LIMIT $4";
     USERS_OF = "SELECT s.id, s.user_id FROM sessions s JOIN (VALUES {rows:1}) AS v ON s.id = v.column1";
@@ -48,6 +50,7 @@ fn session(row: &Row) -> Result<SessionRow, StoreError> {
         last_seen_at: row.time("last_seen_at")?,
         source_ip: row.text("source_ip")?,
         user_agent: row.text("user_agent")?,
+        provider_id: row.opt_parsed("provider_id", |text| ProviderId::parse(text).ok())?,
     })
 }
 
@@ -82,6 +85,7 @@ impl Tx {
             new.last_seen_at.into(),
             new.source_ip.as_str().into(),
             new.user_agent.as_str().into(),
+            new.provider_id.as_ref().map(ProviderId::as_str).into(),
         ];
         self.execute(INSERT, args).await.map(drop)
     }

@@ -250,6 +250,11 @@ async fn sealed_values(tx: &mut Tx, vault: &Vault) -> CheckResult {
             open(place, format!("the upstream credential of {registration}"), sealed)
         })
         .await?;
+    values += tx
+        .each_sealed_provider_secret(|id, sealed| {
+            open(SealPlace::Provider { id }, format!("the client secret of provider {id}"), sealed)
+        })
+        .await?;
     for webhook in tx.all_webhooks().await?.into_iter().flatten() {
         let id = &webhook.id;
         let signing = std::iter::once(&webhook.signing_secret).chain(&webhook.previous_secret);

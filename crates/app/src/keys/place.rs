@@ -1,7 +1,7 @@
 //! The places of sealed values. A seal binds its place as associated data, so that a sealed value opens nowhere else.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use crossfade_core::{RegistrationId, SecretId, WebhookId, environment::Slug, upstream::Slot};
+use crossfade_core::{ProviderId, RegistrationId, SecretId, WebhookId, environment::Slug, upstream::Slot};
 use std::fmt;
 
 /// SealPlace of a sealed value: its purpose and its owner.
@@ -21,6 +21,10 @@ pub(crate) enum SealPlace<'a> {
     Webhook { id: &'a WebhookId, secret: &'a str },
     /// A secret of the upstream credential of a registration.
     UpstreamCredential { registration: &'a RegistrationId, slot: Slot },
+    /// The client secret of Crossfade at a provider.
+    Provider { id: &'a ProviderId },
+    /// What a browser keeps while its person is at a provider.
+    SignIn { provider: &'a ProviderId },
     /// The instance that a database belongs to.
     Instance { id: &'a str },
     /// A one-time link in a message that is still to be sent.
@@ -42,6 +46,8 @@ impl SealPlace<'_> {
             Self::UpstreamCredential { registration, slot } => {
                 &["upstream_credentials", registration.as_str(), slot.as_str()]
             }
+            Self::Provider { id } => &["providers", id.as_str()],
+            Self::SignIn { provider } => &["sign_in", provider.as_str()],
             Self::Instance { id } => &["instance", id],
             Self::MessageLink { message } => &["message_links", message],
             Self::Cursor { list } => &["cursor", list],
@@ -70,6 +76,8 @@ impl fmt::Display for SealPlace<'_> {
             Self::UpstreamCredential { registration, slot } => {
                 write!(f, "upstream_credentials/{registration}/{}", slot.as_str())
             }
+            Self::Provider { id } => write!(f, "providers/{id}"),
+            Self::SignIn { provider } => write!(f, "sign-in with {provider}"),
             Self::Instance { id } => write!(f, "instance/{id}"),
             Self::MessageLink { message } => write!(f, "message_links/{message}"),
             Self::Cursor { list } => write!(f, "cursor of {list}"),
@@ -100,6 +108,7 @@ mod tests {
         let secret = SecretId::parse(&format!("sec_{:022}", 2)).unwrap();
         let environment = Slug::from_stored("staging".into());
         let webhook = WebhookId::parse(&format!("wh_{:022}", 3)).unwrap();
+        let provider = ProviderId::parse(&format!("idp_{:022}", 4)).unwrap();
         for (place, bound, old) in [
             (
                 SealPlace::DataKey { purpose: "seal", id: "0000000000000007" },
@@ -138,6 +147,16 @@ mod tests {
                 "0000000000000014 757073747265616d5f63726564656e7469616c73 000000000000001a \
                  7265675f30303030303030303030303030303030303030303031 0000000000000004 6e657874",
                 "upstream_credentials/reg_0000000000000000000001/next",
+            ),
+            (
+                SealPlace::Provider { id: &provider },
+                "0000000000000009 70726f766964657273 000000000000001a 6964705f30303030303030303030303030303030303030303034",
+                "providers/idp_0000000000000000000004",
+            ),
+            (
+                SealPlace::SignIn { provider: &provider },
+                "0000000000000007 7369676e5f696e 000000000000001a 6964705f30303030303030303030303030303030303030303034",
+                "sign-in with idp_0000000000000000000004",
             ),
             (
                 SealPlace::Instance { id: "i" },

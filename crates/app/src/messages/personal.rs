@@ -177,8 +177,8 @@ impl App {
             "new_browser": is_new_browser,
         });
         let random = self.random.as_ref();
-        let told =
-            act.tell_person(random, &Event::SessionCreated {}, user.email.as_deref(), (facts, None)).await?;
+        let event = Event::SessionCreated { provider_id: None };
+        let told = act.tell_person(random, &event, user.email.as_deref(), (facts, None)).await?;
         if let Some(id) = told {
             act.tx.tell_once_about(&subject, &format!("{subject} {id}"), act.now).await?;
         }

@@ -67,6 +67,23 @@ impl App {
         Ok(None)
     }
 
+    /// Whether a browser is known to an account.
+    pub(crate) async fn knows_browser(
+        &self,
+        tx: &mut Tx,
+        user: &UserId,
+        visitor: &Visitor,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        for value in &visitor.devices {
+            let device = tx.device(&self.digests.device(value.reveal()), now).await?;
+            if device.is_some_and(|device| device.user_id == *user) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Runs a look-up for a sign-in. Unless the browser has a known cookie, the look-up waits in the queue for unknown
     /// callers.
     pub(crate) async fn look_up_visitor<T>(

@@ -65,6 +65,8 @@ pub(crate) fn shown_grant(row: &GrantRow) -> api::Grant {
         property_id,
         client_id,
         environments: row.grant.environments.as_ref().map(words),
+        provider_id: row.source.as_ref().map(|source| source.provider.clone()),
+        group: row.source.as_ref().map(|source| source.group.clone()),
         created_at: row.created_at,
         activation_link: None,
     }
@@ -105,12 +107,13 @@ impl App {
             may_give_role(principal, body.role)?;
             let grant = grant_from(act, &body).await?;
             may_give(act.tx, principal, &grant).await?;
-            if account.grants.iter().any(|row| row.grant == grant) {
+            if account.grants.iter().any(|row| row.grant == grant && row.source.is_none()) {
                 let text = "The user already has this role in this scope. Nothing was changed.";
                 return Err(Problem::new(Code::AlreadyGranted, text).into());
             }
             let id = GrantId::generate(self.random.as_ref());
-            let row = GrantRow { id, user_id: account.user.id.clone(), grant, created_at: act.now };
+            let row =
+                GrantRow { id, user_id: account.user.id.clone(), grant, source: None, created_at: act.now };
             act.tx.insert_grant(&row).await?;
             let mut shown = shown_grant(&row);
             let facts: GrantFacts = shown.clone().into();
@@ -143,6 +146,7 @@ impl App {
             }
             act.matches_list()?;
             input.check()?;
+            unless_by_group(act, row).await?;
             self.keep_an_owner(act, &account.user.id, std::slice::from_ref(row)).await?;
             act.tx.delete_grant(&row.id).await?;
             let facts: GrantFacts = shown_grant(row).into();
@@ -179,8 +183,22 @@ impl App {
     }
 }
 
+/// Refuses to remove a role that a group gives: the next sign-in would give it again. One that a provider left behind is as any
+/// other.
+async fn unless_by_group(act: &mut Act<'_>, row: &GrantRow) -> Result<(), Error> {
+    let Some(source) = &row.source else { return Ok(()) };
+    let provider = act.tx.provider(&source.provider).await?;
+    let Some(provider) = provider.filter(|provider| provider.disabled_at.is_none()) else { return Ok(()) };
+    let text = format!(
+        "The group {} of {} gives this role. Nothing was changed. Remove the person from the group, or the role from the group \
+        at the provider's page.",
+        source.group, provider.name
+    );
+    Err(Problem::new(Code::GivenByGroup, text).into())
+}
+
 /// Returns the requested grant, on existing objects.
-async fn grant_from(act: &mut Act<'_>, body: &CreateGrant) -> Result<Grant, Error> {
+pub(crate) async fn grant_from(act: &mut Act<'_>, body: &CreateGrant) -> Result<Grant, Error> {
     let scope = match (&body.property_id, &body.client_id) {
         (None, None) => Scope::Platform,
         (Some(property), None) => {

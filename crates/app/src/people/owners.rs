@@ -11,7 +11,7 @@ use crate::{
     },
     people::{
         giving,
-        sessions::{Visitor, author_in},
+        sessions::{Begun, Visitor, author_in},
         sign_in::NewSession,
         tokens::end_tokens_of,
     },
@@ -97,7 +97,7 @@ impl App {
         act.tx.insert_user(&user).await?;
         let grant = Grant { role: Role::Owner, scope: Scope::Platform, environments: None };
         let id = GrantId::generate(self.random.as_ref());
-        let row = GrantRow { id, user_id: user.id.clone(), grant, created_at: act.now };
+        let row = GrantRow { id, user_id: user.id.clone(), grant, source: None, created_at: act.now };
         act.tx.insert_grant(&row).await?;
         let event = Event::OwnerCreated { email: email.to_owned() };
         act.audit(&event, About::target(&user.id)).await?;
@@ -246,7 +246,7 @@ impl App {
                 };
                 let mut act = self.act(tx, now, author_in(&session, &user, visitor));
                 self.note_network(&mut act, &user, visitor).await?;
-                self.begin_session(&mut act, session, &user, visitor).await
+                self.begin_session(&mut act, session, &user, (visitor, Begun::Password)).await
             })
             .await
     }

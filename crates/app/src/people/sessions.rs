@@ -14,9 +14,10 @@ use crate::{
         sign_in::NewSession,
         tokens::{AccountTokens, end_own_tokens},
     },
+    providers::provider::OfferedProvider,
 };
 use crossfade_core::{
-    Code, Problem, SessionId, Timestamp,
+    Code, Problem, ProviderId, SessionId, Timestamp,
     audit::{Actor, Event, Origin, Via},
     secret::{SecretKind, SecretValue},
     text,
@@ -67,8 +68,10 @@ pub struct Session {
     pub name: String,
     /// Their email address.
     pub email: String,
-    /// Whether the password was entered recently enough for dangerous actions.
+    /// Whether the person authenticated recently enough for dangerous actions.
     pub is_fresh: bool,
+    /// Provider that the session was begun with, and that confirms it; `None`: the password does.
+    pub provider: Option<OfferedProvider>,
     /// Time at which this was read.
     pub now: Timestamp,
 }
@@ -105,6 +108,18 @@ pub enum Confirmed {
     Wait(Timestamp),
 }
 
+/// What a session begins with.
+pub(crate) enum Begun {
+    /// A password, or a one-time link.
+    Password,
+    /// A provider.
+    Provider {
+        id: ProviderId,
+        /// When the person authenticated there; `None` if the provider does not say, so that the session is not fresh.
+        authenticated_at: Option<Timestamp>,
+    },
+}
+
 /// Returns the author of what a person does in a session that begins with it.
 pub(crate) fn author_in(session: &SessionId, user: &User, visitor: &Visitor) -> Author {
     let actor = Actor::User { id: user.id.clone(), name: user.name.clone() };
@@ -124,8 +139,12 @@ impl App {
         let value = SecretValue::parse(SecretKind::Session, value).ok_or_else(signed_out)?;
         let digest = self.digests.session(value.reveal());
         let now = self.clock.now();
-        let look = async |tx: &mut Tx| by_session_digest(tx, &digest, origin, now).await;
-        let (principal, row, user) = self.look_up(&digest, origin.ip, intent, look).await?;
+        let look = async |tx: &mut Tx| {
+            let found = by_session_digest(tx, &digest, origin, now).await?;
+            let provider = provider_of(tx, &found.1).await?;
+            Ok((found, provider))
+        };
+        let ((principal, row, user), provider) = self.look_up(&digest, origin.ip, intent, look).await?;
         if seen && row.last_seen_at.after(NOTED_EVERY) <= now && self.node.changes.failing().is_none() {
             // A session that is not noted ends earlier than it could. No page waits long for that.
             let noted = self.node.write(async |tx, now| Ok(tx.touch_session(&row.id, now).await?));
@@ -135,11 +154,12 @@ impl App {
                 Err(_) => tracing::warn!("cannot save the last use of a session within 1 s"),
             }
         }
-        Ok(self.seen_as(principal, &row, user, now))
+        Ok(Session { provider, ..self.seen_as(principal, &row, user, now) })
     }
 
     fn seen_as(&self, principal: Principal, row: &SessionRow, user: User, now: Timestamp) -> Session {
         Session {
+            provider: None,
             id: row.id.clone(),
             principal,
             name: user.name,
@@ -155,23 +175,31 @@ impl App {
         act: &mut Act<'_>,
         id: SessionId,
         user: &User,
-        visitor: &Visitor,
+        (visitor, begun): (&Visitor, Begun),
     ) -> Result<NewSession, Error> {
+        let (provider_id, authenticated_at) = match begun {
+            Begun::Password => (None, act.now),
+            // A provider that does not say when may have known the person for weeks.
+            Begun::Provider { id, authenticated_at } => {
+                (Some(id), authenticated_at.unwrap_or(Timestamp::from_micros(0)))
+            }
+        };
         let value = SecretValue::generate(SecretKind::Session, self.random.as_ref());
         let agent: String = text::shown(&visitor.user_agent).chars().take(AGENT_CHARACTERS).collect();
         let row = SessionRow {
             id,
             user_id: user.id.clone(),
             created_at: act.now,
-            authenticated_at: act.now,
+            authenticated_at,
             last_seen_at: act.now,
             source_ip: visitor.origin.stored.clone().unwrap_or_default(),
             user_agent: agent,
+            provider_id: provider_id.clone(),
         };
         let digest = self.digests.session(value.reveal());
         act.tx.insert_session(&row, &digest, act.now.before(KEPT)).await?;
         self.node.strangers.know(&digest);
-        act.audit(&Event::SessionCreated {}, About::target(&row.id)).await?;
+        act.audit(&Event::SessionCreated { provider_id }, About::target(&row.id)).await?;
         let devices = self.know_browser(act.tx, &user.id, visitor, act.now).await?;
         Ok(NewSession { value, devices, user: user.id.clone() })
     }
@@ -252,7 +280,8 @@ impl App {
                 self.node.strangers.know(&digest);
                 let found = by_session_digest(act.tx, &digest, &visitor.origin, act.now).await?;
                 let (principal, row, user) = found;
-                Ok(self.seen_as(principal, &row, user, act.now))
+                let provider = provider_of(act.tx, &row).await?;
+                Ok(Session { provider, ..self.seen_as(principal, &row, user, act.now) })
             })
             .await?;
         Ok(Confirmed::Yes { value, session: Box::new(confirmed) })
@@ -347,6 +376,13 @@ impl App {
         }
         Ok(Checked::Right(user.password_hash.unwrap_or_default()))
     }
+}
+
+/// Returns the provider that a session was begun with.
+async fn provider_of(tx: &mut Tx, row: &SessionRow) -> Result<Option<OfferedProvider>, Error> {
+    let Some(id) = &row.provider_id else { return Ok(None) };
+    let provider = tx.provider(id).await?.filter(|it| it.disabled_at.is_none());
+    Ok(provider.map(|it| OfferedProvider { id: it.id, name: it.name.to_string() }))
 }
 
 /// Result of checking a password, with the hash that it matched.

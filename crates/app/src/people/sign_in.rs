@@ -10,7 +10,7 @@ use crate::{
     },
     people::{
         devices::KnownBrowser,
-        sessions::{Visitor, author_in},
+        sessions::{Begun, Visitor, author_in},
     },
 };
 use crossfade_core::{
@@ -114,7 +114,8 @@ impl App {
                     Some(again) if again.password_hash == hash => {
                         let id = SessionId::generate(self.random.as_ref());
                         let mut act = self.act(tx, now, author_in(&id, &again, visitor));
-                        let begun = self.begin_session(&mut act, id, &again, visitor).await?;
+                        let begun =
+                            self.begin_session(&mut act, id, &again, (visitor, Begun::Password)).await?;
                         if is_stranger {
                             self.forgive_stored(act.tx, &Subject::of_account(&email)).await?;
                         }

@@ -40,6 +40,7 @@ pub struct UserPath<'a>(pub &'a str);
 pub(crate) struct Account {
     pub(crate) user: User,
     pub(crate) grants: Vec<GrantRow>,
+    pub(crate) identities: Vec<api::Identity>,
 }
 
 impl Account {
@@ -56,6 +57,7 @@ impl Account {
             activated: self.user.password_hash.is_some(),
             created_at: self.user.created_at,
             grants: self.grants.iter().map(shown_grant).collect(),
+            identities: self.identities.clone(),
             activation_link: None,
         }
     }
@@ -110,7 +112,8 @@ impl Target for UserPath<'_> {
         let id = UserId::parse(self.0).map_err(|_| Problem::not_found())?;
         crate::frame::targets::check(principal, access, Permission::UserRead, Object::Platform)?;
         let user = tx.user(&id).await?.ok_or_else(Problem::not_found)?;
-        Ok(Account { grants: tx.grants(&user.id).await?, user })
+        let (grants, identities) = (tx.grants(&user.id).await?, tx.identities(&user.id).await?);
+        Ok(Account { user, grants, identities })
     }
 
     fn names(&self) -> Names {
@@ -165,7 +168,8 @@ impl App {
             let user = tx.user(&principal.user).await?.ok_or_else(Problem::not_found)?;
             // A token of one registration is for a program, which has no use for the roles of the account.
             let grants = if principal.only().is_some() { Vec::new() } else { tx.grants(&user.id).await? };
-            let account = Account { grants, user };
+            // Who the person is elsewhere is for those who read accounts; the account page shows one's own.
+            let account = Account { grants, user, identities: Vec::new() };
             let words = |limit: &[Permission]| limit.iter().map(|it| it.as_str().to_owned()).collect();
             Ok(api::Me {
                 user: account.shown(),
@@ -194,8 +198,13 @@ impl App {
         let _turns = self.costly(Operation::ListUsers, principal).await?;
         self.view(Operation::ListUsers, principal, Platform, async |tx, _, ()| {
             let users = tx.users(q, &start).await?;
-            let mut grants = tx.grants_of(&users.iter().map(|it| &it.id).collect::<Vec<_>>()).await?;
-            let account = |user: User| Account { grants: grants.remove(&user.id).unwrap_or_default(), user };
+            let ids = users.iter().map(|it| &it.id).collect::<Vec<_>>();
+            let (mut grants, mut identities) = (tx.grants_of(&ids).await?, tx.identities_of(&ids).await?);
+            let account = |user: User| Account {
+                grants: grants.remove(&user.id).unwrap_or_default(),
+                identities: identities.remove(&user.id).unwrap_or_default(),
+                user,
+            };
             let accounts = users.into_iter().map(account).collect();
             let key = |it: &Account| (it.user.created_at.as_micros(), it.user.id.to_string());
             page(&start, accounts, key, |account| account.shown())
@@ -261,7 +270,7 @@ impl App {
                 version: 1,
             };
             act.tx.insert_user(&user).await?;
-            let account = Account { user, grants: Vec::new() };
+            let account = Account { user, grants: Vec::new(), identities: Vec::new() };
             let UserFacts { name, email } = account.facts();
             act.audit(&Event::UserCreated { kind, name, email }, About::target(&account.user.id)).await?;
             let mut reply = account.shown();
@@ -387,8 +396,11 @@ impl App {
         let had_password = act.tx.clear_password(&user.id).await?;
         let ended_sessions = act.tx.end_sessions(&user.id, None, act.now).await?;
         let ended_tokens = self.end_tokens(act, &user.id).await?;
-        if had_password || ended_sessions + ended_tokens > 0 {
-            let event = Event::UserDeactivated { had_password, ended_sessions, ended_tokens };
+        // Anyone who was in the account can have linked it with an identity of theirs.
+        let ended_identities = act.tx.delete_linked_identities(&user.id, None).await?;
+        if had_password || ended_sessions + ended_tokens + ended_identities > 0 {
+            let event =
+                Event::UserDeactivated { had_password, ended_sessions, ended_tokens, ended_identities };
             act.audit(&event, About::target(&user.id)).await?;
         }
         let may_link = principal.may(Permission::UserManage, Object::Platform);
@@ -401,7 +413,7 @@ impl App {
     }
 
     /// Ends the API tokens of an account, and records each. Returns their number.
-    async fn end_tokens(&self, act: &mut Act<'_>, user: &UserId) -> Result<u64, Error> {
+    pub(crate) async fn end_tokens(&self, act: &mut Act<'_>, user: &UserId) -> Result<u64, Error> {
         let ended = end_tokens_of(act.tx, user, act.now).await?;
         for (id, event) in &ended {
             act.audit(event, About::target(id)).await?;

@@ -1,7 +1,8 @@
 //! API types of accounts, links, roles and tokens.
 
+use super::Identity;
 use crate::{
-    ClientId, GrantId, PropertyId, Timestamp, TokenId, UserId,
+    ClientId, GrantId, PropertyId, ProviderId, Timestamp, TokenId, UserId,
     account::UserKind,
     environment::{MAX_ENVIRONMENTS, Slug},
     owners::Heirs,
@@ -29,6 +30,9 @@ pub struct User {
     pub created_at: Timestamp,
     /// Its roles.
     pub grants: Vec<Grant>,
+    /// Who it is at the providers with which it can sign in.
+    #[serde(default)]
+    pub identities: Vec<Identity>,
     /// Link with which a new person sets a password, only in the response that creates the account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activation_link: Option<OneTimeLink>,
@@ -165,6 +169,12 @@ pub struct Grant {
     pub client_id: Option<ClientId>,
     /// Environments it is limited to; `null`: all.
     pub environments: Option<Vec<String>>,
+    /// Provider whose group gives the role; `null`: it was granted here.
+    #[serde(default)]
+    pub provider_id: Option<ProviderId>,
+    /// Group that gives the role; `null`: it was granted here.
+    #[serde(default)]
+    pub group: Option<String>,
     /// When it was granted.
     pub created_at: Timestamp,
     /// Link with which a person sets a new password, only in the response to a grant that first closed the account, and
@@ -195,7 +205,7 @@ pub struct CreateGrant {
 
 /// Schema rule: a grant applies to the platform, one property or one client. The role decides which of these are
 /// allowed (`Role::fits_on`).
-fn one_scope(schema: &mut schemars::Schema) {
+pub(super) fn one_scope(schema: &mut schemars::Schema) {
     let both = json!({
         "properties": {"property_id": {"type": "string"}, "client_id": {"type": "string"}},
         "required": ["property_id", "client_id"],

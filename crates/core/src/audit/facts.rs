@@ -2,8 +2,9 @@
 //! recorded trail and its meaning stay as they are.
 
 use crate::{
-    ClientId, GrantId, OauthClientId, PropertyId, RegistrationId, Timestamp, api,
+    ClientId, GrantId, OauthClientId, PropertyId, ProviderId, RegistrationId, Timestamp, api,
     environment::{EnvironmentKind, SigningAlg},
+    provider::ClientAuthentication,
     registration::AuthMethod,
     roles::Role,
     upstream::{IssuerKind, IssuerMode, Server, UnregisteredClients, Upstream},
@@ -92,6 +93,10 @@ facts_of! {
         client_id: Option<ClientId>,
         /// Environments it is limited to; `null`: all.
         environments: Option<Vec<String>>,
+        /// Provider whose group gives the role; `null`: it was granted here.
+        provider_id: Option<ProviderId>,
+        /// Group that gives the role; `null`: it was granted here.
+        group: Option<String>,
         /// When it was granted.
         created_at: Timestamp,
     }
@@ -208,6 +213,73 @@ impl From<api::Environment> for EnvironmentFacts {
     }
 }
 
+/// The facts of a provider. Its client secret is none.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+pub struct ProviderFacts {
+    /// Name.
+    pub name: String,
+    /// Issuer identifier.
+    pub issuer: String,
+    /// `client_id` of Crossfade at the provider.
+    pub client_id: String,
+    /// How Crossfade authenticates at the token endpoint.
+    pub client_authentication: ClientAuthentication,
+    /// Whether a client secret is set.
+    pub has_client_secret: bool,
+    /// Scopes that are requested.
+    pub scopes: Vec<String>,
+    /// Domains for which accounts are created.
+    pub domains: Vec<String>,
+    /// Claim that lists the groups of a person.
+    pub groups_claim: String,
+    /// Authentication context classes of which each sign-in needs one.
+    pub acr_values: Vec<String>,
+    /// Roles that groups give.
+    pub group_grants: Vec<GroupGrantFacts>,
+    /// Whether people can sign in with it.
+    pub enabled: bool,
+}
+
+/// A role that a group of a provider gives.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+pub struct GroupGrantFacts {
+    /// Name of the group.
+    pub group: String,
+    /// The role.
+    pub role: Role,
+    /// Property it is limited to.
+    pub property_id: Option<PropertyId>,
+    /// Client it is limited to.
+    pub client_id: Option<ClientId>,
+    /// Environments it is limited to; `null`: all.
+    pub environments: Option<Vec<String>>,
+}
+
+impl From<api::GroupGrant> for GroupGrantFacts {
+    fn from(shown: api::GroupGrant) -> Self {
+        let api::GroupGrant { group, role, property_id, client_id, environments } = shown;
+        Self { group, role, property_id, client_id, environments }
+    }
+}
+
+impl From<api::Provider> for ProviderFacts {
+    fn from(shown: api::Provider) -> Self {
+        Self {
+            name: shown.name,
+            issuer: shown.issuer,
+            client_id: shown.client_id,
+            client_authentication: shown.client_authentication,
+            has_client_secret: shown.has_client_secret,
+            scopes: shown.scopes,
+            domains: shown.domains,
+            groups_claim: shown.groups_claim,
+            acr_values: shown.acr_values,
+            group_grants: shown.group_grants.into_iter().map(Into::into).collect(),
+            enabled: shown.enabled,
+        }
+    }
+}
+
 /// The facts of an issuer that an environment is in front of.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct UpstreamFacts {
@@ -279,8 +351,33 @@ mod tests {
         let grant = json!({
             "id": "grant_0000000000000000000001", "role": "operations_manager", "property_id": null,
             "client_id": "cl_0000000000000000000001", "environments": ["staging"], "created_at": AT,
+            "provider_id": "idp_0000000000000000000001", "group": "admins",
         });
         assert_eq!(recorded::<api::Grant, GrantFacts>(&grant), grant);
+    }
+
+    #[test]
+    fn the_facts_of_a_provider_are_recorded_in_this_form() {
+        let facts = json!({
+            "name": "Example", "issuer": "https://id.example", "client_id": "crossfade",
+            "client_authentication": "client_secret_basic", "has_client_secret": true, "scopes": ["openid"],
+            "domains": ["example.com"], "groups_claim": "groups", "acr_values": [],
+            "group_grants": [{
+                "group": "admins", "role": "viewer", "property_id": null, "client_id": null, "environments": null,
+            }],
+            "enabled": true,
+        });
+        let mut shown = facts.clone();
+        for (name, value) in [
+            ("id", "idp_0000000000000000000001"),
+            ("redirect_uri", "https://auth.example.com/a"),
+            ("back_channel_logout_uri", "https://auth.example.com/b"),
+            ("post_logout_redirect_uri", "https://auth.example.com/c"),
+            ("created_at", AT),
+        ] {
+            shown[name] = value.into();
+        }
+        assert_eq!(recorded::<api::Provider, ProviderFacts>(&shown), facts);
     }
 
     #[test]

@@ -42,7 +42,10 @@ fn the_details_of_an_event_are_its_facts_alone() {
     let event = Event::PropertyUpdated { name: "New".into(), name_before: "Old".into() };
     assert_eq!(event.action().as_str(), "property.updated");
     assert_eq!(event.details(), serde_json::json!({"name": "New", "name_before": "Old"}));
-    assert_eq!(Event::SessionCreated {}.details(), serde_json::json!({}));
+    assert_eq!(
+        Event::SessionCreated { provider_id: None }.details(),
+        serde_json::json!({"provider_id": null})
+    );
 }
 
 /// The API can change; what was recorded cannot.

@@ -256,6 +256,32 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         ],
     ),
     ("node list", ["crossfade node list", "crossfade node list --json"]),
+    ("provider list", ["crossfade provider list", "crossfade provider list --json"]),
+    (
+        "provider show",
+        ["crossfade provider show Example", "crossfade provider show idp_0123456789abcdefghijkl --json"],
+    ),
+    (
+        "provider create",
+        [
+            "crossfade provider create Example --issuer https://id.example.com --client-id crossfade --client-secret-file secret --domain example.com",
+            "crossfade provider create Example --issuer https://id.example.com --client-id crossfade --client-authentication none --group-role engineers=viewer",
+        ],
+    ),
+    (
+        "provider update",
+        [
+            "crossfade provider update Example --group-role engineers=viewer --group-role admins=owner",
+            "crossfade provider update Example --disable",
+        ],
+    ),
+    (
+        "provider delete",
+        [
+            "crossfade provider delete Example",
+            "crossfade provider delete idp_0123456789abcdefghijkl --confirm Example",
+        ],
+    ),
     ("webhook list", ["crossfade webhook list", "crossfade webhook list --json"]),
     (
         "webhook show",

@@ -12,6 +12,7 @@ mod messages;
 mod nodes;
 mod operations;
 mod properties;
+mod providers;
 mod registrations;
 mod secrets;
 mod times;
@@ -40,6 +41,7 @@ pub(crate) use self::{
     nodes::Node,
     operations::lacking,
     properties::{Limits, Property, PropertyPlace},
+    providers::{CreateProvider, Provider, UpdateProvider},
     registrations::{Registration, RegistrationChange, UpdateRegistration},
     secrets::{End, Revoke, Rotate, Secret},
     times::Moment,
@@ -128,6 +130,9 @@ pub(crate) enum Command {
     /// Manage users: people, and programs that use API tokens.
     #[command(subcommand)]
     User(User),
+    /// Manage the OpenID Connect providers with which people sign in.
+    #[command(subcommand)]
+    Provider(Provider),
     /// Manage the messages that you get, and your time zone.
     #[command(subcommand)]
     Messages(Messages),
@@ -184,6 +189,7 @@ impl Command {
             | Self::Upstream(_)
             | Self::Node(_)
             | Self::User(_)
+            | Self::Provider(_)
             | Self::Messages(_)
             | Self::Grant(_)
             | Self::Secret(_)

@@ -16,6 +16,7 @@ mod messages;
 mod names;
 mod nodes;
 mod properties;
+mod providers;
 mod registrations;
 mod secrets;
 mod tokens;
@@ -34,6 +35,7 @@ pub(crate) use self::{
     messages::messages,
     nodes::node,
     properties::property,
+    providers::provider,
     registrations::registration,
     secrets::secret,
     tokens::token,

@@ -64,6 +64,7 @@ mod one_registration;
 mod owners;
 mod personal_messages;
 mod pipeline;
+mod providers;
 mod quarantine;
 mod receiver;
 mod recording;

@@ -62,6 +62,8 @@ pub struct Stage<'w> {
     owner: Principal<'w>,
     /// In the order of [`OBJECTS`].
     places: [Place; 4],
+    /// A provider that is disabled, so that nothing is asked of it.
+    provider: String,
 }
 
 impl<'w> Holder<'w> {
@@ -209,7 +211,12 @@ impl<'w> Stage<'w> {
             place(0, "production").await,
             place(2, "staging").await,
         ];
-        Self { world, owner, places }
+        let provider = json!({
+            "name": "Example", "issuer": "https://id.example.com", "client_id": "crossfade", "client_secret": "x",
+        });
+        let provider = text(&owner.post("/providers", provider).await.created()["id"]);
+        owner.patch(&format!("/providers/{provider}"), json!({"enabled": false})).await.ok();
+        Self { world, owner, places, provider }
     }
 
     pub async fn holder(&self, role: Option<Role>) -> Holder<'w> {
@@ -294,6 +301,7 @@ impl<'w> Stage<'w> {
             ("{grant}", &account.grant),
             ("{token}", &account.token),
             ("{session}", &account.session),
+            ("{provider}", &self.provider),
         ];
         values.iter().fold(template.to_owned(), |path, (name, value)| path.replace(name, value))
     }
@@ -343,6 +351,8 @@ impl<'w> Stage<'w> {
         }
         let (object, read) = match () {
             () if path.contains("{user}") => (platform, Permission::UserRead),
+            // To those who cannot manage it, a provider does not exist.
+            () if path.contains("{provider}") => (platform, permission),
             // To those who cannot manage it, a webhook does not exist.
             () if path.contains("{webhook}") => {
                 (Object::Registration(&property, &client, &environment), permission)

@@ -176,7 +176,7 @@ pub fn user(n: usize, email: Option<&str>) -> User {
 
 /// A grant of a user, given at a time.
 pub fn grant_row(n: usize, user: usize, grant: Grant, time: Timestamp) -> GrantRow {
-    GrantRow { id: grant_id(n), user_id: user_id(user), grant, created_at: time }
+    GrantRow { id: grant_id(n), user_id: user_id(user), grant, source: None, created_at: time }
 }
 
 /// An event with nothing optional in it.

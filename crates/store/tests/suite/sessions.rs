@@ -29,6 +29,7 @@ fn session(n: usize, of: usize) -> SessionRow {
         last_seen_at: time,
         source_ip: "2001:db8::1".into(),
         user_agent: "Firefox 請求書 '\"".into(),
+        provider_id: None,
     }
 }
 

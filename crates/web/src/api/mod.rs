@@ -13,6 +13,7 @@ mod nodes;
 mod openapi;
 mod prefer;
 mod properties;
+mod providers;
 mod quarantine;
 mod reply;
 mod schema;
@@ -141,6 +142,11 @@ fn route(operation: Operation) -> Route {
         ListGrants => of(operation, users::list_grants, users::list_grants_shape),
         CreateGrant => of(operation, users::create_grant, users::create_grant_shape),
         DeleteGrant => of(operation, users::delete_grant, users::delete_grant_shape),
+        ListProviders => of(operation, providers::list, providers::list_shape),
+        CreateProvider => of(operation, providers::create, providers::create_shape),
+        ReadProvider => of(operation, providers::read, providers::read_shape),
+        UpdateProvider => of(operation, providers::update, providers::update_shape),
+        DeleteProvider => of(operation, providers::delete, providers::delete_shape),
         ListTokens => of(operation, tokens::list, tokens::list_shape),
         DeleteToken => of(operation, tokens::delete, tokens::delete_shape),
         ListAuditEvents => of(operation, trail::list, trail::list_shape),

@@ -175,6 +175,7 @@ fn path_schema(name: &str) -> Value {
         "grant" => id("grant_"),
         "token" => id("tok_"),
         "webhook" => id("wh_"),
+        "provider" => id("idp_"),
         "delivery" => id("del_"),
         _ => slug_schema(),
     }

@@ -19,7 +19,9 @@ use axum::{
     extract::{Path, Query, State},
     response::Response,
 };
-use crossfade_app::{AccountTokens, Input, ListQuery, NO_INPUT, NamedRegistration, SessionSummary};
+use crossfade_app::{
+    AccountTokens, Input, ListQuery, NO_INPUT, NamedRegistration, OwnIdentities, SessionSummary,
+};
 use crossfade_core::{
     Code, Problem, Timestamp, UserId,
     api::{Token, UpdateOwnMessages},
@@ -40,6 +42,8 @@ struct AccountPage {
     without_role: bool,
     sessions: Vec<SessionSummary>,
     tokens: Vec<Token>,
+    /// Who the person is at providers, and with which ones they can link the account.
+    ways: OwnIdentities,
     /// Tokens that a new password or signing out everywhere can end: the first [`OFFERED`].
     live: Vec<Token>,
     /// Whether there are more of these.
@@ -97,6 +101,7 @@ impl AccountPage {
             audits: signed.principal().may_somewhere(Permission::AuditRead),
             without_role: !Permission::ALL.iter().any(|it| signed.principal().may_somewhere(*it)),
             sessions: signed.app.list_sessions(&signed.session).await?,
+            ways: signed.app.list_own_identities(&signed.session).await?,
             tokens: tokens.items,
             has_more: live.next_cursor.is_some(),
             live: live.items,
@@ -134,6 +139,8 @@ pub(super) async fn show(signed: SignedIn, Query(asked): Query<Asked>) -> Reply 
         }
         "messages" => Some("Your messages and your time zone were saved."),
         "ended" => Some("The session has ended."),
+        "linked" => Some("Your account is linked. You can sign in with the provider from now on."),
+        "unlinked" => Some("Your account is unlinked. Roles that came from its groups were removed."),
         "token-deleted" => Some("The token was deleted. Anything that uses it is refused from now on."),
         _ => None,
     };
@@ -145,7 +152,7 @@ pub(super) async fn show(signed: SignedIn, Query(asked): Query<Asked>) -> Reply 
 pub(super) async fn end_session(Path(id): Path<String>, State(web): State<Web>, signed: SignedIn) -> Reply {
     signed.app.end_session(&signed.session, &id).await?;
     if id == signed.session.id.as_str() {
-        return Ok(sign_in::out(&web, "out"));
+        return Ok(sign_in::out_of(&web, &signed, "out"));
     }
     Ok(to("ended"))
 }
@@ -263,7 +270,13 @@ pub(super) async fn delete_token(Path(id): Path<String>, Fresh { signed, .. }: F
     Ok(to("token-deleted"))
 }
 
-fn to(done: &'static str) -> Response {
+/// Unlinks the account from a provider.
+pub(super) async fn unlink(Path(id): Path<String>, Fresh { signed, .. }: Fresh) -> Reply {
+    signed.app.unlink_identity(&signed.session, &id).await?;
+    Ok(to("unlinked"))
+}
+
+pub(super) fn to(done: &'static str) -> Response {
     redirect_with("/console/account", done)
 }
 
@@ -271,7 +284,8 @@ fn to(done: &'static str) -> Response {
 mod tests {
     use super::*;
     use crate::console::crossfade::samples::now;
-    use crossfade_core::{ClientId, SessionId, TokenId};
+    use crossfade_app::OfferedProvider;
+    use crossfade_core::{ClientId, ProviderId, SessionId, TokenId, api::Identity};
     use std::time::Duration;
 
     fn sample() -> AccountPage {
@@ -307,6 +321,7 @@ mod tests {
                 session(2, false, "<b>"),
             ],
             tokens: vec![token(1, None), token(2, Some(vec!["client:read".into()]))],
+            ways: OwnIdentities { identities: Vec::new(), linkable: Vec::new(), has_password: true },
             live: vec![token(1, None), token(2, None)],
             messages: Form::new("messages", Fields::default().with("off", "secret.rotated")),
             has_more: false,
@@ -335,6 +350,19 @@ mod tests {
         );
         let offered = "<option value=\"cl_0000000000000000000001\">&#60;Billing&#62;</option>";
         assert!(html.contains(offered) && html.contains("the first 200 clients"), "{html}");
+        assert!(!html.contains("id=\"ways-title\""), "no provider: {html}");
+        let identity = Identity {
+            provider_id: ProviderId::parse("idp_0000000000000000000001").unwrap(),
+            provider_name: "<Example>".into(),
+            subject: "<ada>".into(),
+            created_at: now(),
+            last_used_at: None,
+        };
+        let linkable = vec![OfferedProvider { id: identity.provider_id.clone(), name: "Other".into() }];
+        let ways = OwnIdentities { identities: vec![identity], linkable, has_password: false };
+        let linked = AccountPage { ways, ..sample() }.render().unwrap();
+        assert!(linked.contains("&#60;ada&#62;") && linked.contains(">Link Other</button>"), "{linked}");
+        assert!(!linked.contains("id=\"password-title\""), "there is no password to change: {linked}");
         let unread = AccountPage { audits: false, ..sample() }.render().unwrap();
         assert!(!unread.contains("?via="), "no link to a page that would be refused");
         let created = Some(("laptop".into(), "crossfade_api_x".into()));

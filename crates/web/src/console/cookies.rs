@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Redirect, Response},
 };
-use crossfade_app::{App, KNOWN_FOR, NewSession, join_devices, parse_devices};
+use crossfade_app::{App, KNOWN_FOR, NewSession, SIGN_IN_WITHIN, join_devices, parse_devices};
 use crossfade_core::secret::SecretValue;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -41,6 +41,8 @@ const DEVICE: &str = "device";
 const THEME: &str = "theme";
 /// Kind of the cookie with the result of a form. The page's code follows, so that two tabs keep their messages apart.
 const DONE: &str = "done_";
+/// Kind of the cookie of a sign-in at a provider. Letters of its state follow, so that two tabs keep theirs apart.
+const SIGN_IN: &str = "sign_in_";
 /// Seconds for which a message waits for its page.
 const DONE_FOR: u64 = 60;
 
@@ -89,6 +91,21 @@ pub(super) fn of_message(app: &App, page: &str, value: &str) -> Result<HeaderVal
 /// Returns the cookie that removes the message of a page, because the page has shown it.
 pub(super) fn without_message(app: &App, page: &str) -> Result<HeaderValue, Refused> {
     cookie(app, &format!("{DONE}{page}"), "", Some(0))
+}
+
+/// Returns the value of the cookie of a sign-in at a provider.
+pub(super) fn sign_in(app: &App, headers: &HeaderMap, state: &str) -> Option<String> {
+    read(headers, &name(app, &format!("{SIGN_IN}{state}")))
+}
+
+/// Returns the cookie of a sign-in at a provider. `Lax`, because the provider sends the browser back with a link.
+pub(super) fn of_sign_in(app: &App, state: &str, value: &str) -> Result<HeaderValue, Refused> {
+    cookie(app, &format!("{SIGN_IN}{state}"), value, Some(SIGN_IN_WITHIN.as_secs()))
+}
+
+/// Returns the cookie that removes that of a sign-in at a provider.
+pub(super) fn without_sign_in(app: &App, state: &str) -> Result<HeaderValue, Refused> {
+    cookie(app, &format!("{SIGN_IN}{state}"), "", Some(0))
 }
 
 /// Redirects with the cookies of a new session.

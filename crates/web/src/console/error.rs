@@ -106,6 +106,7 @@ fn page_in_words(
                 warning,
                 quarantine: None,
                 may_release: false,
+                confirms_with: None,
             };
             page_with(status, &ErrorPage { layout, detail: &problem.detail })
         }

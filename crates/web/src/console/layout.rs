@@ -174,6 +174,8 @@ pub(crate) struct Layout {
     pub(crate) quarantine: Option<&'static str>,
     /// Whether this person can release the quarantine.
     pub(crate) may_release: bool,
+    /// Name of the provider that confirms the session, and the address that leads there; `None`: the password does.
+    pub(crate) confirms_with: Option<(String, String)>,
 }
 
 impl Layout {
@@ -234,6 +236,7 @@ impl Layout {
             warning: None,
             quarantine: None,
             may_release: false,
+            confirms_with: None,
         }
     }
 }

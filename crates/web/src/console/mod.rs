@@ -30,6 +30,8 @@ mod offers;
 mod paths;
 mod people;
 mod properties;
+mod provider_sign_in;
+mod providers;
 mod quarantine;
 mod session;
 mod sign_in;
@@ -88,6 +90,10 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         .route("/console/webhooks/{webhook}/deliveries/{delivery}/replay", post(webhooks::one::replay))
         .merge(clients::router())
         .route("/console/sign-in", get(sign_in::show).post(sign_in::submit))
+        .route("/console/sign-in/{provider}", get(provider_sign_in::begin))
+        .route("/console/sign-in/callback/{provider}", get(provider_sign_in::back))
+        .route("/console/sign-in/out/{provider}", get(provider_sign_in::sign_out))
+        .route("/console/sign-in/back-channel/{provider}", post(provider_sign_in::back_channel))
         .route("/console/sign-out", post(sign_in::sign_out))
         .route("/console/link", get(link::show).post(link::submit))
         .route("/console/command-line", get(command_line::show).post(command_line::approve))
@@ -102,6 +108,13 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         .route("/console/account/sessions/{session}/end", post(account::end_session))
         .route("/console/account/tokens", post(account::create_token))
         .route("/console/account/tokens/{token}/delete", post(account::delete_token))
+        .route("/console/account/providers/{provider}/link", post(provider_sign_in::link))
+        .route("/console/account/providers/{provider}/unlink", post(account::unlink))
+        .route("/console/providers", get(providers::list::show).post(providers::list::create))
+        .route("/console/providers/{provider}", get(providers::one::show).post(providers::one::update))
+        .route("/console/providers/{provider}/delete", post(providers::one::delete))
+        .route("/console/providers/{provider}/groups", post(providers::one::add_group))
+        .route("/console/providers/{provider}/groups/remove", post(providers::one::remove_group))
         .route("/console/people", get(people::list::show).post(people::list::create))
         .route("/console/people/{user}", get(people::user::show).post(people::user::update))
         .route("/console/people/{user}/link", post(people::user::create_link))

@@ -27,6 +27,8 @@ const PAGES: &[&str] = &[
     "/console/properties",
     "/console/properties/*",
     "/console/properties/*/limits/*",
+    "/console/providers",
+    "/console/providers/*",
     "/console/quarantine",
     "/console/webhooks",
     "/console/webhooks/*",
@@ -132,6 +134,9 @@ mod tests {
         const OTHERS: &[&str] = &[
             "/console/audit/export",
             "/console/sign-in",
+            "/console/sign-in/{provider}",
+            "/console/sign-in/callback/{provider}",
+            "/console/sign-in/out/{provider}",
             "/console/link",
             "/console/session",
             "/console/clients/{client}/environments/{environment}/live",

@@ -7,6 +7,8 @@ use super::{
     form::Fields,
     layout::{Layout, Person, Section},
     message::Said,
+    paths::{own_page, page_of},
+    provider_sign_in::confirm_path,
     theme::Theme,
 };
 use crate::{
@@ -24,7 +26,7 @@ use axum::{
 use crossfade_app::{App, Confirmed, IfMatch, NewSession, Principal, Session, Visitor};
 use crossfade_core::{Code, Problem, roles::Permission, secret::SecretValue};
 use serde_json::json;
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 /// Name of the field for the password that confirms a form.
 pub(super) const CONFIRM_FIELD: &str = "confirm_password";
@@ -78,6 +80,11 @@ impl SignedIn {
             warning: self.said.warning(),
             quarantine: self.app.quarantine().map(|(cause, _)| cause.sentence()),
             may_release: self.session.principal.may_somewhere(Permission::QuarantineManage),
+            confirms_with: self.session.provider.as_ref().map(|provider| {
+                let here = if self.is_page { &self.path } else { page_of(&self.path).unwrap_or("/console") };
+                let to = own_page(here).unwrap_or(section.path());
+                (provider.name.clone(), confirm_path(provider, to))
+            }),
         }
     }
 
@@ -208,15 +215,20 @@ impl FromRequest<Web> for Fresh {
                 Ok(()) => Ok(Self { signed, fields }),
                 Err(why) => Err(confirm::ask(&signed, &fields, Some(why))),
             },
-            None if script => Err(needs_fresh()),
+            None if script => Err(needs_fresh(&signed.session)),
             None => Err(confirm::ask(&signed, &fields, None)),
         }
     }
 }
 
-/// Returns the response that makes the script ask for the password and send the form again.
-fn needs_fresh() -> Response {
-    let detail = "This action requires your password. Nothing was changed.";
+/// Returns the response that makes the script ask who it is and send the form again.
+fn needs_fresh(session: &Session) -> Response {
+    let detail = match &session.provider {
+        Some(provider) => {
+            format!("This action requires a fresh sign-in with {}. Nothing was changed.", provider.name)
+        }
+        None => "This action requires your password. Nothing was changed.".to_owned(),
+    };
     (StatusCode::FORBIDDEN, Json(json!({"code": "fresh_sign_in_required", "detail": detail}))).into_response()
 }
 
@@ -268,6 +280,17 @@ pub(super) fn visitor(parts: &Parts, web: &Web) -> Visitor {
         user_agent: agent
             .map_or_else(String::new, |agent| String::from_utf8_lossy(agent.as_bytes()).into_owned()),
         devices: cookies::devices(&web.app, &parts.headers),
+    }
+}
+
+/// The visitor of a page, signed in or not.
+pub(super) struct Visiting(pub(super) Visitor);
+
+impl FromRequestParts<Web> for Visiting {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Infallible> {
+        Ok(Self(visitor(parts, web)))
     }
 }
 

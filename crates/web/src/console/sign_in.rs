@@ -18,10 +18,10 @@ use crate::{
 use askama::Template;
 use axum::{
     extract::{Query, State},
-    http::{HeaderMap, HeaderValue, StatusCode},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
 };
-use crossfade_app::SignIn;
+use crossfade_app::{OfferedProvider, SignIn};
 use crossfade_core::{Code, Problem};
 use serde::Deserialize;
 
@@ -36,11 +36,45 @@ struct SignInPage {
     done: Option<&'static str>,
     /// Whether there is an Owner. Without one, nobody can sign in.
     has_owner: bool,
+    /// Providers to sign in with: name and address.
+    providers: Vec<(String, String)>,
+    /// The provider that the person is still signed in at: name and address to sign out there.
+    elsewhere: Option<(String, String)>,
 }
 
 #[derive(Deserialize)]
 pub(super) struct Asked {
     to: Option<String>,
+    /// The provider that the person was signed in with.
+    from: Option<String>,
+}
+
+/// Returns the names of the providers and the addresses that lead there. The page opens without them, too.
+async fn offered(web: &Web, to: &str) -> Vec<OfferedAt> {
+    let all = web.app.offered_providers().await.unwrap_or_default();
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("to", to).finish();
+    let at = |it: OfferedProvider| {
+        let address = format!("/console/sign-in/{}?{query}", it.id);
+        OfferedAt { id: it.id.to_string(), name: it.name, address }
+    };
+    all.into_iter().map(at).collect()
+}
+
+/// A provider on the page.
+struct OfferedAt {
+    id: String,
+    name: String,
+    address: String,
+}
+
+/// Returns the page with a form that was refused.
+pub(super) async fn page_of(web: &Web, theme: Theme, (status, form): (StatusCode, Form), to: &str) -> Reply {
+    let providers = offered(web, to).await.into_iter().map(|it| (it.name, it.address)).collect();
+    let has_owner = web.app.has_owner().await?;
+    let to = to.to_owned();
+    let shown =
+        SignInPage { sheet: sheet(theme), form, to, done: None, has_owner, providers, elsewhere: None };
+    Ok(page_with(status, &shown))
 }
 
 pub(super) async fn show(
@@ -61,7 +95,18 @@ pub(super) async fn show(
         _ => said.warning(),
     };
     let has_owner = web.app.has_owner().await?;
-    Ok(page(&SignInPage { sheet: sheet(theme), form: Form::default(), to: to.to_owned(), done, has_owner }))
+    let offered = offered(&web, to).await;
+    let elsewhere = asked.from.as_deref().and_then(|from| offered.iter().find(|it| it.id == from));
+    let elsewhere = elsewhere.map(|it| (it.name.clone(), format!("/console/sign-in/out/{}", it.id)));
+    Ok(page(&SignInPage {
+        sheet: sheet(theme),
+        form: Form::default(),
+        to: to.to_owned(),
+        done,
+        has_owner,
+        providers: offered.into_iter().map(|it| (it.name, it.address)).collect(),
+        elsewhere,
+    }))
 }
 
 pub(super) async fn submit(
@@ -105,18 +150,27 @@ pub(super) async fn submit(
     }
     let form = Form::new("", Fields::default().with("email", fields.text("email")))
         .refused(Problem::new(Code::InvalidBody, why));
-    let shown = SignInPage { sheet: sheet(theme), form, to, done: None, has_owner: true };
-    let mut response = page_with(status, &shown);
+    let mut response = page_of(&web, theme, (status, form), &to).await?;
     retry_after(&mut response, seconds);
     Ok(response)
 }
 
 /// Signs out. Also works if the session has already ended, so that the button always does what it says.
 pub(super) async fn sign_out(State(web): State<Web>, signed: Result<SignedIn, Response>) -> Reply {
-    if let Ok(signed) = signed {
-        web.app.end_session(&signed.session, signed.session.id.as_str()).await?;
+    let Ok(signed) = signed else { return Ok(out(&web, "out")) };
+    web.app.end_session(&signed.session, signed.session.id.as_str()).await?;
+    Ok(out_of(&web, &signed, "out"))
+}
+
+/// Redirects to the sign-in page, which offers to sign out at the provider of the session, too.
+pub(super) fn out_of(web: &Web, signed: &SignedIn, how: &'static str) -> Response {
+    let mut response = out(web, how);
+    if let Some(provider) = &signed.session.provider
+        && let Ok(to) = HeaderValue::try_from(format!("/console/sign-in?from={}", provider.id))
+    {
+        response.headers_mut().insert(header::LOCATION, to);
     }
-    Ok(out(&web, "out"))
+    response
 }
 
 /// Redirects to the sign-in page and clears everything stored in the browser.
@@ -138,13 +192,25 @@ mod tests {
 
     fn sample() -> SignInPage {
         let form = Form::new("", Fields::default().with("email", "ada@example.com"));
-        SignInPage { sheet: sheet(Theme::System), form, to: "/console".into(), done: None, has_owner: true }
+        SignInPage {
+            sheet: sheet(Theme::System),
+            form,
+            to: "/console".into(),
+            done: None,
+            has_owner: true,
+            providers: vec![("<Example>".into(), "/console/sign-in/idp_1?to=%2Fconsole".into())],
+            elsewhere: None,
+        }
     }
 
     #[test]
     fn the_page_is_rendered() {
         let html = sample().render().unwrap();
         assert!(html.contains("value=\"ada@example.com\"") && html.contains(">Sign in</button>"));
+        assert!(html.contains("Sign in with &#60;Example&#62;</a>"), "{html}");
+        let elsewhere = Some(("Example".into(), "/console/sign-in/out/idp_1".into()));
+        let out = SignInPage { elsewhere, ..sample() }.render().unwrap();
+        assert!(out.contains("Sign out of Example") && out.contains("/console/sign-in/out/idp_1"), "{out}");
         let refused = Form::default().refused(Problem::new(Code::InvalidBody, "There is no account."));
         assert!(SignInPage { form: refused, ..sample() }.render().unwrap().contains("role=\"alert\""));
         assert!(

@@ -67,6 +67,12 @@ pub(super) fn letter(message: &Notification, base: &str, zone: &TimeZone) -> Opt
         .fact("Other sessions", ended(facts.number("ended_sessions")?, "session"))
         .fact("API tokens", ended(facts.number("ended_tokens")?, "API token"))
         .fact_if("IP address", text(&facts, "source_ip")),
+        Action::IdentityLinked => Said::new(
+            &format!("You can sign in with {} now", text(&facts, "provider_name")?),
+            "If this was not you, unlink it on your account page now, change your password, and end all sessions and API tokens.",
+        )
+        .fact_if("IP address", text(&facts, "source_ip"))
+        .button("Open your account", "/console/account"),
         Action::UserActivated => Said::new(
             "Your password was set with a one-time link",
             "If this was not you, ask an Owner or an Operations Manager for a new link to set your password now.",

@@ -189,6 +189,10 @@ fn own_samples() -> Vec<Notification> {
             json!({"account": account, "ended_sessions": 2, "ended_tokens": 0, "source_ip": "192.0.2.1"}),
         ),
         own(Action::UserActivated, json!({"account": account, "source_ip": null})),
+        own(
+            Action::IdentityLinked,
+            json!({"account": account, "provider_name": "Example", "source_ip": "192.0.2.1"}),
+        ),
         token(Value::Null, Value::Null),
         token(json!(["client:read", "secret:rotate"]), json!(AT)),
         own(

@@ -6,6 +6,9 @@ use std::{collections::BTreeSet, fs, path::Path};
 pub const FRESH: &[&str] = &[
     // Someone else could hide from a person what happens to their clients.
     "/console/account/messages",
+    // Who can sign in to the account, and with what.
+    "/console/account/providers/{provider}/link",
+    "/console/account/providers/{provider}/unlink",
     "/console/account/tokens",
     "/console/account/tokens/{token}/delete",
     "/console/clients/new",
@@ -38,6 +41,12 @@ pub const FRESH: &[&str] = &[
     "/console/people/{user}/link",
     "/console/properties/{property}/delete",
     "/console/properties/{property}/limits/{environment}",
+    // Who can sign in, and which roles they get.
+    "/console/providers",
+    "/console/providers/{provider}",
+    "/console/providers/{provider}/delete",
+    "/console/providers/{provider}/groups",
+    "/console/providers/{provider}/groups/remove",
     "/console/mail/release",
     "/console/quarantine/release",
     // Where messages go, and what signs them.
@@ -55,6 +64,8 @@ pub const NOT_FRESH: &[&str] = &[
     "/console/command-line/token",
     "/console/link",
     "/console/sign-in",
+    // Has the signature of a provider.
+    "/console/sign-in/back-channel/{provider}",
     // Whoever has lost a device must be able to end its sign-in at once.
     "/console/account/sessions/end",
     "/console/account/sessions/{session}/end",

@@ -9,7 +9,7 @@ use super::{
 use crate::engines::on_sqlite;
 use crate::roles::{Holder, OBJECTS, Stage, YES, everybody, objects};
 use crate::world::{Answer, World};
-use Shows::{Anybody, Nothing, Offers, OffersSomewhere, Operates, Own, OwnSession, Redirects};
+use Shows::{Anybody, Nothing, Offers, OffersSomewhere, Operates, Own, OwnNothing, OwnSession, Redirects};
 use crossfade_core::{
     Operation::{self, *},
     roles::{Permission, Role},
@@ -34,6 +34,8 @@ enum Shows {
     OffersSomewhere(Permission),
     /// The account that is signed in.
     Own,
+    /// Something that the account that is signed in does not have.
+    OwnNothing,
     /// One of the sessions of the account that is signed in.
     OwnSession,
     /// A redirect to a page.
@@ -82,9 +84,15 @@ const PAGES: &[(&str, Shows)] = &[
     ("/console/properties/{property}", Operates(ReadProperty)),
     ("/console/properties/{property}/delete", Redirects),
     ("/console/properties/{property}/limits/{environment}", Offers(UpdateLimits)),
+    ("/console/providers", Operates(ListProviders)),
+    ("/console/providers/{provider}", Operates(ReadProvider)),
     ("/console/quarantine", Operates(ReadQuarantine)),
     ("/console/session", Own),
     ("/console/sign-in", Anybody),
+    // The provider is disabled.
+    ("/console/sign-in/{provider}", Nothing),
+    ("/console/sign-in/callback/{provider}", Nothing),
+    ("/console/sign-in/out/{provider}", Nothing),
     ("/console/webhooks", Operates(ListWebhooks)),
     ("/console/webhooks/{webhook}", Operates(ReadWebhook)),
     ("/console/{*rest}", Nothing),
@@ -94,6 +102,8 @@ const PAGES: &[(&str, Shows)] = &[
 const FORMS: &[(&str, Shows)] = &[
     ("/console/account/messages", Operates(UpdateOwnMessages)),
     ("/console/account/password", Own),
+    ("/console/account/providers/{provider}/link", OwnNothing),
+    ("/console/account/providers/{provider}/unlink", OwnNothing),
     ("/console/account/sessions/{session}/end", OwnSession),
     ("/console/account/tokens", Own),
     ("/console/account/tokens/{token}/delete", Operates(DeleteToken)),
@@ -146,6 +156,11 @@ const FORMS: &[(&str, Shows)] = &[
     ("/console/properties/{property}", Operates(UpdateProperty)),
     ("/console/properties/{property}/delete", Operates(DeleteProperty)),
     ("/console/properties/{property}/limits/{environment}", Operates(UpdateLimits)),
+    ("/console/providers", Operates(CreateProvider)),
+    ("/console/providers/{provider}", Operates(UpdateProvider)),
+    ("/console/providers/{provider}/delete", Operates(DeleteProvider)),
+    ("/console/providers/{provider}/groups", Operates(UpdateProvider)),
+    ("/console/providers/{provider}/groups/remove", Operates(UpdateProvider)),
     ("/console/quarantine/release", Operates(ReleaseQuarantine)),
     ("/console/theme", Anybody),
     ("/console/webhooks", Operates(CreateWebhook)),
@@ -157,6 +172,7 @@ const FORMS: &[(&str, Shows)] = &[
     ("/console/people/{user}/grants/{grant}/delete", Operates(DeleteGrant)),
     ("/console/account/sessions/end", Own),
     ("/console/sign-in", Anybody),
+    ("/console/sign-in/back-channel/{provider}", Anybody),
     ("/console/sign-out", Own),
 ];
 
@@ -231,7 +247,7 @@ fn expected(stage: &Stage<'_>, shows: Shows, holder: &Holder<'_>, object: usize)
             YES
         }
         OwnSession if object == 0 => YES,
-        Offers(_) | OffersSomewhere(_) | OwnSession | Nothing => "404",
+        Offers(_) | OffersSomewhere(_) | OwnNothing | OwnSession | Nothing => "404",
         Own | Anybody => YES,
         Redirects => "303",
     }

@@ -112,6 +112,11 @@ function confirmItIsYou(signedOut = false) {
   const dialog = one("#confirm-it-is-you");
   if (!dialog) return Promise.resolve(false);
   const form = one("form", dialog);
+  // A session of a provider is confirmed there: the dialog has a link that leaves the page.
+  if (!form) {
+    dialog.showModal();
+    return new Promise((resolve) => dialog.addEventListener("close", () => resolve(false), { once: true }));
+  }
   const password = one("input[type=password]", form);
   const error = one("[data-error]", form);
   const button = one("[type=submit]", form);

@@ -34,6 +34,8 @@ struct PeoplePage {
     next: Option<String>,
     /// Whether this reader can create accounts.
     may_create: bool,
+    /// Whether this reader can manage the providers for single sign-on.
+    may_manage_providers: bool,
     create: Form,
 }
 
@@ -68,6 +70,7 @@ impl PeoplePage {
             is_later: asked.cursor.is_some(),
             next: found.next_cursor,
             may_create: signed.principal().may_on_platform(Permission::UserManage),
+            may_manage_providers: signed.principal().may_on_platform(Permission::ProviderManage),
             create: Form::new("create", Fields::default().with("kind", "person")),
         })
     }
@@ -137,6 +140,7 @@ mod tests {
             is_later: true,
             next: Some("x".into()),
             may_create: true,
+            may_manage_providers: true,
             create: Form::new("create", Fields::default()),
         }
     }

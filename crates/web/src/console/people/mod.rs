@@ -37,7 +37,7 @@ fn kind_icon(kind: &UserKind) -> &'static str {
 }
 
 /// Returns roles as options of a form.
-fn role_options(roles: &[Role]) -> Vec<(&'static str, &'static str)> {
+pub(super) fn role_options(roles: &[Role]) -> Vec<(&'static str, &'static str)> {
     roles.iter().map(|role| (role.as_str(), role.name())).collect()
 }
 
@@ -56,6 +56,8 @@ mod samples {
             property_id: None,
             client_id: None,
             environments: None,
+            provider_id: None,
+            group: None,
             created_at: Timestamp::from_seconds(1_795_525_500),
             activation_link: None,
         }
@@ -80,6 +82,7 @@ mod samples {
                     ..grant(3, Role::SecretRotator)
                 },
             ],
+            identities: Vec::new(),
             activation_link: None,
         }
     }

@@ -57,6 +57,8 @@ struct Row {
     place: String,
     environments: String,
     may_take: bool,
+    /// Name of the provider whose group gives it.
+    provider: Option<String>,
 }
 
 /// The reader's permissions on this account.
@@ -110,7 +112,11 @@ impl UserPage {
             grants.push(Row {
                 place: place(grant, &names),
                 environments: environment_names(&environments, grant),
-                may_take: abilities.remove_roles && (grant.role != Role::Owner || owner),
+                // What a group gives is taken away at the provider.
+                may_take: abilities.remove_roles
+                    && (grant.role != Role::Owner || owner)
+                    && provider_of(grant, &user).is_none(),
+                provider: provider_of(grant, &user),
                 grant: grant.clone(),
             });
         }
@@ -221,6 +227,13 @@ fn heirs(client: &HandedOverClient) -> String {
 fn scope_of(grant: &Grant) -> Option<String> {
     let client = grant.client_id.as_ref().map(ToString::to_string);
     client.or_else(|| grant.property_id.as_ref().map(ToString::to_string))
+}
+
+/// Returns the name of the provider whose group gives a role.
+fn provider_of(grant: &Grant, user: &User) -> Option<String> {
+    let id = grant.provider_id.as_ref()?;
+    let name = user.identities.iter().find(|it| it.provider_id == *id).map(|it| it.provider_name.clone());
+    Some(name.unwrap_or_else(|| id.to_string()))
 }
 
 /// Returns the scope of a role by name, or by ID if the reader does not know its name.
@@ -420,6 +433,7 @@ mod tests {
             place: "Client <Billing>".into(),
             environments: "All".into(),
             may_take: true,
+            provider: None,
             grant: grant.clone(),
         });
         UserPage {

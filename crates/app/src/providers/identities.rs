@@ -1,0 +1,80 @@
+//! The identities of a person's own account.
+
+use super::sign_in::policy;
+use crate::{
+    app::App,
+    error::Error,
+    frame::entry::{About, Author},
+    people::sessions::Session,
+};
+use crossfade_core::{Code, Problem, ProviderId, api::Identity, audit::Event};
+
+/// The ways to sign in to an account.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OwnIdentities {
+    /// Who the person is at providers.
+    pub identities: Vec<Identity>,
+    /// Providers that the account can be linked with.
+    pub linkable: Vec<super::provider::OfferedProvider>,
+    /// Whether a password is set.
+    pub has_password: bool,
+}
+
+impl App {
+    /// Returns the identities of the signed-in person.
+    pub async fn list_own_identities(&self, session: &Session) -> Result<OwnIdentities, Error> {
+        let now = self.clock.now();
+        self.read(async |tx| {
+            let principal = session.principal.refreshed(tx, now).await?;
+            let user = tx.user(&principal.user).await?.ok_or_else(Problem::not_found)?;
+            let identities = tx.identities(&principal.user).await?;
+            let mut linkable = tx.enabled_providers().await?;
+            linkable.retain(|it| !identities.iter().any(|own| own.provider_id == it.id));
+            let offered = |it: crossfade_store::Provider| super::provider::OfferedProvider {
+                id: it.id,
+                name: it.name.to_string(),
+            };
+            Ok(OwnIdentities {
+                identities,
+                linkable: linkable.into_iter().map(offered).collect(),
+                has_password: user.password_hash.is_some(),
+            })
+        })
+        .await
+    }
+
+    /// Unlinks the account of the signed-in person from a provider, while another way to sign in is left. Its sessions with the
+    /// provider end, except this one, and the roles of its groups.
+    pub async fn unlink_identity(&self, session: &Session, provider: &str) -> Result<(), Error> {
+        let id = ProviderId::parse(provider).map_err(|_| Problem::not_found())?;
+        self.node.unless_quarantined()?;
+        self.change_own(&session.principal, async |act, principal| {
+            let user = act.tx.user(&principal.user).await?.ok_or_else(Problem::not_found)?;
+            let own = act.tx.identities(&user.id).await?;
+            let identity = own.into_iter().find(|it| it.provider_id == id).ok_or_else(Problem::not_found)?;
+            if user.password_hash.is_none() && !act.tx.has_identity_beside(&user.id, &id).await? {
+                let text = "Your account has no other way to sign in. Nothing was changed. Ask someone who manages people for a \
+                    link to set a password first.";
+                return Err(Problem::new(Code::InUse, text).into());
+            }
+            act.tx.delete_identity(&user.id, &id).await?;
+            let event = Event::IdentityUnlinked {
+                user_id: user.id.clone(),
+                provider_id: id.clone(),
+                provider_name: identity.provider_name,
+            };
+            act.audit(&event, About::target(&user.id)).await?;
+            self.end_provider_sessions(act, &id, Some((&user, principal.session()))).await?;
+            // It cannot be confirmed there any more.
+            act.tx.set_session_provider(&session.id, None, None).await?;
+            let Some(provider) = act.tx.provider(&id).await? else { return Ok(()) };
+            let rows = act.tx.grants(&user.id).await?;
+            let mut act = act.on_behalf_of(Author::from(policy(&provider)).at(&principal.origin));
+            for row in rows.iter().filter(|row| row.source.as_ref().is_some_and(|it| it.provider == id)) {
+                self.end_group_grant(&mut act, &provider, row).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}

@@ -1,0 +1,122 @@
+//! Whose account a person of a provider signs in to.
+
+use super::refusal::Refusal;
+use crate::{
+    app::App,
+    error::Error,
+    frame::{act::Act, entry::About},
+};
+use crossfade_core::{
+    UserId,
+    api::UserKind,
+    audit::Event,
+    provider::{IdToken, is_in_domains},
+    text::{self, Name},
+};
+use crossfade_store::{IdentityRow, Provider, Tx, User};
+
+/// What a provider says of a person.
+#[derive(Clone, Debug)]
+pub(super) struct Person {
+    pub(super) token: IdToken,
+    pub(super) email: Option<String>,
+    pub(super) email_verified: bool,
+    pub(super) name: Option<String>,
+    pub(super) groups: Vec<String>,
+}
+
+/// The account that a person signs in to.
+pub(super) enum Found {
+    /// One that exists.
+    Account(Box<User>),
+    /// One that is to be created with this email address.
+    New(String),
+}
+
+/// Finds the account of a person: only by the subject, never by the email address alone, which two providers can both claim.
+pub(super) async fn find(
+    tx: &mut Tx,
+    provider: &Provider,
+    person: &Person,
+) -> Result<Result<Found, Refusal>, Error> {
+    if let Some(identity) = tx.identity(&provider.id, &person.token.subject).await? {
+        // The identities of a deleted account are gone with it.
+        let user = tx
+            .user(&identity.user_id)
+            .await?
+            .ok_or_else(|| Error::internal("an identity without account"))?;
+        return Ok(Ok(Found::Account(Box::new(user))));
+    }
+    let Some(email) = &person.email else { return Ok(Err(Refusal::NoAddress)) };
+    let Ok(email) = text::email("email", email) else { return Ok(Err(Refusal::NoAddress)) };
+    if tx.user_by_email(&email).await?.is_some() {
+        // Only of an address that is proven, so that nobody asks here who has an account.
+        let is_proven = person.email_verified && is_in_domains(&email, &provider.domains);
+        return Ok(Err(if is_proven { Refusal::AddressTaken } else { Refusal::Domain }));
+    }
+    if !is_in_domains(&email, &provider.domains) {
+        return Ok(Err(Refusal::Domain));
+    }
+    if !person.email_verified {
+        return Ok(Err(Refusal::Unverified));
+    }
+    Ok(Ok(Found::New(email)))
+}
+
+impl App {
+    /// Returns the account of a person as it is stored, or as it will be created.
+    pub(super) fn account_of(
+        &self,
+        found: Found,
+        person: &Person,
+        act: &Act<'_>,
+    ) -> Result<(User, bool), Error> {
+        let email = match found {
+            Found::Account(user) => return Ok((*user, false)),
+            Found::New(email) => email,
+        };
+        let local = email.split('@').next().unwrap_or(&email);
+        let name = person.name.as_deref().and_then(|name| Name::parse("name", name).ok());
+        let name = name.map_or_else(|| Name::parse("email", local), Ok)?;
+        let user = User {
+            id: UserId::generate(self.random.as_ref()),
+            kind: UserKind::Person,
+            email: Some(email),
+            name: name.to_string(),
+            password_hash: None,
+            created_at: act.now,
+            created_by: None,
+            version: 1,
+        };
+        Ok((user, true))
+    }
+
+    /// Stores an account that a sign-in creates, and its identity.
+    pub(super) async fn create_account(
+        &self,
+        act: &mut Act<'_>,
+        provider: &Provider,
+        user: &User,
+        subject: &str,
+    ) -> Result<(), Error> {
+        act.tx.insert_user(user).await?;
+        let event =
+            Event::UserCreated { kind: user.kind, name: user.name.clone(), email: user.email.clone() };
+        act.audit(&event, About::target(&user.id)).await?;
+        let identity = IdentityRow {
+            provider_id: provider.id.clone(),
+            subject: subject.to_owned(),
+            user_id: user.id.clone(),
+            created_account: true,
+            created_at: act.now,
+        };
+        act.tx.insert_identity(&identity, Some(act.now)).await?;
+        let event = Event::IdentityLinked {
+            user_id: user.id.clone(),
+            provider_id: provider.id.clone(),
+            provider_name: provider.name.to_string(),
+            created_account: true,
+        };
+        act.audit(&event, About::target(&user.id)).await
+    }
+}

@@ -1,0 +1,175 @@
+//! The commands under `crossfade provider`.
+
+use super::{
+    confirm::{confirm_name, confirmed_name},
+    http::Api,
+};
+use crate::{
+    cli::{CreateProvider as Create, Provider as Command, UpdateProvider as Update},
+    failure::Failure,
+    output::{self, fixed, text},
+};
+use crossfade_core::{
+    ProviderId,
+    api::{CreateProvider, GroupGrant, Provider, UpdateProvider},
+};
+use reqwest::Method;
+use std::{io::Read, path::Path};
+
+/// Maximum number of bytes of a secret that is read.
+const MAX_READ: u64 = 4096;
+
+/// Runs the command.
+pub(crate) async fn provider(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::List(remote) => {
+            let api = Api::new(&remote)?;
+            let providers: Vec<Provider> = api.list("/providers", usize::MAX).await?;
+            match remote.json {
+                true => output::json(&providers),
+                false => shown(providers),
+            }
+        }
+        Command::Show { provider, remote } => {
+            let api = Api::new(&remote)?;
+            one(find(&api, &provider).await?, remote.json)
+        }
+        Command::Create(args) => create(args).await,
+        Command::Update(args) => update(args).await,
+        Command::Delete { provider, confirm, remote } => {
+            let api = Api::new(&remote)?;
+            let found = find(&api, &provider).await?;
+            let sentence = format!(
+                "This deletes the provider {}, ends its sessions, and removes the roles that its groups gave.",
+                found.name
+            );
+            confirm_name(confirm, &found.name, &sentence, "the provider's name")?;
+            api.delete(&path(&found)).await?;
+            output::note(&format!("Deleted the provider {}. Its sessions have ended.", found.name));
+            Ok(())
+        }
+    }
+}
+
+async fn create(args: Create) -> Result<(), Failure> {
+    let api = Api::new(&args.remote)?;
+    let body = CreateProvider {
+        name: args.name,
+        issuer: args.issuer,
+        client_id: args.client_id,
+        client_secret: args.client_secret_file.as_deref().map(read_secret).transpose()?,
+        client_authentication: args.client_authentication,
+        scopes: (!args.scope.is_empty()).then_some(args.scope),
+        domains: args.domain,
+        groups_claim: args.groups_claim,
+        acr_values: args.acr,
+        group_grants: args.group_role,
+    };
+    one(api.send(Method::POST, "/providers", &body).await?, args.remote.json)
+}
+
+async fn update(args: Update) -> Result<(), Failure> {
+    let Update { provider, change, confirm, remote } = args;
+    let api = Api::new(&remote)?;
+    let found = find(&api, &provider).await?;
+    let is_moved = change.issuer.as_ref().is_some_and(|issuer| *issuer != found.issuer);
+    let confirm_name = match confirm {
+        None if is_moved => {
+            let what = format!(
+                "sends the people of the provider {} to another issuer, and unlinks them",
+                found.name
+            );
+            Some(confirmed_name(None, &what, "the provider's name")?)
+        }
+        given => given,
+    };
+    let list = |none: bool, list: Vec<String>| (none || !list.is_empty()).then_some(list);
+    let body = UpdateProvider {
+        name: change.name,
+        issuer: change.issuer,
+        client_id: change.client_id,
+        client_secret: match (&change.client_secret_file, change.no_client_secret) {
+            (Some(file), _) => Some(Some(read_secret(file)?)),
+            (None, true) => Some(None),
+            (None, false) => None,
+        },
+        client_authentication: change.client_authentication,
+        scopes: list(false, change.scope),
+        domains: list(change.no_domains, change.domain),
+        groups_claim: change.groups_claim,
+        acr_values: list(change.any_acr, change.acr),
+        group_grants: (change.no_group_roles || !change.group_role.is_empty()).then_some(change.group_role),
+        enabled: match (change.enable, change.disable) {
+            (true, _) => Some(true),
+            (_, true) => Some(false),
+            _ => None,
+        },
+        confirm_name,
+    };
+    one(api.send(Method::PATCH, &path(&found), &body).await?, remote.json)
+}
+
+fn path(provider: &Provider) -> String {
+    format!("/providers/{}", provider.id)
+}
+
+/// Returns the provider with this ID or this name, which is unique.
+async fn find(api: &Api, name: &str) -> Result<Provider, Failure> {
+    if ProviderId::parse(name).is_ok() {
+        return api.get(&format!("/providers/{name}")).await;
+    }
+    let providers: Vec<Provider> = api.list("/providers", usize::MAX).await?;
+    let named = providers.into_iter().find(|provider| provider.name == name);
+    named.ok_or_else(|| Failure::not_found(format!("No provider is named {name}.")))
+}
+
+/// Reads a client secret from a file, without the end of its line.
+fn read_secret(file: &Path) -> Result<String, Failure> {
+    let read = || {
+        let mut text = String::new();
+        std::fs::File::open(file)?.take(MAX_READ).read_to_string(&mut text)?;
+        Ok::<_, std::io::Error>(text.trim_end_matches(['\r', '\n']).to_owned())
+    };
+    read().map_err(|error| Failure::failed(format!("Cannot read the file {}: {error}.", file.display())))
+}
+
+/// Shows a provider with everything that an operator registers there.
+fn one(provider: Provider, json: bool) -> Result<(), Failure> {
+    if json {
+        return output::json(&provider);
+    }
+    let groups: Vec<Vec<String>> = provider.group_grants.iter().map(row_of_group).collect();
+    let addresses = vec![
+        vec!["redirect URI".to_owned(), provider.redirect_uri.clone()],
+        vec!["back-channel logout URI".to_owned(), provider.back_channel_logout_uri.clone()],
+        vec!["post-logout redirect URI".to_owned(), provider.post_logout_redirect_uri.clone()],
+    ];
+    shown(vec![provider])?;
+    output::table(&[fixed("register at the provider"), text("address")], addresses)?;
+    match groups.is_empty() {
+        true => Ok(()),
+        false => output::table(&[text("group"), fixed("role"), text("scope"), text("environments")], groups),
+    }
+}
+
+fn row_of_group(entry: &GroupGrant) -> Vec<String> {
+    let client = entry.client_id.as_ref().map(ToString::to_string);
+    let scope = client.or_else(|| entry.property_id.as_ref().map(ToString::to_string));
+    vec![
+        entry.group.clone(),
+        entry.role.as_str().to_owned(),
+        scope.unwrap_or_else(|| "platform".to_owned()),
+        entry.environments.as_ref().map_or_else(|| "all".to_owned(), |list| list.join(", ")),
+    ]
+}
+
+fn shown(providers: Vec<Provider>) -> Result<(), Failure> {
+    let row = |it: Provider| {
+        let domains = if it.domains.is_empty() { "-".to_owned() } else { it.domains.join(", ") };
+        let state = if it.enabled { "enabled" } else { "disabled" };
+        vec![it.id.to_string(), it.name, it.issuer, it.client_id, domains, state.to_owned()]
+    };
+    let columns =
+        [fixed("id"), text("name"), text("issuer"), text("client_id"), text("accounts for"), fixed("state")];
+    output::table(&columns, providers.into_iter().map(row).collect())
+}

@@ -1,0 +1,68 @@
+//! `/providers`.
+
+use super::{
+    call::{Call, Ids},
+    reply::{created, done, ok, page, tagged},
+    schema::{Schemas, Shape, nothing},
+};
+use crate::reply::Reply;
+use crossfade_app::ProviderPath;
+use crossfade_core::{api, roles::Role};
+
+pub(super) async fn list(call: Call) -> Reply {
+    let providers = call.app.list_providers(&call.principal, &call.list(&[])?).await?;
+    page(&call.uri, &providers)
+}
+
+pub(super) fn list_shape(schemas: &mut Schemas) -> Shape {
+    schemas.list::<api::Provider>(&[])
+}
+
+pub(super) async fn create(call: Call) -> Reply {
+    tagged(created, &call.app.create_provider(&call.request(), call.input()?).await?)
+}
+
+pub(super) fn create_shape(schemas: &mut Schemas) -> Shape {
+    let shape = schemas.tagged::<api::Provider>(201);
+    let example = api::CreateProvider {
+        name: "Example".into(),
+        issuer: "https://id.example.com".into(),
+        client_id: "crossfade".into(),
+        client_secret: Some("the secret that the provider has made".into()),
+        domains: vec!["example.com".into()],
+        group_grants: vec![api::GroupGrant {
+            group: "engineers".into(),
+            role: Role::Viewer,
+            property_id: None,
+            client_id: None,
+            environments: None,
+        }],
+        ..api::CreateProvider::default()
+    };
+    schemas.reads(shape, &example)
+}
+
+pub(super) async fn read(Ids(provider): Ids<String>, call: Call) -> Reply {
+    tagged(ok, &call.app.read_provider(&call.principal, ProviderPath(&provider)).await?)
+}
+
+pub(super) fn read_shape(schemas: &mut Schemas) -> Shape {
+    schemas.tagged::<api::Provider>(200)
+}
+
+pub(super) async fn update(Ids(provider): Ids<String>, call: Call) -> Reply {
+    tagged(ok, &call.app.update_provider(&call.request(), ProviderPath(&provider), call.input()?).await?)
+}
+
+pub(super) fn update_shape(schemas: &mut Schemas) -> Shape {
+    let shape = schemas.tagged::<api::Provider>(200);
+    schemas.reads(shape, &api::UpdateProvider { enabled: Some(false), ..api::UpdateProvider::default() })
+}
+
+pub(super) async fn delete(Ids(provider): Ids<String>, call: Call) -> Reply {
+    done(call.app.delete_provider(&call.request(), ProviderPath(&provider), call.deletion()).await?)
+}
+
+pub(super) fn delete_shape(_: &mut Schemas) -> Shape {
+    nothing(204)
+}
