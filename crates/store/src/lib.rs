@@ -31,6 +31,7 @@ mod makers;
 mod message_links;
 mod messages;
 mod nodes;
+mod password_policy;
 mod properties;
 mod providers;
 mod proxies;
@@ -83,6 +84,7 @@ pub use lines::{ClientLine, ClientOrder, LinePlace, RegistrationLine, SharedHour
 pub use makers::Maker;
 pub use messages::Notification;
 pub use nodes::NodeRow;
+pub use password_policy::PasswordPolicyRow;
 pub use properties::Property;
 pub use providers::{IdentityRow, Provider, ProviderSession};
 pub use recorders::Recorder;

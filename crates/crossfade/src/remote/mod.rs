@@ -13,6 +13,7 @@ mod leaks;
 mod messages;
 mod names;
 mod nodes;
+mod password_policy;
 mod properties;
 mod providers;
 mod registrations;
@@ -31,6 +32,7 @@ pub(crate) use self::{
     http::{Api, form_encode},
     messages::messages,
     nodes::node,
+    password_policy::password_policy,
     properties::property,
     providers::provider,
     registrations::registration,

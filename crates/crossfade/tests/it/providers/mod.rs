@@ -4,6 +4,7 @@ mod groups;
 mod identities;
 mod idp;
 mod logout;
+mod passwords;
 mod settings;
 
 use self::idp::{CLIENT_ID, Idp, SECRET};
@@ -466,8 +467,8 @@ async fn a_provider_that_is_down_locks_nobody_else_out(mut world: World) {
     let (idp, other) = (Idp::start().await, Idp::start().await);
     let id = add(&world, &idp, "Example", json!({})).await;
     let second = add(&world, &other, "Other", json!({})).await;
-    let ada = signed_in(&world, &idp, &id, json!({})).await;
-    let owner = world.signed_in().await;
+    let ada = signed_in(&world, &idp, &id, json!({})).await.jar().clone();
+    let owner = world.signed_in().await.jar().clone();
     // With the metadata that is kept: on the way back.
     let browser = world.browser();
     let asked = depart(&browser, &id, "").await;
@@ -483,9 +484,9 @@ async fn a_provider_that_is_down_locks_nobody_else_out(mut world: World) {
     assert!(again.page(502).contains("sign in with a password if you have one"));
     assert!(world.signed_in().await.is_signed_in().await, "the password works");
     signed_in(world, &other, &second, json!({"email": "bob@example.com", "sub": "bob"})).await;
-    for (browser, kind) in [(&ada, "of the provider"), (&owner, "of a password")] {
+    for (jar, kind) in [(ada, "of the provider"), (owner, "of a password")] {
         let again = world.browser();
-        *again.jar() = browser.jar().clone();
+        *again.jar() = jar;
         assert!(again.is_signed_in().await, "a session {kind} goes on");
     }
     // A secret that the provider no longer accepts.
