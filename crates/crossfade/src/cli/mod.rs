@@ -39,7 +39,7 @@ pub(crate) use self::{
     messages::{ClientMessages, Messages},
     nodes::Node,
     operations::lacking,
-    password_policy::{PasswordPolicy, UpdatePasswordPolicy},
+    password_policy::PasswordPolicy,
     properties::{Limits, Property, PropertyPlace},
     providers::{CreateProvider, Provider, UpdateProvider},
     registrations::{Registration, RegistrationChange, UpdateRegistration},
