@@ -13,6 +13,34 @@ pub enum UserKind {
     Program,
 }
 
+/// Who can sign in to the Console with a password.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Passwords {
+    /// Everyone who has one.
+    Everyone,
+    /// Only Owners that are kept for the case that no provider works.
+    BreakGlass,
+}
+
+impl Passwords {
+    /// All choices.
+    pub const ALL: [Self; 2] = [Self::Everyone, Self::BreakGlass];
+
+    /// Returns the word that is stored and sent.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Everyone => "everyone",
+            Self::BreakGlass => "break_glass",
+        }
+    }
+
+    /// Parses the word.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.as_str() == text)
+    }
+}
+
 impl UserKind {
     /// Returns the word that is stored and sent.
     pub fn as_str(self) -> &'static str {

@@ -15,6 +15,7 @@ mod leaks;
 mod mail;
 mod messages;
 mod nodes;
+mod password_policy;
 mod places;
 mod providers;
 mod quarantine;
@@ -38,6 +39,7 @@ pub use leaks::{FoundSecret, IdentifiedSecret, IdentifiedSecrets, IdentifySecret
 pub use mail::{Mail, MailEncryption, MailReleased, MailServer, MailTested, ReleaseMail, TestMail};
 pub use messages::{ClientMessages, MessageKind, OwnMessages, UpdateClientMessages, UpdateOwnMessages};
 pub use nodes::{Enforced, EnforcedNode, KnownBy, Node};
+pub use password_policy::{PasswordPolicy, UpdatePasswordPolicy};
 pub use places::{
     CreateEnvironment, Environment, Limits, Property, PropertyBody, RotateSigningKey, SigningKey,
     UpdateEnvironment, UpdateLimits,

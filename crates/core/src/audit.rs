@@ -17,7 +17,7 @@ pub use facts::{
 use crate::{
     ClientId, DeliveryId, DrillId, NodeId, OauthClientId, PropertyId, ProviderId, RegistrationId, RotationId,
     SecretId, Timestamp, TransitionHours, UserId, WebhookId,
-    account::UserKind,
+    account::{Passwords, UserKind},
     change_over::Verdict,
     drill::StoppedAs,
     ended::Cause,
@@ -188,6 +188,19 @@ events! {
         /// Sessions that ended with it.
         ended_sessions: u64,
     }
+    /// It was set who can sign in with a password.
+    PasswordPolicyUpdated = "password_policy.updated" {
+        /// Who could before.
+        passwords_before: Passwords,
+        /// Owners who could before, when nobody else could.
+        break_glass_before: Vec<UserId>,
+        /// Who can now.
+        passwords: Passwords,
+        /// Owners who can now, when nobody else can.
+        break_glass: Vec<UserId>,
+        /// Sessions that ended with it.
+        ended_sessions: u64,
+    }
     /// An account can be signed in to with a provider.
     IdentityLinked = "identity.linked" {
         /// The account.
@@ -251,7 +264,7 @@ events! {
     }
     /// A sign-in or a confirmation with the password failed.
     SessionRefused = "session.refused" {
-        /// Reason: `password`, `unknown_account`, `no_password`, `throttled`, or `busy` if too many sign-ins were
+        /// Reason: `password`, `unknown_account`, `no_password`, `passwords_off`, `throttled`, or `busy` if too many sign-ins were
         /// waiting; at a provider, one of the reasons in the guide to single sign-on, such as `provider_unreachable`,
         /// `token_nonce` or `address_taken`.
         reason: String,

@@ -275,6 +275,11 @@ operations! {
     /// Accounts stay, and list the identity until they are deleted.
     DeleteProvider = "delete_provider" Delete "/providers/{provider}" Needs(ProviderManage), [];
 
+    /// Reads who can sign in with a password.
+    ReadPasswordPolicy = "read_password_policy" Get "/password-policy" Needs(OwnerManage), [];
+    /// Sets who can sign in with a password: everyone, or only Owners that are kept for the case that no provider works.
+    UpdatePasswordPolicy = "update_password_policy" Patch "/password-policy" Needs(OwnerManage), [InUse];
+
     /// Lists your API tokens. With permission to manage tokens, lists everyone's.
     ListTokens = "list_tokens" Get "/tokens" OwnOr(TokenManage), [];
     /// Ends an API token.

@@ -445,6 +445,11 @@ pub const TABLES: &[Table] = &[
         ],
     ),
     table(
+        "password_policy",
+        "one",
+        &[("one", Int), ("passwords", Text), ("break_glass", Text), ("version", Int)],
+    ),
+    table(
         "api_tokens",
         "id",
         &[

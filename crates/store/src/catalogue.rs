@@ -4,9 +4,9 @@
 use crate::{
     access, adoptions, audit, backup, carry_over, chain, change_log, checks, clients, counts, db, deliveries,
     devices, drills, ends, environments, evidence, failures, guard, history, idempotency, incidents, keys,
-    leaks, limits, lines, logins, makers, message_links, messages, nodes, properties, providers, proxies,
-    recorders, refused, rotations, secrets, seen, sending_place, sessions, sign_in_failures, switches,
-    token_revocations, told, unregistered, upstream, verifiers, webhooks, weekly,
+    leaks, limits, lines, logins, makers, message_links, messages, nodes, password_policy, properties,
+    providers, proxies, recorders, refused, rotations, secrets, seen, sending_place, sessions,
+    sign_in_failures, switches, token_revocations, told, unregistered, upstream, verifiers, webhooks, weekly,
 };
 
 use std::borrow::Cow;
@@ -62,6 +62,7 @@ impl Statement {
             message_links::STATEMENTS,
             messages::STATEMENTS,
             nodes::STATEMENTS,
+            password_policy::STATEMENTS,
             properties::STATEMENTS,
             providers::STATEMENTS,
             recorders::STATEMENTS,

@@ -1,7 +1,7 @@
 //! Accounts of people and programs, and every way into them.
 //! `users`, `grants` and `giving` say who an account is and what it can do, `abilities` what a page offers it. `owners`
 //! has one-time links and the commands for Owners, `hand_over` the clients of an account that goes. `sign_in`,
-//! `password`, `devices`, `failures` and `sessions` lead into the Console, `tokens` into the API, and
+//! `password`, `password_policy`, `devices`, `failures` and `sessions` lead into the Console, `tokens` into the API, and
 //! `login` from the Console to the command line.
 
 pub(crate) mod abilities;
@@ -14,6 +14,7 @@ pub(crate) mod login;
 pub(crate) mod look_up;
 pub(crate) mod owners;
 pub(crate) mod password;
+pub(crate) mod password_policy;
 pub(crate) mod session_limits;
 pub(crate) mod sessions;
 pub(crate) mod sign_in;

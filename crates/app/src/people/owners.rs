@@ -11,6 +11,7 @@ use crate::{
     },
     people::{
         giving,
+        password_policy::accepts_password,
         sessions::{Begun, Visitor, author_in},
         sign_in::NewSession,
         tokens::end_tokens_of,
@@ -214,6 +215,11 @@ impl App {
                         self.insert_owner(&mut Act::new(tx, now, server), &email, &hash).await?
                     }
                     Some(user) => {
+                        // One that was made on the machine is the way back in.
+                        if link.maker.account.is_some() && !accepts_password(tx, &user.id).await? {
+                            let text = "Passwords are switched off here. Nothing was changed. Sign in with a provider.";
+                            return Err(Problem::new(Code::Forbidden, text).into());
+                        }
                         tx.set_password(&user.id, &hash).await?;
                         tx.set_entered_by(&user.id, &link.maker).await?;
                         if by_owner {

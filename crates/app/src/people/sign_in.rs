@@ -10,6 +10,7 @@ use crate::{
     },
     people::{
         devices::KnownBrowser,
+        password_policy::accepts_password,
         sessions::{Begun, Visitor, author_in},
     },
 };
@@ -40,6 +41,8 @@ pub enum SignIn {
     Done(NewSession),
     /// The email address or the password was wrong. Whether the account exists is not revealed.
     Wrong,
+    /// The password was correct, but passwords are switched off for the account.
+    Off,
     /// The network of the address has failed too often; the next attempt is checked from this time on.
     Wait(Timestamp),
 }
@@ -105,13 +108,19 @@ impl App {
         if is_stranger {
             self.node.throttle.succeeded(visitor.address(), &email);
         }
+        // Only whoever has the password learns that it is of no use.
+        let accepts = async |tx: &mut Tx| Ok(accepts_password(tx, &user.id).await?);
+        if !self.look_up_visitor(visitor, accepts).await? {
+            self.audit_refused_sign_in(Some(&user), "passwords_off", unseen + 1, visitor, None).await?;
+            return Ok(SignIn::Off);
+        }
         let begun = self
             .node
             .transact(async |tx, now| {
                 // Read again under the lock, because the account may have been deleted or its password changed since
                 // then.
                 match tx.user(&user.id).await? {
-                    Some(again) if again.password_hash == hash => {
+                    Some(again) if again.password_hash == hash && accepts_password(tx, &again.id).await? => {
                         let id = SessionId::generate(self.random.as_ref());
                         let mut act = self.act(tx, now, author_in(&id, &again, visitor));
                         let begun =

@@ -73,7 +73,8 @@ impl App {
         Ok(())
     }
 
-    /// Ends every way into an account but for that of a provider. Returns whether there was another one.
+    /// Ends every way into an account but for that of a provider. If there was another one, somebody else may have been in the
+    /// account, so its sessions and API tokens end, too. Returns whether there was.
     async fn close_but_for(
         &self,
         act: &mut Act<'_>,
@@ -81,15 +82,15 @@ impl App {
         provider: &Provider,
         session: Option<&SessionId>,
     ) -> Result<bool, Error> {
-        let ended_links = act.tx.end_links(&user.id).await?;
+        // A link that was not used has let nobody in yet.
+        act.tx.end_links(&user.id).await?;
+        let ended_identities = act.tx.delete_linked_identities(&user.id, Some(&provider.id)).await?;
+        if user.password_hash.is_none() && ended_identities == 0 {
+            return Ok(false);
+        }
         let had_password = act.tx.clear_password(&user.id).await?;
         let ended_sessions = act.tx.end_sessions(&user.id, session, act.now).await?;
         let ended_tokens = self.end_tokens(act, &user.id).await?;
-        let ended_identities = act.tx.delete_linked_identities(&user.id, Some(&provider.id)).await?;
-        let ended = ended_links + ended_sessions + ended_tokens + ended_identities;
-        if !had_password && ended == 0 {
-            return Ok(false);
-        }
         let event = Event::UserDeactivated { had_password, ended_sessions, ended_tokens, ended_identities };
         act.audit(&event, About::target(&user.id)).await?;
         Ok(true)

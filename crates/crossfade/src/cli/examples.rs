@@ -282,6 +282,14 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
             "crossfade provider delete idp_0123456789abcdefghijkl --confirm Example",
         ],
     ),
+    ("password-policy show", ["crossfade password-policy show", "crossfade password-policy show --json"]),
+    (
+        "password-policy update",
+        [
+            "crossfade password-policy update --passwords break_glass --break-glass ada@example.com",
+            "crossfade password-policy update --passwords everyone",
+        ],
+    ),
     ("webhook list", ["crossfade webhook list", "crossfade webhook list --json"]),
     (
         "webhook show",

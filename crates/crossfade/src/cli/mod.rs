@@ -11,6 +11,7 @@ mod login;
 mod messages;
 mod nodes;
 mod operations;
+mod password_policy;
 mod properties;
 mod providers;
 mod registrations;
@@ -40,6 +41,7 @@ pub(crate) use self::{
     messages::{ClientMessages, Messages},
     nodes::Node,
     operations::lacking,
+    password_policy::PasswordPolicy,
     properties::{Limits, Property, PropertyPlace},
     providers::{CreateProvider, Provider, UpdateProvider},
     registrations::{Registration, RegistrationChange, UpdateRegistration},
@@ -133,6 +135,9 @@ pub(crate) enum Command {
     /// Manage the OpenID Connect providers with which people sign in.
     #[command(subcommand)]
     Provider(Provider),
+    /// Manage who can sign in to the Console with a password.
+    #[command(subcommand)]
+    PasswordPolicy(PasswordPolicy),
     /// Manage the messages that you get, and your time zone.
     #[command(subcommand)]
     Messages(Messages),
@@ -190,6 +195,7 @@ impl Command {
             | Self::Node(_)
             | Self::User(_)
             | Self::Provider(_)
+            | Self::PasswordPolicy(_)
             | Self::Messages(_)
             | Self::Grant(_)
             | Self::Secret(_)

@@ -232,7 +232,7 @@ async fn whoever_activated_an_account_is_out_when_it_gets_to_see_secrets(world: 
     let ended = owner.get("/audit-events?action=user.deactivated").await.ok();
     assert_eq!(
         ended["items"][0]["details"],
-        json!({"had_password": true, "ended_sessions": 1, "ended_tokens": 1})
+        json!({"had_password": true, "ended_sessions": 1, "ended_tokens": 1, "ended_identities": 0})
     );
     // Nobody but the Owner has seen the new link.
     for reader in [&owner, &manager] {

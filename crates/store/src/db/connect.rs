@@ -323,6 +323,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (58, "unregistered", include_str!("../../migrations/0058_unregistered.sql")),
     (60, "providers", include_str!("../../migrations/0060_providers.sql")),
     (61, "provider_sessions", include_str!("../../migrations/0061_provider_sessions.sql")),
+    (62, "password_policy", include_str!("../../migrations/0062_password_policy.sql")),
     (64, "logins", include_str!("../../migrations/0064_logins.sql")),
 ];
 

@@ -87,6 +87,7 @@ const ROWS: &[(i64, i64, &str)] = &[
     (60, i64::MAX, "INSERT INTO providers (id, name, issuer, client_id, client_secret, client_authentication, scopes, domains, groups_claim, acr_values, group_grants, created_at, version)
          VALUES ('idp_1', 'Example', 'https://id.example', 'crossfade', {B}, 'client_secret_basic', '[]', '[]', 'groups', '[]', '[]', 1, 1)"),
     (60, i64::MAX, "INSERT INTO identities (provider_id, subject, user_id, created_account, created_at) VALUES ('idp_1', 'ada', 'usr_1', 1, 1)"),
+    (62, i64::MAX, "INSERT INTO password_policy (one, passwords, break_glass, version) VALUES (1, 'everyone', '[]', 2)"),
     (61, i64::MAX, "INSERT INTO logout_tokens (provider_id, jti, expires_at) VALUES ('idp_1', 'jti', 9)"),
     (21, i64::MAX, "INSERT INTO unreadable_proxies (address, noted_at) VALUES ('192.0.2.9', 1)"),
 ];

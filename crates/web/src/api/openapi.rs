@@ -88,6 +88,10 @@ fn tag_text(name: &str) -> &'static str {
         "me" => "Whoever asks.",
         "nodes" => "Serving processes.",
         "properties" => "Properties, which group clients, and their limits.",
+        "providers" => {
+            "OpenID Connect providers with which people sign in, and the roles that their groups give."
+        }
+        "password-policy" => "Who can sign in to the Console with a password.",
         "quarantine" => "Whether the database was restored or replaced, and what is released.",
         "tokens" => "API tokens.",
         "webhooks" => "URLs that get messages, and what became of their deliveries.",

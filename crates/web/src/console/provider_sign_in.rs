@@ -89,7 +89,14 @@ pub(super) async fn begin(
             }
             ProviderPurpose::Confirm(session.id.clone())
         }
-        Some(_) => return Ok(Redirect::to(to).into_response()),
+        Some(_) => {
+            let offered = web.app.offered_providers().await?;
+            let is_offered = offered.iter().any(|it| it.id.as_str() == id);
+            return match is_offered {
+                true => Ok(Redirect::to(to).into_response()),
+                false => Err(Problem::not_found().into()),
+            };
+        }
         None => ProviderPurpose::SignIn,
     };
     match web.app.begin_provider_sign_in(&id, purpose, to, &visitor).await? {

@@ -38,6 +38,8 @@ struct SignInPage {
     has_owner: bool,
     /// Providers to sign in with: name and address.
     providers: Vec<(String, String)>,
+    /// Whether only Owners that are kept for emergencies can sign in with a password.
+    passwords_off: bool,
     /// The provider that the person is still signed in at: name and address to sign out there.
     elsewhere: Option<(String, String)>,
 }
@@ -72,8 +74,10 @@ pub(super) async fn page_of(web: &Web, theme: Theme, (status, form): (StatusCode
     let providers = offered(web, to).await.into_iter().map(|it| (it.name, it.address)).collect();
     let has_owner = web.app.has_owner().await?;
     let to = to.to_owned();
+    let passwords_off = web.app.are_passwords_off().await.unwrap_or(false);
+    let sheet = sheet(theme);
     let shown =
-        SignInPage { sheet: sheet(theme), form, to, done: None, has_owner, providers, elsewhere: None };
+        SignInPage { sheet, form, to, done: None, has_owner, providers, passwords_off, elsewhere: None };
     Ok(page_with(status, &shown))
 }
 
@@ -104,6 +108,7 @@ pub(super) async fn show(
         to: to.to_owned(),
         done,
         has_owner,
+        passwords_off: web.app.are_passwords_off().await.unwrap_or(false),
         providers: offered.into_iter().map(|it| (it.name, it.address)).collect(),
         elsewhere,
     }))
@@ -132,6 +137,11 @@ pub(super) async fn submit(
             }
             return signed_in(&web.app, &new, &to);
         }
+        Ok(SignIn::Off) => (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "Passwords are switched off here. Sign in with a provider.".to_owned(),
+            None,
+        ),
         Ok(SignIn::Wrong) => {
             (StatusCode::UNPROCESSABLE_ENTITY, "Wrong email address or password.".to_owned(), None)
         }
@@ -199,6 +209,7 @@ mod tests {
             done: None,
             has_owner: true,
             providers: vec![("<Example>".into(), "/console/sign-in/idp_1?to=%2Fconsole".into())],
+            passwords_off: false,
             elsewhere: None,
         }
     }
@@ -208,6 +219,8 @@ mod tests {
         let html = sample().render().unwrap();
         assert!(html.contains("value=\"ada@example.com\"") && html.contains(">Sign in</button>"));
         assert!(html.contains("Sign in with &#60;Example&#62;</a>"), "{html}");
+        let off = SignInPage { passwords_off: true, ..sample() }.render().unwrap();
+        assert!(off.contains("<summary>Sign in with a password in an emergency</summary>"), "{off}");
         let elsewhere = Some(("Example".into(), "/console/sign-in/out/idp_1".into()));
         let out = SignInPage { elsewhere, ..sample() }.render().unwrap();
         assert!(out.contains("Sign out of Example") && out.contains("/console/sign-in/out/idp_1"), "{out}");

@@ -195,7 +195,7 @@ async fn a_deleted_account_is_left_by_its_identity(mut world: World) {
     let id = add(&world, &idp, "Example", json!({})).await;
     let ada = signed_in(&world, &idp, &id, json!({})).await;
     let user = account(&world, "ada@example.com").await["id"].as_str().unwrap().to_owned();
-    world.owner().await.delete(&format!("/users/{user}"), json!({})).await.ok();
+    world.owner().await.delete(&format!("/users/{user}"), json!({})).await.expect(204);
     assert!(!ada.is_signed_in().await);
     assert_eq!(world.number("SELECT COUNT(*) FROM identities").await, 0);
     // The provider lets the person in again, to another account without roles.

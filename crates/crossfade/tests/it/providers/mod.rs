@@ -4,6 +4,7 @@ mod groups;
 mod identities;
 mod idp;
 mod logout;
+mod passwords;
 mod settings;
 
 use self::idp::{CLIENT_ID, Idp, SECRET};
@@ -270,7 +271,7 @@ async fn an_answer_that_belongs_to_another_sign_in_is_refused(mut world: World) 
     let sign =
         |asked: &HashMap<String, String>| idp.sign(&json!({}), &claims(&world, &idp, asked, &json!({})));
     idp.take();
-    // In another browser, with another state, at the address of another provider.
+    // In another browser, and with another state.
     let code = idp.give(&asked, sign(&asked));
     let path = way_back(&idp, &asked, &code);
     assert!(mallory.get(&path).await.page(403).contains(not_begun));
@@ -278,13 +279,17 @@ async fn an_answer_that_belongs_to_another_sign_in_is_refused(mut world: World) 
     assert!(mallory.get(&path).await.page(403).contains(not_begun));
     let wrong_state = path.replace(&asked["state"], &others["state"]);
     assert!(ada.get(&wrong_state).await.page(403).contains(not_begun));
-    assert!(ada.get(&path.replace(&id, &other)).await.page(403).contains(not_begun), "a mix-up");
     assert!(
         ada.get(&format!("/console/sign-in/callback/{id}?code={code}")).await.page(403).contains(not_begun)
     );
     assert!(idp.take().is_empty(), "the provider is not asked");
     // Right once, and not again.
     assert_eq!(ada.get(&path).await.leads_to(), "/console");
+    assert!(ada.get(&path).await.page(403).contains(not_begun));
+    // At the address of another provider: a mix-up, which ends the sign-in.
+    let asked = depart(&ada, &id, "").await;
+    let path = way_back(&idp, &asked, &idp.give(&asked, sign(&asked)));
+    assert!(ada.get(&path.replace(&id, &other)).await.page(403).contains(not_begun));
     assert!(ada.get(&path).await.page(403).contains(not_begun));
     // Ten minutes.
     let late = world.browser();
@@ -410,19 +415,16 @@ async fn clocks_can_differ_by_five_minutes(mut world: World) {
     begun(&mut world).await;
     let idp = Idp::start().await;
     let id = add(&world, &idp, "Example", json!({})).await;
-    let now = world.now().as_seconds();
     // Tokens that live a minute, by a clock that is ahead or behind.
     for difference in [300, -300] {
+        let now = world.now().as_seconds();
         let (iat, exp) = (now + difference, now + difference + 60);
         let browser = signed_in(&world, &idp, &id, json!({"iat": iat, "exp": exp, "auth_time": iat})).await;
         // Nobody is fresh for longer because of that.
-        let fresh = browser.get("/console/session").await.ok();
-        assert_eq!(fresh, json!({"fresh": true}));
+        assert_eq!(browser.get("/console/session").await.ok(), json!({"fresh": true}));
         world.advance(Duration::from_secs(600));
         assert_eq!(browser.get("/console/session").await.ok(), json!({"fresh": false}), "{difference}");
         assert!(browser.is_signed_in().await);
-        world.restart_at(crossfade_core::Timestamp::from_seconds(now)).await;
-        world.restart_with_poster(here()).await;
     }
     let now = world.now().as_seconds();
     let browser = world.browser();
@@ -466,8 +468,8 @@ async fn a_provider_that_is_down_locks_nobody_else_out(mut world: World) {
     let (idp, other) = (Idp::start().await, Idp::start().await);
     let id = add(&world, &idp, "Example", json!({})).await;
     let second = add(&world, &other, "Other", json!({})).await;
-    let ada = signed_in(&world, &idp, &id, json!({})).await;
-    let owner = world.signed_in().await;
+    let ada = signed_in(&world, &idp, &id, json!({})).await.jar().clone();
+    let owner = world.signed_in().await.jar().clone();
     // With the metadata that is kept: on the way back.
     let browser = world.browser();
     let asked = depart(&browser, &id, "").await;
@@ -483,9 +485,9 @@ async fn a_provider_that_is_down_locks_nobody_else_out(mut world: World) {
     assert!(again.page(502).contains("sign in with a password if you have one"));
     assert!(world.signed_in().await.is_signed_in().await, "the password works");
     signed_in(world, &other, &second, json!({"email": "bob@example.com", "sub": "bob"})).await;
-    for (browser, kind) in [(&ada, "of the provider"), (&owner, "of a password")] {
+    for (jar, kind) in [(ada, "of the provider"), (owner, "of a password")] {
         let again = world.browser();
-        *again.jar() = browser.jar().clone();
+        *again.jar() = jar;
         assert!(again.is_signed_in().await, "a session {kind} goes on");
     }
     // A secret that the provider no longer accepts.

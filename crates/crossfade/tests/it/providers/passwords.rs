@@ -1,0 +1,120 @@
+//! Passwords that are switched off, but for an Owner who keeps one for the case that no provider works.
+
+use super::{account, add, begun, events, idp::Idp, signed_in};
+use crate::{
+    console::browser::PASSWORD,
+    engines::on_both_engines,
+    world::{OWNER, World},
+};
+use serde_json::json;
+
+on_both_engines! {
+    with_passwords_off_only_a_kept_owner_signs_in_with_one,
+    passwords_are_not_switched_off_without_a_way_in,
+    a_link_lets_nobody_in_while_passwords_are_off_but_one_from_the_machine,
+    the_page_switches_passwords_off_and_on,
+}
+
+async fn with_passwords_off_only_a_kept_owner_signs_in_with_one(mut world: World) {
+    begun(&mut world).await;
+    let idp = Idp::start().await;
+    let id = add(&world, &idp, "Example", json!({})).await;
+    let owner = world.owner().await;
+    let kept = account(&world, OWNER).await["id"].clone();
+    let (bob, of_owner) = (world.person("bob@example.com", "owner").await, world.signed_in().await);
+    let ada = signed_in(&world, &idp, &id, json!({})).await;
+    assert_eq!(owner.get("/password-policy").await.ok(), json!({"passwords": "everyone", "break_glass": []}));
+    let body = json!({"passwords": "break_glass", "break_glass": [kept]});
+    owner.patch("/password-policy", body.clone()).await.ok();
+    assert_eq!(owner.get("/password-policy").await.ok(), body);
+    let told = events(&world, 10)
+        .await
+        .into_iter()
+        .find(|(action, _)| action == "password_policy.updated")
+        .unwrap()
+        .1;
+    assert_eq!((&told["passwords"], &told["ended_sessions"]), (&json!("break_glass"), &json!(1)));
+    assert!(!bob.is_signed_in().await && of_owner.is_signed_in().await && ada.is_signed_in().await);
+    let page = bob.sign_in("bob@example.com", PASSWORD).await.page(422);
+    assert!(page.contains("Passwords are switched off here. Sign in with a provider."), "{page}");
+    // Whoever does not have the password learns nothing.
+    assert!(
+        bob.sign_in("bob@example.com", "wrong horse battery staple")
+            .await
+            .page(422)
+            .contains("Wrong email address")
+    );
+    assert!(world.signed_in().await.is_signed_in().await);
+    signed_in(&world, &idp, &id, json!({})).await;
+    // One who is no Owner any more is kept for nothing.
+    world.raw("UPDATE grants SET role = 'viewer' WHERE user_id = (SELECT id FROM users WHERE email = 'owner@example.com')").await;
+    assert!(bob.sign_in(OWNER, PASSWORD).await.page(422).contains("Passwords are switched off"));
+}
+
+async fn passwords_are_not_switched_off_without_a_way_in(mut world: World) {
+    begun(&mut world).await;
+    let owner = world.owner().await;
+    let kept = account(&world, OWNER).await["id"].clone();
+    let off = json!({"passwords": "break_glass", "break_glass": [kept]});
+    let refused = owner.patch("/password-policy", off.clone()).await.refused(409, "in_use");
+    assert!(refused["detail"].as_str().unwrap().starts_with("No provider is enabled"), "{refused}");
+    let idp = Idp::start().await;
+    let id = add(&world, &idp, "Example", json!({})).await;
+    signed_in(&world, &idp, &id, json!({})).await;
+    let without_password = account(&world, "ada@example.com").await["id"].clone();
+    let viewer = world.person("bob@example.com", "viewer").await;
+    let viewer_id = account(&world, "bob@example.com").await["id"].clone();
+    for list in [json!([]), json!([without_password]), json!([viewer_id]), json!([kept, viewer_id])] {
+        let body = json!({"passwords": "break_glass", "break_glass": list});
+        let refused = owner.patch("/password-policy", body).await.refused(422, "invalid_body");
+        assert_eq!(refused["field"], "break_glass", "{refused}");
+    }
+    assert!(viewer.is_signed_in().await);
+    let other = world.user("ops@example.com", "operations_manager").await;
+    other.get("/password-policy").await.refused(403, "forbidden");
+    other.patch("/password-policy", off).await.refused(403, "forbidden");
+}
+
+async fn a_link_lets_nobody_in_while_passwords_are_off_but_one_from_the_machine(mut world: World) {
+    begun(&mut world).await;
+    let idp = Idp::start().await;
+    add(&world, &idp, "Example", json!({})).await;
+    let owner = world.owner().await;
+    let kept = account(&world, OWNER).await["id"].clone();
+    owner.patch("/password-policy", json!({"passwords": "break_glass", "break_glass": [kept]})).await.ok();
+    let made = owner.post("/users", json!({"email": "bob@example.com"})).await.created();
+    let link = made["activation_link"]["url"].as_str().unwrap().split('#').nth(1).unwrap().to_owned();
+    let browser = world.browser();
+    let fields = [("link", &*link), ("email", ""), ("password", PASSWORD), ("repeated", PASSWORD)];
+    let page = browser.post("/console/link", &fields).await;
+    assert!(
+        !browser.is_signed_in().await && page.text().contains("Passwords are switched off"),
+        "{}",
+        page.text()
+    );
+    let url = world.app.recover_owner(OWNER).await.unwrap().url;
+    let link = url.split('#').nth(1).unwrap();
+    let new = "four quite unrelated words";
+    let fields = [("link", link), ("email", ""), ("password", new), ("repeated", new)];
+    browser.post("/console/link", &fields).await;
+    assert!(browser.is_signed_in().await, "the machine lets an Owner in");
+}
+
+async fn the_page_switches_passwords_off_and_on(mut world: World) {
+    begun(&mut world).await;
+    let idp = Idp::start().await;
+    add(&world, &idp, "Example", json!({})).await;
+    let browser = world.signed_in().await;
+    let off = [("passwords", "break_glass"), ("break_glass", "nobody@example.com"), ("version", "1")];
+    let page = browser.post("/console/password-policy", &off).await.page(422);
+    assert!(page.contains("Owners for emergencies must contain only Owners who have a password"), "{page}");
+    let off = [("passwords", "break_glass"), ("break_glass", OWNER), ("version", "1")];
+    assert_eq!(browser.post("/console/password-policy", &off).await.leads_to(), "/console/providers");
+    let page = browser.get("/console/providers").await.page(200);
+    assert!(page.contains("It was saved who can sign in with a password.") && page.contains(OWNER), "{page}");
+    let page = world.browser().get("/console/sign-in").await.page(200);
+    assert!(page.contains("Sign in with a password in an emergency"), "{page}");
+    let on = [("passwords", "everyone"), ("break_glass", ""), ("version", "2")];
+    assert_eq!(browser.post("/console/password-policy", &on).await.leads_to(), "/console/providers");
+    assert!(!world.browser().get("/console/sign-in").await.page(200).contains("in an emergency"));
+}
