@@ -5,7 +5,7 @@ use crate::{
     app::App,
     error::Error,
     frame::entry::{About, Author},
-    people::sessions::Session,
+    people::{password_policy::accepts_password, sessions::Session},
 };
 use crossfade_core::{Code, Problem, ProviderId, api::Identity, audit::Event};
 
@@ -52,7 +52,8 @@ impl App {
             let user = act.tx.user(&principal.user).await?.ok_or_else(Problem::not_found)?;
             let own = act.tx.identities(&user.id).await?;
             let identity = own.into_iter().find(|it| it.provider_id == id).ok_or_else(Problem::not_found)?;
-            if user.password_hash.is_none() && !act.tx.has_identity_beside(&user.id, &id).await? {
+            let by_password = user.password_hash.is_some() && accepts_password(act.tx, &user.id).await?;
+            if !by_password && !act.tx.has_identity_beside(&user.id, &id).await? {
                 let text = "Your account has no other way to sign in. Nothing was changed. Ask someone who manages people for a \
                     link to set a password first.";
                 return Err(Problem::new(Code::InUse, text).into());

@@ -50,6 +50,8 @@ async fn a_role_comes_by_group_is_taken_away_and_comes_back(mut world: World) {
     signed_in(&world, &idp, &id, json!({"groups": []})).await;
     assert_eq!(roles(&world, ada).await, []);
     browser.get("/console/audit").await.page(403);
+    // Neither in the ID token nor at the endpoint for it.
+    idp.set_user_info(json!({"sub": "ada"}));
     signed_in(&world, &idp, &id, json!({"groups": null})).await;
     assert_eq!(roles(&world, ada).await, []);
     signed_in(&world, &idp, &id, json!({"groups": ["engineers", "auditors"]})).await;

@@ -287,10 +287,11 @@ async fn an_answer_that_belongs_to_another_sign_in_is_refused(mut world: World) 
     assert_eq!(ada.get(&path).await.leads_to(), "/console");
     assert!(ada.get(&path).await.page(403).contains(not_begun));
     // At the address of another provider: a mix-up, which ends the sign-in.
-    let asked = depart(&ada, &id, "").await;
+    let mixed = world.browser();
+    let asked = depart(&mixed, &id, "").await;
     let path = way_back(&idp, &asked, &idp.give(&asked, sign(&asked)));
-    assert!(ada.get(&path.replace(&id, &other)).await.page(403).contains(not_begun));
-    assert!(ada.get(&path).await.page(403).contains(not_begun));
+    assert!(mixed.get(&path.replace(&id, &other)).await.page(403).contains(not_begun));
+    assert!(mixed.get(&path).await.page(403).contains(not_begun));
     // Ten minutes.
     let late = world.browser();
     let asked = depart(&late, &id, "").await;

@@ -11,6 +11,7 @@ use serde_json::json;
 on_both_engines! {
     with_passwords_off_only_a_kept_owner_signs_in_with_one,
     passwords_are_not_switched_off_without_a_way_in,
+    an_account_keeps_the_provider_that_is_its_only_way_in,
     a_link_lets_nobody_in_while_passwords_are_off_but_one_from_the_machine,
     the_page_switches_passwords_off_and_on,
 }
@@ -73,6 +74,20 @@ async fn passwords_are_not_switched_off_without_a_way_in(mut world: World) {
     let other = world.user("ops@example.com", "operations_manager").await;
     other.get("/password-policy").await.refused(403, "forbidden");
     other.patch("/password-policy", off).await.refused(403, "forbidden");
+}
+
+async fn an_account_keeps_the_provider_that_is_its_only_way_in(mut world: World) {
+    begun(&mut world).await;
+    let idp = Idp::start().await;
+    let id = add(&world, &idp, "Example", json!({})).await;
+    let bob = world.person("bob@example.com", "viewer").await;
+    super::identities::link(&world, &bob, &idp, &id, json!({"sub": "bob"})).await;
+    let kept = account(&world, OWNER).await["id"].clone();
+    let off = json!({"passwords": "break_glass", "break_glass": [kept]});
+    world.owner().await.patch("/password-policy", off).await.ok();
+    let bob = signed_in(&world, &idp, &id, json!({"sub": "bob"})).await;
+    let page = bob.post(&format!("/console/account/providers/{id}/unlink"), &[]).await.page(409);
+    assert!(page.contains("Your account has no other way to sign in."), "{page}");
 }
 
 async fn a_link_lets_nobody_in_while_passwords_are_off_but_one_from_the_machine(mut world: World) {
