@@ -24,6 +24,7 @@ pub mod problem;
 pub mod registration;
 pub mod roles;
 pub mod rotation;
+pub mod second_factor;
 pub mod secret;
 pub mod self_rotation;
 pub mod sending_place;
@@ -36,8 +37,8 @@ pub mod upstream;
 pub mod webhook;
 
 pub use ids::{
-    ClientId, DeliveryId, DrillId, GrantId, NodeId, OauthClientId, PropertyId, RegistrationId, RotationId,
-    SecretId, SessionId, TokenId, UserId, WebhookId,
+    ClientId, DeliveryId, DrillId, FactorId, GrantId, NodeId, OauthClientId, PropertyId, RegistrationId,
+    RotationId, SecretId, SessionId, TokenId, UserId, WebhookId,
 };
 pub use operations::Operation;
 pub use problem::{Code, Problem};
