@@ -3,10 +3,10 @@
 
 use crate::{
     access, adoptions, audit, backup, carry_over, chain, change_log, checks, clients, counts, db, deliveries,
-    devices, drills, ends, environments, evidence, failures, guard, history, idempotency, incidents, keys,
-    leaks, limits, lines, makers, message_links, messages, nodes, properties, proxies, recorders, refused,
-    rotations, secrets, seen, sending_place, sessions, sign_in_failures, switches, token_revocations, told,
-    unregistered, upstream, verifiers, webhooks, weekly,
+    devices, drills, ends, environments, evidence, factors, failures, guard, history, idempotency, incidents,
+    keys, leaks, limits, lines, makers, message_links, messages, nodes, properties, proxies, recorders,
+    refused, rotations, secrets, seen, sending_place, sessions, sign_in_failures, switches,
+    token_revocations, told, unregistered, upstream, verifiers, webhooks, weekly,
 };
 
 use std::borrow::Cow;
@@ -48,6 +48,7 @@ impl Statement {
             drills::STATEMENTS,
             ends::STATEMENTS,
             environments::STATEMENTS,
+            factors::STATEMENTS,
             failures::STATEMENTS,
             guard::STATEMENTS,
             history::STATEMENTS,
