@@ -36,8 +36,11 @@ pub struct NewSession {
 
 /// Outcome of a sign-in.
 pub enum SignIn {
-    /// The password was correct.
+    /// The password was correct, and a session has begun.
     Done(NewSession),
+    /// The password was correct. A session begins with the code of the second factor: the value is that of the cookie of
+    /// the sign-in that waits for it.
+    NeedsCode(SecretValue),
     /// The email address or the password was wrong. Whether the account exists is not revealed.
     Wrong,
     /// The network of the address has failed too often; the next attempt is checked from this time on.
@@ -54,7 +57,7 @@ struct Attempt {
 }
 
 impl App {
-    /// Signs in.
+    /// Signs in with a password. With a second factor, [`App::enter_code`] follows.
     pub async fn sign_in(&self, email: &str, password: &str, visitor: &Visitor) -> Result<SignIn, Error> {
         let email = text::email("email", email).unwrap_or_default();
         let known = match visitor.devices.is_empty() {
@@ -114,18 +117,20 @@ impl App {
                     Some(again) if again.password_hash == hash => {
                         let id = SessionId::generate(self.random.as_ref());
                         let mut act = self.act(tx, now, author_in(&id, &again, visitor));
-                        let begun = self.begin_session(&mut act, id, &again, visitor).await?;
+                        let begun = self.begin_or_ask(&mut act, id, &again, visitor).await?;
                         if is_stranger {
                             self.forgive_stored(act.tx, &Subject::of_account(&email)).await?;
                         }
-                        self.tell_of_sign_in(&mut act, &again, visitor, is_stranger).await?;
+                        if matches!(begun, SignIn::Done(_)) {
+                            self.tell_of_sign_in(&mut act, &again, visitor, is_stranger).await?;
+                        }
                         Ok(Some(begun))
                     }
                     _ => Ok(None),
                 }
             })
             .await?;
-        Ok(begun.map_or(SignIn::Wrong, SignIn::Done))
+        Ok(begun.unwrap_or(SignIn::Wrong))
     }
 
     /// Admits a sign-in from an unknown browser. Failures of its network can refuse it, and failures at its account

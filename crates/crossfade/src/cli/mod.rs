@@ -13,6 +13,7 @@ mod operations;
 mod properties;
 mod registrations;
 mod secrets;
+mod sign_in_policy;
 mod times;
 mod tokens;
 mod upstream;
@@ -40,6 +41,7 @@ pub(crate) use self::{
     properties::{Limits, Property, PropertyPlace},
     registrations::{Registration, RegistrationChange, UpdateRegistration},
     secrets::{End, Revoke, Rotate, Secret},
+    sign_in_policy::SignInPolicy,
     times::Moment,
     tokens::RemoteToken,
     upstream::{SetUpstream, Upstream},
@@ -118,6 +120,9 @@ pub(crate) enum Command {
     /// Manage users: people, and programs that use API tokens.
     #[command(subcommand)]
     User(User),
+    /// Manage whom the instance asks for a second factor.
+    #[command(subcommand)]
+    SignInPolicy(SignInPolicy),
     /// Manage the messages that you get, and your time zone.
     #[command(subcommand)]
     Messages(Messages),
@@ -171,6 +176,7 @@ impl Command {
             | Self::Upstream(_)
             | Self::Node(_)
             | Self::User(_)
+            | Self::SignInPolicy(_)
             | Self::Messages(_)
             | Self::Grant(_)
             | Self::Secret(_)

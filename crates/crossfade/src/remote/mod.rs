@@ -16,6 +16,7 @@ mod nodes;
 mod properties;
 mod registrations;
 mod secrets;
+mod sign_in_policy;
 mod tokens;
 mod upstream;
 mod users;
@@ -33,6 +34,7 @@ pub(crate) use self::{
     properties::property,
     registrations::registration,
     secrets::secret,
+    sign_in_policy::sign_in_policy,
     tokens::token,
     upstream::upstream,
     users::{user, whoami},

@@ -6,12 +6,14 @@ pub(crate) mod assets;
 mod audit;
 mod audit_event;
 mod clients;
+mod code;
 mod confirm;
 mod cookies;
 mod crossfade;
 mod environment;
 mod environments;
 mod error;
+mod factors;
 mod form;
 #[cfg(debug_assertions)]
 mod gallery;
@@ -32,6 +34,7 @@ mod properties;
 mod quarantine;
 mod session;
 mod sign_in;
+mod sign_in_policy;
 mod switches;
 mod theme;
 mod webhooks;
@@ -87,12 +90,19 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         .route("/console/webhooks/{webhook}/deliveries/{delivery}/replay", post(webhooks::one::replay))
         .merge(clients::router())
         .route("/console/sign-in", get(sign_in::show).post(sign_in::submit))
+        .route("/console/sign-in/code", get(code::show).post(code::submit))
+        .route("/console/sign-in-policy", get(sign_in_policy::show).post(sign_in_policy::update))
         .route("/console/sign-out", post(sign_in::sign_out))
         .route("/console/link", get(link::show).post(link::submit))
         .route("/console/session", get(confirm::state))
         .route("/console/confirm", post(confirm::submit))
         .route("/console/theme", post(theme::submit))
         .route("/console/account", get(account::show))
+        .route("/console/account/name", post(account::rename))
+        .route("/console/account/factors", post(factors::begin))
+        .route("/console/account/factors/{factor}", post(factors::add))
+        .route("/console/account/factors/{factor}/remove", post(factors::remove))
+        .route("/console/account/recovery-codes", post(factors::create_codes))
         .route("/console/account/messages", post(account::switch_messages))
         .route("/console/account/password", post(account::change_password))
         .route("/console/account/sessions/end", post(account::end_sessions))
@@ -103,6 +113,7 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         .route("/console/people/{user}", get(people::user::show).post(people::user::update))
         .route("/console/people/{user}/link", post(people::user::create_link))
         .route("/console/people/{user}/delete", post(people::user::delete))
+        .route("/console/people/{user}/factors/remove", post(people::user::remove_factors))
         .route("/console/people/{user}/grants", post(people::user::create_grant))
         .route("/console/people/{user}/grants/{grant}/delete", post(people::user::delete_grant))
         .route("/console/{*rest}", any(nothing));

@@ -27,6 +27,7 @@ const PAGES: &[&str] = &[
     "/console/properties/*",
     "/console/properties/*/limits/*",
     "/console/quarantine",
+    "/console/sign-in-policy",
     "/console/webhooks",
     "/console/webhooks/*",
     "/docs/api",
@@ -131,6 +132,7 @@ mod tests {
         const OTHERS: &[&str] = &[
             "/console/audit/export",
             "/console/sign-in",
+            "/console/sign-in/code",
             "/console/link",
             "/console/session",
             "/console/clients/{client}/environments/{environment}/live",

@@ -2,6 +2,7 @@
 
 pub mod browser;
 mod clients;
+mod factors;
 mod forms;
 mod gate;
 mod messages;
@@ -9,6 +10,7 @@ mod people;
 mod roles;
 mod sections;
 mod sign_in;
+mod sign_in_policy;
 mod step_up;
 mod throttle;
 mod trail;

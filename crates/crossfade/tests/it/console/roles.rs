@@ -84,6 +84,8 @@ const PAGES: &[(&str, Shows)] = &[
     ("/console/quarantine", Operates(ReadQuarantine)),
     ("/console/session", Own),
     ("/console/sign-in", Anybody),
+    ("/console/sign-in/code", Anybody),
+    ("/console/sign-in-policy", Operates(ReadSignInPolicy)),
     ("/console/webhooks", Operates(ListWebhooks)),
     ("/console/webhooks/{webhook}", Operates(ReadWebhook)),
     ("/console/{*rest}", Nothing),
@@ -91,6 +93,12 @@ const PAGES: &[(&str, Shows)] = &[
 
 /// Forms, by the path that they are sent to. What ends the role or the session comes last.
 const FORMS: &[(&str, Shows)] = &[
+    ("/console/account/name", Own),
+    ("/console/account/factors", Own),
+    // Of a factor that nobody has.
+    ("/console/account/factors/{factor}", Nothing),
+    ("/console/account/factors/{factor}/remove", Nothing),
+    ("/console/account/recovery-codes", Own),
     ("/console/account/messages", Operates(UpdateOwnMessages)),
     ("/console/account/password", Own),
     ("/console/account/sessions/{session}/end", OwnSession),
@@ -137,6 +145,7 @@ const FORMS: &[(&str, Shows)] = &[
     ("/console/people", Operates(CreateUser)),
     ("/console/people/{user}", Operates(UpdateUser)),
     ("/console/people/{user}/delete", Operates(DeleteUser)),
+    ("/console/people/{user}/factors/remove", Operates(RemoveFactors)),
     ("/console/people/{user}/grants", Operates(CreateGrant)),
     ("/console/people/{user}/link", Operates(CreateLink)),
     ("/console/properties", Operates(CreateProperty)),
@@ -144,6 +153,7 @@ const FORMS: &[(&str, Shows)] = &[
     ("/console/properties/{property}/delete", Operates(DeleteProperty)),
     ("/console/properties/{property}/limits/{environment}", Operates(UpdateLimits)),
     ("/console/quarantine/release", Operates(ReleaseQuarantine)),
+    ("/console/sign-in-policy", Operates(UpdateSignInPolicy)),
     ("/console/theme", Anybody),
     ("/console/webhooks", Operates(CreateWebhook)),
     ("/console/webhooks/{webhook}", Operates(UpdateWebhook)),
@@ -153,6 +163,7 @@ const FORMS: &[(&str, Shows)] = &[
     ("/console/webhooks/{webhook}/test", Operates(TestWebhook)),
     ("/console/people/{user}/grants/{grant}/delete", Operates(DeleteGrant)),
     ("/console/account/sessions/end", Own),
+    ("/console/sign-in/code", Anybody),
     ("/console/sign-in", Anybody),
     ("/console/sign-out", Own),
 ];
@@ -378,6 +389,10 @@ async fn without_a_session_no_page_opens_also_with_a_token(world: World) {
             let answer = world.browser().send(method.clone(), &path, None, headers).await;
             assert_protected(&answer, &path);
             match shows {
+                // Without a sign-in that waits for a code.
+                Anybody if *template == "/console/sign-in/code" => {
+                    assert_eq!(answer.leads_to(), "/console/sign-in");
+                }
                 Anybody => assert!([200, 422].contains(&answer.status.as_u16()), "{path} {}", answer.status),
                 Nothing => drop(answer.page(404)),
                 // An ended session is ended again without one.

@@ -34,6 +34,8 @@ struct PeoplePage {
     next: Option<String>,
     /// Whether this reader can create accounts.
     may_create: bool,
+    /// Whether this reader can set the sign-in policy.
+    sets_policy: bool,
     create: Form,
 }
 
@@ -68,6 +70,7 @@ impl PeoplePage {
             is_later: asked.cursor.is_some(),
             next: found.next_cursor,
             may_create: signed.principal().may_on_platform(Permission::UserManage),
+            sets_policy: signed.principal().may_on_platform(Permission::OwnerManage),
             create: Form::new("create", Fields::default().with("kind", "person")),
         })
     }
@@ -137,6 +140,7 @@ mod tests {
             is_later: true,
             next: Some("x".into()),
             may_create: true,
+            sets_policy: true,
             create: Form::new("create", Fields::default()),
         }
     }
