@@ -335,9 +335,17 @@ impl Operation {
         )
     }
 
-    /// Whether a person can do it who must add a second factor and has none: it is about the own account alone.
-    pub fn is_of_own_account(self) -> bool {
-        matches!(self, Self::ReadMe | Self::ReadOwnMessages | Self::UpdateOwnMessages)
+    /// Whether a person can do it who must add a second factor and has none: it is about the own account, or only ends
+    /// something.
+    pub fn needs_no_factor(self) -> bool {
+        matches!(
+            self,
+            Self::ReadMe
+                | Self::ReadOwnMessages
+                | Self::UpdateOwnMessages
+                | Self::ListTokens
+                | Self::DeleteToken
+        )
     }
 
     /// Returns the parameters of its path, in order.

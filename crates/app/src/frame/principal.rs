@@ -121,7 +121,7 @@ impl Principal {
     /// Refuses what is not about the own account to a person who must add a second factor first, and to a limited token
     /// what is not about its registration.
     pub(crate) fn may_begin(&self, operation: Operation) -> Result<(), Error> {
-        if !operation.is_of_own_account() {
+        if !operation.needs_no_factor() {
             self.unless_factor_missing()?;
         }
         self.is_within_registration(operation)

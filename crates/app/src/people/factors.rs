@@ -7,7 +7,7 @@ use crate::{
     frame::{
         act::Act,
         entry::{About, Author},
-        principal::Principal,
+        principal::{Intent, Principal, signed_out},
     },
     keys::place::SealPlace,
     node::throttle::Subject,
@@ -244,6 +244,7 @@ impl App {
         let digest = self.digests.sign_in(value.reveal());
         let times = (act.now, act.now.after(CODE_WITHIN));
         act.tx.insert_pending_sign_in(&digest, &user.id, is_known, times).await?;
+        self.node.strangers.know(&digest);
         Ok(SignIn::NeedsCode(value))
     }
 
@@ -251,8 +252,16 @@ impl App {
     pub async fn waits_for_code(&self, value: &str, visitor: &Visitor) -> Result<bool, Error> {
         let Some(value) = SecretValue::parse(SecretKind::SignIn, value) else { return Ok(false) };
         let (digest, now) = (self.digests.sign_in(value.reveal()), self.clock.now());
-        let look = async |tx: &mut Tx| Ok(tx.pending_sign_in(&digest, now).await?.is_some());
-        self.look_up_visitor(visitor, look).await
+        let look = async |tx: &mut Tx| match tx.pending_sign_in(&digest, now).await? {
+            Some(_) => Ok(()),
+            None => Err(signed_out()),
+        };
+        // Known since the password was right, so that no queue of strangers holds it up.
+        match self.look_up(&digest, visitor.origin.ip, Intent::Change, look).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.problem.code == Code::Unauthenticated => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Finishes a sign-in with the code of a second factor, or with a recovery code.
