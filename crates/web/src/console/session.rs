@@ -324,7 +324,7 @@ const OPEN_WITHOUT_FACTOR: &[&str] = &[
 fn is_barred(session: &Session, path: &str) -> bool {
     let is_open =
         |open: &&str| path.strip_prefix(*open).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    session.must_add_factor && !OPEN_WITHOUT_FACTOR.iter().any(|open| is_open(open))
+    session.must_add_factor && !OPEN_WITHOUT_FACTOR.iter().any(is_open)
 }
 
 fn to_add_factor(parts: &Parts) -> Response {
