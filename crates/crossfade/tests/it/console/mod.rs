@@ -2,7 +2,7 @@
 
 pub mod browser;
 mod clients;
-mod factors;
+pub mod factors;
 mod forms;
 mod gate;
 mod messages;

@@ -9,7 +9,7 @@ use super::{
 use crate::engines::on_sqlite;
 use crate::roles::{Holder, OBJECTS, Stage, YES, everybody, objects};
 use crate::world::{Answer, World};
-use Shows::{Anybody, Nothing, Offers, OffersSomewhere, Operates, Own, OwnSession, Redirects};
+use Shows::{Anybody, Nothing, Offers, OffersSomewhere, Operates, Own, OwnFactor, OwnSession, Redirects};
 use crossfade_core::{
     Operation::{self, *},
     roles::{Permission, Role},
@@ -36,6 +36,8 @@ enum Shows {
     Own,
     /// One of the sessions of the account that is signed in.
     OwnSession,
+    /// A second factor, which nobody here has.
+    OwnFactor,
     /// A redirect to a page.
     Redirects,
     /// A page that needs no session.
@@ -95,9 +97,8 @@ const PAGES: &[(&str, Shows)] = &[
 const FORMS: &[(&str, Shows)] = &[
     ("/console/account/name", Own),
     ("/console/account/factors", Own),
-    // Of a factor that nobody has.
-    ("/console/account/factors/{factor}", Nothing),
-    ("/console/account/factors/{factor}/remove", Nothing),
+    ("/console/account/factors/{factor}", OwnFactor),
+    ("/console/account/factors/{factor}/remove", OwnFactor),
     ("/console/account/recovery-codes", Own),
     ("/console/account/messages", Operates(UpdateOwnMessages)),
     ("/console/account/password", Own),
@@ -239,7 +240,7 @@ fn expected(stage: &Stage<'_>, shows: Shows, holder: &Holder<'_>, object: usize)
             YES
         }
         OwnSession if object == 0 => YES,
-        Offers(_) | OffersSomewhere(_) | OwnSession | Nothing => "404",
+        Offers(_) | OffersSomewhere(_) | OwnSession | OwnFactor | Nothing => "404",
         Own | Anybody => YES,
         Redirects => "303",
     }
