@@ -57,8 +57,8 @@ pub use upstream::{
     UpstreamCredential, UpstreamCredentialTested, UpstreamRelease, UpstreamSlot,
 };
 pub use users::{
-    CreateGrant, CreateLink, CreateUser, DeleteUser, Grant, HandedOver, HandedOverClient, Me, OneTimeLink,
-    Token, UpdateUser, User,
+    CreateGrant, CreateLink, CreateUser, DeleteUser, FactorsRemoved, Grant, HandedOver, HandedOverClient, Me,
+    OneTimeLink, RemoveFactors, SignInPolicy, Token, UpdateSignInPolicy, UpdateUser, User,
 };
 pub use webhooks::{
     CreateWebhook, DeliveryStatus, ReplayDelivery, RotateWebhookSecret, TestWebhook, UpdateWebhook, Webhook,

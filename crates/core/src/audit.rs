@@ -15,8 +15,8 @@ pub use facts::{
 };
 
 use crate::{
-    ClientId, DeliveryId, DrillId, NodeId, OauthClientId, PropertyId, ProviderId, RegistrationId, RotationId,
-    SecretId, Timestamp, TransitionHours, UserId, WebhookId,
+    ClientId, DeliveryId, DrillId, FactorId, NodeId, OauthClientId, PropertyId, ProviderId, RegistrationId,
+    RotationId, SecretId, Timestamp, TransitionHours, UserId, WebhookId,
     account::{Passwords, UserKind},
     change_over::Verdict,
     drill::StoppedAs,
@@ -24,6 +24,7 @@ use crate::{
     environment::{EnvironmentKind, SigningAlg},
     owners::{HandOverCause, Heirs, OwnerChange},
     rotation::SecretState,
+    second_factor::{AskedFor, FactorKind},
     upstream::{BasicEncoding, CredentialMethod, Slot},
     webhook::DisabledAs,
 };
@@ -134,6 +135,49 @@ events! {
         ended_sessions: u64,
         /// API tokens that ended with it, if the person chose to end them.
         ended_tokens: u64,
+    }
+    /// A person added a second factor to their account.
+    FactorAdded = "factor.added" {
+        /// The factor.
+        factor_id: FactorId,
+        /// Kind of the factor.
+        kind: FactorKind,
+        /// Name given by its owner.
+        name: String,
+        /// Other sessions that ended with it, because they began with the password alone.
+        ended_sessions: u64,
+    }
+    /// Second factors of an account were removed: one by its owner, or all of them by an Owner or a local command.
+    FactorRemoved = "factor.removed" {
+        /// Account they belonged to.
+        user_id: UserId,
+        /// Their names.
+        names: Vec<String>,
+        /// Sessions that ended with them.
+        ended_sessions: u64,
+        /// API tokens that ended with them.
+        ended_tokens: u64,
+    }
+    /// A person created recovery codes, which replace earlier ones.
+    RecoveryCodesCreated = "recovery_codes.created" {
+        /// Number of codes.
+        count: u64,
+    }
+    /// A recovery code was used instead of a second factor.
+    RecoveryCodeUsed = "recovery_code.used" {
+        /// Number of codes that are left.
+        left: u64,
+    }
+    /// The policy that asks people for a second factor was changed.
+    SignInPolicyUpdated = "sign_in_policy.updated" {
+        /// Whom it asked before.
+        before: AskedFor,
+        /// Whom it asks now.
+        after: AskedFor,
+        /// Number of people who were told that they must add one.
+        told: u64,
+        /// When the API tokens of people without one are refused; `null`: never.
+        tokens_refused_from: Option<Timestamp>,
     }
     /// A person switched their own messages on or off, or set their time zone.
     OwnMessagesUpdated = "user.messages_updated" {
@@ -264,9 +308,9 @@ events! {
     }
     /// A sign-in or a confirmation with the password failed.
     SessionRefused = "session.refused" {
-        /// Reason: `password`, `unknown_account`, `no_password`, `passwords_off`, `throttled`, or `busy` if too many sign-ins were
-        /// waiting; at a provider, one of the reasons in the guide to single sign-on, such as `provider_unreachable`,
-        /// `token_nonce` or `address_taken`.
+        /// Reason: `password`, `unknown_account`, `no_password`, `passwords_off`, `code` if the code of the second factor was
+        /// wrong, `throttled`, or `busy` if too many sign-ins were waiting; at a provider, one of the reasons in the guide to
+        /// single sign-on, such as `provider_unreachable`, `token_nonce` or `address_taken`.
         reason: String,
         /// Number of times since the last event of this kind.
         count: u64,

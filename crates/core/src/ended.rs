@@ -1,7 +1,8 @@
 //! What the journal records outside the database: each end, and the state of a registration whose secrets changed.
 
 use crate::{
-    ClientId, GrantId, RegistrationId, RotationId, SecretId, Timestamp, TokenId, UserId, environment::Slug,
+    ClientId, FactorId, GrantId, RegistrationId, RotationId, SecretId, Timestamp, TokenId, UserId,
+    environment::Slug, second_factor::AskedFor,
 };
 use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,47 @@ pub enum End {
     Password {
         /// The account.
         id: UserId,
+    },
+    /// An account got a second factor. A copy without it would let its password in alone.
+    FactorAdded {
+        /// The factor.
+        id: FactorId,
+        /// Account it belongs to.
+        user_id: UserId,
+        /// When.
+        at: Timestamp,
+    },
+    /// A second factor was removed.
+    FactorRemoved {
+        /// The factor.
+        id: FactorId,
+        /// When.
+        at: Timestamp,
+    },
+    /// The recovery codes of an account were replaced or removed.
+    RecoveryCodes {
+        /// The account.
+        user_id: UserId,
+        /// When. Codes that were created then are those that replaced the others.
+        at: Timestamp,
+    },
+    /// A recovery code was used.
+    RecoveryCode {
+        /// Its keyed digest, as hexadecimal digits.
+        digest: Hex,
+        /// When.
+        at: Timestamp,
+    },
+    /// The policy that asks for a second factor, as it is since a change.
+    SignInPolicy {
+        /// Whom it asks.
+        asked_for: AskedFor,
+        /// When people were told.
+        told_at: Option<Timestamp>,
+        /// Since when it asks people with a role that sees secrets.
+        secret_roles_told_at: Option<Timestamp>,
+        /// When the change was made.
+        at: Timestamp,
     },
     /// A role was removed.
     Grant {
@@ -259,6 +301,10 @@ impl End {
             Self::Client { id, .. } => id.to_string(),
             Self::Account { id, .. } => id.to_string(),
             Self::Password { id } => format!("password of {id}"),
+            Self::FactorAdded { id, .. } | Self::FactorRemoved { id, .. } => id.to_string(),
+            Self::RecoveryCodes { user_id, .. } => format!("recovery codes of {user_id}"),
+            Self::RecoveryCode { digest, .. } => format!("recovery code {}", String::from(digest.clone())),
+            Self::SignInPolicy { .. } => "sign-in policy".to_owned(),
             Self::Grant { id } => id.to_string(),
             Self::ApiToken { id, .. } => id.to_string(),
             Self::SigningKey { kid, .. } => format!("signing key {kid}"),
@@ -287,6 +333,11 @@ impl End {
             | Self::Client { at, .. }
             | Self::Account { at, .. }
             | Self::ApiToken { at, .. }
+            | Self::FactorAdded { at, .. }
+            | Self::FactorRemoved { at, .. }
+            | Self::RecoveryCodes { at, .. }
+            | Self::RecoveryCode { at, .. }
+            | Self::SignInPolicy { at, .. }
             | Self::SigningKey { at, .. }
             | Self::Environment { at, .. } => Some(*at),
             Self::Password { .. }

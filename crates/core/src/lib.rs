@@ -26,6 +26,7 @@ pub mod provider;
 pub mod registration;
 pub mod roles;
 pub mod rotation;
+pub mod second_factor;
 pub mod secret;
 pub mod self_rotation;
 pub mod sending_place;
@@ -38,8 +39,8 @@ pub mod upstream;
 pub mod webhook;
 
 pub use ids::{
-    ClientId, DeliveryId, DrillId, GrantId, NodeId, OauthClientId, PropertyId, ProviderId, RegistrationId,
-    RotationId, SecretId, SessionId, TokenId, UserId, WebhookId,
+    ClientId, DeliveryId, DrillId, FactorId, GrantId, NodeId, OauthClientId, PropertyId, ProviderId,
+    RegistrationId, RotationId, SecretId, SessionId, TokenId, UserId, WebhookId,
 };
 pub use operations::Operation;
 pub use problem::{Code, Problem};

@@ -280,6 +280,16 @@ operations! {
     /// Sets who can sign in with a password: everyone, or only Owners that are kept for the case that no provider works.
     UpdatePasswordPolicy = "update_password_policy" Patch "/password-policy" Needs(OwnerManage), [InUse];
 
+    /// Removes every second factor and every recovery code of another person who has lost them, and ends the person's
+    /// sessions, API tokens and links. Only Owners can. The password stays, and the person is notified.
+    RemoveFactors = "remove_factors" Delete "/users/{user}/factors" Needs(OwnerManage), [NotAPerson, TooManyRequests];
+    /// Reads whom the instance asks for a second factor. Only Owners can.
+    ReadSignInPolicy = "read_sign_in_policy" Get "/sign-in-policy" Needs(OwnerManage), [];
+    /// Sets whom the instance asks for a second factor. People who must add one are notified. Until they have, a session
+    /// leads only to their account page, and their API tokens are refused 7 days after they were notified. Tokens of
+    /// programs are not. An Owner who has no second factor cannot ask others for one.
+    UpdateSignInPolicy = "update_sign_in_policy" Patch "/sign-in-policy" Needs(OwnerManage), [TooManyRequests];
+
     /// Lists your API tokens. With permission to manage tokens, lists everyone's.
     ListTokens = "list_tokens" Get "/tokens" OwnOr(TokenManage), [];
     /// Ends an API token.
@@ -344,6 +354,19 @@ impl Operation {
         )
     }
 
+    /// Whether a person can do it who must add a second factor and has none: it is about the own account, or only ends
+    /// something.
+    pub fn needs_no_factor(self) -> bool {
+        matches!(
+            self,
+            Self::ReadMe
+                | Self::ReadOwnMessages
+                | Self::UpdateOwnMessages
+                | Self::ListTokens
+                | Self::DeleteToken
+        )
+    }
+
     /// Returns the parameters of its path, in order.
     pub fn parameters(self) -> impl Iterator<Item = &'static str> {
         self.path().split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
@@ -359,8 +382,13 @@ impl Operation {
 
     /// Returns all codes that it can be refused with.
     pub fn codes(self) -> Vec<Code> {
-        let mut codes =
-            vec![Code::Unauthenticated, Code::InvalidQuery, Code::InvalidBody, Code::BodyTooLarge];
+        let mut codes = vec![
+            Code::Unauthenticated,
+            Code::SecondFactorRequired,
+            Code::InvalidQuery,
+            Code::InvalidBody,
+            Code::BodyTooLarge,
+        ];
         if self.permission().is_some() {
             codes.push(Code::Forbidden);
         }

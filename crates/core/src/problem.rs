@@ -53,6 +53,8 @@ codes! {
     MethodNotAllowed = "method_not_allowed" 405;
     /// You can read this resource, but you do not have permission for this action.
     Forbidden = "forbidden" 403;
+    /// Your account must have a second factor, and has none.
+    SecondFactorRequired = "second_factor_required" 403;
     /// The resource has changed since you read it.
     PreconditionFailed = "precondition_failed" 412;
     /// A member of the request body is missing, unknown or not valid.

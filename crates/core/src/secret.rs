@@ -55,17 +55,20 @@ pub enum SecretKind {
     Session,
     /// Value of the cookie of a known browser.
     Device,
+    /// Value of the cookie of a sign-in that waits for the code of a second factor.
+    SignIn,
 }
 
 impl SecretKind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Client(EnvironmentKind::Live),
         Self::Client(EnvironmentKind::Test),
         Self::ApiToken,
         Self::Link,
         Self::Session,
         Self::Device,
+        Self::SignIn,
     ];
 
     /// Returns the prefix of this kind of value: the product, then the purpose of the value.
@@ -77,6 +80,7 @@ impl SecretKind {
             Self::Link => "crossfade_link_",
             Self::Session => "crossfade_session_",
             Self::Device => "crossfade_device_",
+            Self::SignIn => "crossfade_signin_",
         }
     }
 }
@@ -264,6 +268,7 @@ mod tests {
             "crossfade_link_",
             "crossfade_session_",
             "crossfade_device_",
+            "crossfade_signin_",
         ];
         assert_eq!(prefixes, expected);
         let random = Counting(std::sync::atomic::AtomicU64::new(7));

@@ -7,7 +7,7 @@ use crate::{
     output::{self, RECOVERY, Sink, TOKEN, time},
     serve::{open, open_existing},
 };
-use crossfade_app::{Creation, NamedRegistration, NewToken};
+use crossfade_app::{Creation, NamedRegistration, NewToken, OwnerFactors};
 use crossfade_core::roles::Permission;
 use std::io::{BufRead, IsTerminal};
 use zeroize::Zeroizing;
@@ -32,7 +32,8 @@ pub(crate) async fn init(args: Init) -> Result<(), Failure> {
 pub(crate) async fn recover_owner(args: RecoverOwner) -> Result<(), Failure> {
     let settings = args.settings.resolve()?;
     let app = open_existing(&settings).await?;
-    let recovered = async { app.recover_owner(&args.email).await.map_err(Failure::from) };
+    let factors = if args.remove_factors { OwnerFactors::Remove } else { OwnerFactors::Keep };
+    let recovered = async { app.recover_owner(&args.email, factors).await.map_err(Failure::from) };
     let (sink, link) = Sink::around(args.output.as_deref(), recovered).await?;
     app.close().await;
     output::note(&format!("The link works once and expires at {}.", time(Some(link.expires_at))));

@@ -102,6 +102,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Token(cli::Token::Create(args)) => local::create_token(*args).await,
         Command::Token(cli::Token::Remote(command)) => remote::token(command).await,
         Command::Client(command) => remote::client(command).await,
+        Command::SignInPolicy(command) => remote::sign_in_policy(command).await,
         Command::Messages(command) => remote::messages(command).await,
         Command::Registration(command) => remote::registration(command).await,
         Command::Env(command) => remote::environment(command).await,

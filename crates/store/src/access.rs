@@ -323,15 +323,17 @@ impl Tx {
         self.optional(BY_EMAIL, vec![email.into()]).await?.as_ref().map(user).transpose()
     }
 
-    /// Sets a password.
+    /// Sets a password. Sign-ins with the password before that wait for a code end.
     pub async fn set_password(&mut self, id: &UserId, hash: &str) -> Result<(), StoreError> {
         self.note(Noted::Password(id.clone()));
+        self.end_pending_sign_ins(id).await?;
         self.execute(SET_PASSWORD, vec![id.as_str().into(), hash.into()]).await.map(drop)
     }
 
     /// Removes the password. Returns whether there was one.
     pub async fn clear_password(&mut self, id: &UserId) -> Result<bool, StoreError> {
         self.note(Noted::Password(id.clone()));
+        self.end_pending_sign_ins(id).await?;
         Ok(self.execute(CLEAR_PASSWORD, vec![id.as_str().into()]).await? > 0)
     }
 
@@ -359,7 +361,7 @@ impl Tx {
         self.execute(UPDATE, args).await.map(drop)
     }
 
-    /// Deletes an account with its tokens, links and grants. Its email address becomes available again.
+    /// Deletes an account with its tokens, links, factors and grants. Its email address becomes available again.
     pub async fn delete_user(&mut self, id: &UserId, now: Timestamp) -> Result<(), StoreError> {
         self.delete_tokens_of(id, now).await?;
         self.end_links(id).await?;
@@ -368,6 +370,7 @@ impl Tx {
             self.delete_grant(&row.id).await?;
         }
         self.delete_identities_of(id).await?;
+        self.remove_factors(id).await?;
         self.set_switches(SwitchedFor::Person(id), &[], now).await?;
         self.note(Noted::Account(id.clone()));
         self.execute(DELETE, vec![id.as_str().into(), now.into()]).await.map(drop)

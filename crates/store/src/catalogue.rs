@@ -3,8 +3,8 @@
 
 use crate::{
     access, adoptions, audit, backup, carry_over, chain, change_log, checks, clients, counts, db, deliveries,
-    devices, drills, ends, environments, evidence, failures, guard, history, idempotency, incidents, keys,
-    leaks, limits, lines, logins, makers, message_links, messages, nodes, password_policy, properties,
+    devices, drills, ends, environments, evidence, factors, failures, guard, history, idempotency, incidents,
+    keys, leaks, limits, lines, logins, makers, message_links, messages, nodes, password_policy, properties,
     providers, proxies, recorders, refused, rotations, secrets, seen, sending_place, sessions,
     sign_in_failures, switches, token_revocations, told, unregistered, upstream, verifiers, webhooks, weekly,
 };
@@ -48,6 +48,7 @@ impl Statement {
             drills::STATEMENTS,
             ends::STATEMENTS,
             environments::STATEMENTS,
+            factors::STATEMENTS,
             failures::STATEMENTS,
             guard::STATEMENTS,
             history::STATEMENTS,

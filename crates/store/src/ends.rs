@@ -3,13 +3,14 @@
 
 use crate::{StoreError, Tx, catalogue::statements, db::Row};
 use crossfade_core::{
-    ClientId, GrantId, RegistrationId, RotationId, SecretId, Timestamp, TokenId, UserId,
+    ClientId, FactorId, GrantId, RegistrationId, RotationId, SecretId, Timestamp, TokenId, UserId,
     ended::{
         End, EndHash, EnvironmentRules, Hex, LatestRotation, RegistrationSettings, RegistrationState,
         ValidSecret,
     },
     environment::Slug,
     rotation::EndedAs,
+    second_factor::FactorPolicy,
 };
 
 /// Subject of an end, noted while a change runs. Its state is read when the change is complete. In the order in which the
@@ -22,8 +23,13 @@ pub(crate) enum Noted {
     Registration(RegistrationId),
     TokensOfSecret(SecretId),
     AccessToken(String),
+    SignInPolicy,
     Grant(GrantId),
     ApiToken(TokenId),
+    FactorAdded(FactorId, UserId),
+    FactorRemoved(FactorId),
+    RecoveryCodes(UserId),
+    RecoveryCode(Vec<u8>),
     Password(UserId),
     Client(ClientId),
     Account(UserId),
@@ -210,6 +216,15 @@ impl Tx {
             Noted::Client(id) => End::Client { id: id.clone(), at },
             Noted::Account(id) => End::Account { id: id.clone(), at },
             Noted::Password(id) => End::Password { id: id.clone() },
+            Noted::FactorAdded(id, user) => End::FactorAdded { id: id.clone(), user_id: user.clone(), at },
+            Noted::FactorRemoved(id) => End::FactorRemoved { id: id.clone(), at },
+            Noted::RecoveryCodes(user) => End::RecoveryCodes { user_id: user.clone(), at },
+            Noted::RecoveryCode(digest) => End::RecoveryCode { digest: Hex(digest.clone()), at },
+            Noted::SignInPolicy => {
+                let (FactorPolicy { asked_for, told_at, secret_roles_told_at }, _) =
+                    self.factor_policy().await?;
+                End::SignInPolicy { asked_for, told_at, secret_roles_told_at, at }
+            }
             Noted::Grant(id) => End::Grant { id: id.clone() },
             Noted::ApiToken(id) => End::ApiToken { id: id.clone(), at },
             Noted::SigningKey(kid) => {
@@ -323,6 +338,19 @@ impl Tx {
                 None => 0,
             },
             End::Password { id } => u64::from(self.clear_password(id).await?),
+            // With the password alone nobody gets in. The person gets a link, and adds a factor again.
+            End::FactorAdded { id, user_id, .. } => match self.has_factor(id).await? {
+                true => 1,
+                false => u64::from(self.clear_password(user_id).await?),
+            },
+            End::FactorRemoved { id, .. } => u64::from(self.remove_factor(id).await?),
+            End::RecoveryCodes { user_id, at } => self.end_recovery_codes(user_id, *at).await?,
+            End::RecoveryCode { digest, .. } => self.end_recovery_code(&digest.0).await?,
+            End::SignInPolicy { asked_for, told_at, secret_roles_told_at, .. } => {
+                let (asked_for, told_at) = (*asked_for, *told_at);
+                let secret_roles_told_at = *secret_roles_told_at;
+                self.put_factor_policy(&FactorPolicy { asked_for, told_at, secret_roles_told_at }).await?
+            }
             End::Grant { id } => match self.grant(id).await? {
                 Some(_) => {
                     self.delete_grant(id).await?;

@@ -136,8 +136,8 @@ impl Tx {
     }
 
     /// Ends every session of an account, or every session except `except`. Returns the number of ended sessions. Also
-    /// removes the known browsers of the account, and the one-time links created in any of its sessions, because
-    /// someone with a copy of the remaining cookie may have created them.
+    /// removes the known browsers of the account and its sign-ins that wait for a code, and the one-time links created
+    /// in any of its sessions, because someone with a copy of the remaining cookie may have created them.
     pub async fn end_sessions(
         &mut self,
         user: &UserId,
@@ -146,6 +146,7 @@ impl Tx {
     ) -> Result<u64, StoreError> {
         let args = vec![user.as_str().into(), now.into(), except.map(SessionId::as_str).into()];
         self.end_devices(user).await?;
+        self.end_pending_sign_ins(user).await?;
         self.end_links_by_sessions(user).await?;
         self.execute(END_OTHERS, args).await
     }

@@ -24,6 +24,7 @@ mod suite {
     mod environments;
     mod evidence;
     mod examine;
+    mod factors;
     mod failures;
     mod faults;
     mod guard;

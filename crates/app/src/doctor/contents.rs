@@ -255,6 +255,12 @@ async fn sealed_values(tx: &mut Tx, vault: &Vault) -> CheckResult {
             open(SealPlace::Provider { id }, format!("the client secret of provider {id}"), sealed)
         })
         .await?;
+    values += tx
+        .each_sealed_factor(|user, factor, sealed| {
+            let place = SealPlace::Factor { user, factor };
+            open(place, format!("the second factor {factor}"), sealed)
+        })
+        .await?;
     for webhook in tx.all_webhooks().await?.into_iter().flatten() {
         let id = &webhook.id;
         let signing = std::iter::once(&webhook.signing_secret).chain(&webhook.previous_secret);

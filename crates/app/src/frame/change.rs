@@ -84,7 +84,7 @@ impl App {
                     .node
                     .transact_here(async |tx, now| {
                         let principal = request.principal.refreshed(tx, now).await?;
-                        principal.is_within_registration(operation)?;
+                        principal.may_begin(operation)?;
                         let loaded = target.load(tx, &principal, operation.access()).await;
                         let mut act =
                             Act { if_match: request.if_match, ..self.act(tx, now, principal.author()) };
@@ -130,7 +130,7 @@ impl App {
         self.db
             .read(async |tx| {
                 let principal = request.principal.refreshed(tx, self.clock.now()).await?;
-                principal.is_within_registration(operation)?;
+                principal.may_begin(operation)?;
                 let Err(error) = target.load(tx, &principal, operation.access()).await else { return Ok(()) };
                 // On a retry, the first request may already have deleted the target.
                 match request.idempotency {

@@ -2,16 +2,22 @@
 //! [`Actor`], and also policies, OAuth clients and local commands. A program that presents a secret is a source, not a
 //! principal; evidence lists the sources of a registration as its callers.
 
-use crate::{app::App, error::Error, frame::entry::Author, people::session_limits};
+use crate::{
+    app::App,
+    error::Error,
+    frame::entry::Author,
+    people::{password_policy::accepts_password, session_limits},
+};
 use crossfade_core::{
     Code, Operation, Problem, SessionId, Timestamp, TokenId, UserId,
     api::UserKind,
     audit::{Actor, Origin, Via},
     giving::Holding,
     roles::{Grant, Object, OneRegistration, Permission, allows},
+    second_factor::{Asked, FactorPolicy, TOKENS_WORK_FOR},
     secret::{SecretKind, SecretValue},
 };
-use crossfade_store::{SessionRow, StoreError, Tx, User};
+use crossfade_store::{FactorStanding, GrantRow, SessionRow, StoreError, Tx, User};
 
 /// A known principal and its permissions.
 #[derive(Clone, Debug)]
@@ -25,6 +31,12 @@ pub struct Principal {
     limit: Option<Vec<Permission>>,
     /// Registration that the API token is limited to. The grants are their part there.
     only: Option<OneRegistration>,
+    /// Whether its account has a second factor.
+    has_factor: bool,
+    /// Since when its account is asked for one; `None` if it is not.
+    asked_since: Option<Timestamp>,
+    /// Whether it can go no further than to its own account, because its account must have a second factor and has none.
+    must_add_factor: bool,
     by: By,
 }
 
@@ -91,10 +103,39 @@ impl Principal {
             || by_rotating && allows(&self.grants, Permission::SecretReveal, object)
     }
 
+    /// Whether its account has a second factor.
+    pub fn has_factor(&self) -> bool {
+        self.has_factor
+    }
+
+    /// Whether the policy asks its account for a second factor.
+    pub fn is_asked_for_factor(&self) -> bool {
+        self.asked_since.is_some()
+    }
+
+    /// Whether it must add a second factor before anything else.
+    pub fn must_add_factor(&self) -> bool {
+        self.must_add_factor
+    }
+
+    /// Refuses everything beyond the own account to a person who must add a second factor first.
+    pub(crate) fn unless_factor_missing(&self) -> Result<(), Error> {
+        if self.must_add_factor { Err(factor_required().into()) } else { Ok(()) }
+    }
+
+    /// Refuses what is not about the own account to a person who must add a second factor first, and to a limited token
+    /// what is not about its registration.
+    pub(crate) fn may_begin(&self, operation: Operation) -> Result<(), Error> {
+        if !operation.needs_no_factor() {
+            self.unless_factor_missing()?;
+        }
+        self.is_within_registration(operation)
+    }
+
     /// Refuses what is not about the registration that the token is limited to, but for reading and ending the token
     /// itself. The grants decide about which client an operation is. The upstream credential is that of the registration
     /// at another issuer: whoever rotates secrets here does not decide about it, nor to which hosts it is sent.
-    pub(crate) fn is_within_registration(&self, operation: Operation) -> Result<(), Error> {
+    fn is_within_registration(&self, operation: Operation) -> Result<(), Error> {
         let is_open = matches!(operation, Operation::ReadMe | Operation::DeleteToken)
             || operation.path().starts_with("/clients");
         let is_of_issuer = matches!(
@@ -174,8 +215,52 @@ fn unauthenticated() -> Error {
     .into()
 }
 
-async fn grants(tx: &mut Tx, user: &UserId) -> Result<Vec<Grant>, StoreError> {
-    Ok(tx.grants(user).await?.into_iter().map(|row| row.grant).collect())
+/// Returns the refusal of a person who must have a second factor and has none.
+pub(crate) fn factor_required() -> Problem {
+    let text = "Your account must have a second factor, and has none. Nothing was changed. Sign in to the Console and add \
+        one on your account page.";
+    Problem::new(Code::SecondFactorRequired, text)
+}
+
+/// The roles of an account, and whether it must have a second factor.
+struct Held {
+    grants: Vec<Grant>,
+    has_factor: bool,
+    asked_since: Option<Timestamp>,
+}
+
+async fn held(tx: &mut Tx, user: &User) -> Result<Held, StoreError> {
+    let rows = tx.grants(&user.id).await?;
+    let standing = match user.kind {
+        UserKind::Person => tx.factor_standing(&user.id).await?,
+        // A program has no second factor, and is never asked for one.
+        UserKind::Program => {
+            FactorStanding { policy: FactorPolicy::default(), has_factor: false, has_identity: false }
+        }
+    };
+    let asked_since = standing.policy.asked_since(&asked(user.kind, user.created_at, &rows));
+    // The provider asks for its own second factor, so only a password needs one here.
+    let asked_since = match asked_since {
+        Some(since) if standing.has_identity => {
+            let by_password = user.password_hash.is_some() && accepts_password(tx, &user.id).await?;
+            by_password.then_some(since)
+        }
+        asked_since => asked_since,
+    };
+    let grants = rows.into_iter().map(|row| row.grant).collect();
+    Ok(Held { grants, has_factor: standing.has_factor, asked_since })
+}
+
+/// Returns what decides whether an account with these roles is asked for a second factor.
+pub(crate) fn asked(kind: UserKind, created_at: Timestamp, grants: &[GrantRow]) -> Asked {
+    let seeing = grants.iter().filter(|row| row.grant.role.sees_secrets());
+    Asked { kind, created_at, sees_secrets_since: seeing.map(|row| row.created_at).min() }
+}
+
+/// Whether a session can go no further than to the own account, until its person has added a second factor. The one place
+/// that decides this. One that began with a provider needs none: the provider asks for its own.
+fn needs_second_factor(held: &Held, session: &SessionRow) -> bool {
+    held.asked_since.is_some() && !held.has_factor && session.provider_id.is_none()
 }
 
 pub(crate) fn actor(user: &User) -> Actor {
@@ -201,12 +286,15 @@ async fn by_token_digest(
         .scope
         .as_ref()
         .map(|words| words.iter().filter_map(|word| Permission::parse(word)).collect::<Vec<_>>());
-    let held = grants(tx, &owner.user.id).await?;
+    let Held { grants: all, has_factor, asked_since } = held(tx, &owner.user).await?;
+    if !has_factor && asked_since.is_some_and(|since| since.after(TOKENS_WORK_FOR) <= now) {
+        return Err(factor_required().into());
+    }
     let grants = match &owner.token.only {
-        None => held,
+        None => all,
         // Without its client, nothing is left that the token is for.
         Some(only) => match tx.client(&only.client).await? {
-            Some(client) => only.part_of(&held, &client.property_id),
+            Some(client) => only.part_of(&all, &client.property_id),
             None => Vec::new(),
         },
     };
@@ -214,6 +302,9 @@ async fn by_token_digest(
         actor: actor(&owner.user),
         grants,
         only: owner.token.only,
+        has_factor,
+        asked_since,
+        must_add_factor: false,
         user: owner.user.id,
         origin: origin.clone(),
         limit,
@@ -233,9 +324,13 @@ pub(crate) async fn by_session_digest(
         return Err(signed_out());
     }
     let user = tx.user(&session.user_id).await?.ok_or_else(signed_out)?;
+    let held = held(tx, &user).await?;
     let principal = Principal {
         actor: actor(&user),
-        grants: grants(tx, &user.id).await?,
+        has_factor: held.has_factor,
+        asked_since: held.asked_since,
+        must_add_factor: needs_second_factor(&held, &session),
+        grants: held.grants,
         user: user.id.clone(),
         origin: origin.clone(),
         limit: None,

@@ -39,7 +39,7 @@ impl App {
             .read(async |tx| {
                 // Read again, because a right may have been removed while the request was on its way.
                 let principal = principal.refreshed(tx, self.clock.now()).await?;
-                principal.is_within_registration(operation)?;
+                principal.may_begin(operation)?;
                 let loaded = target.load(tx, &principal, operation.access()).await?;
                 work(tx, &principal, loaded).await
             })

@@ -3,15 +3,19 @@
 
 use crate::keys::seal::derived;
 use aws_lc_rs::{constant_time, digest, hmac};
+use crossfade_core::{UserId, second_factor::RecoveryCode};
 use crossfade_store::Digested;
+use zeroize::Zeroizing;
 
-/// Keys of the digests of API tokens, sessions, one-time links, codes of the command line and known browsers.
+/// Keys of the digests of API tokens, sessions, one-time links, known browsers and codes.
 pub(crate) struct Digests {
     tokens: hmac::Key,
     sessions: hmac::Key,
     links: hmac::Key,
     logins: hmac::Key,
     devices: hmac::Key,
+    sign_ins: hmac::Key,
+    recovery: hmac::Key,
     marks: hmac::Key,
     messages: hmac::Key,
     networks: hmac::Key,
@@ -30,6 +34,8 @@ impl Digests {
             links: key(b"crossfade: digests of one-time links"),
             logins: key(b"crossfade: codes of the command line"),
             devices: key(b"crossfade: digests of known browsers"),
+            sign_ins: key(b"crossfade: digests of sign-ins that wait for a code"),
+            recovery: key(b"crossfade: digests of recovery codes"),
             marks: key(b"crossfade: marks of instances"),
             messages: key(b"crossfade: messages of the Console"),
             networks: key(b"crossfade: networks of sign-ins"),
@@ -88,6 +94,19 @@ impl Digests {
 
     pub(crate) fn device(&self, value: &str) -> Vec<u8> {
         hmac::sign(&self.devices, &fingerprint(value)).as_ref().to_vec()
+    }
+
+    /// Returns the digest of a sign-in that waits for a code.
+    pub(crate) fn sign_in(&self, value: &str) -> Vec<u8> {
+        hmac::sign(&self.sign_ins, &fingerprint(value)).as_ref().to_vec()
+    }
+
+    /// Returns the digest of a recovery code of an account. The same code of another account has another one.
+    pub(crate) fn recovery_code(&self, user: &UserId, code: &RecoveryCode) -> Vec<u8> {
+        let text = format!("{user} {}", code.characters());
+        let digest = hmac::sign(&self.recovery, text.as_bytes()).as_ref().to_vec();
+        drop(Zeroizing::new(text));
+        digest
     }
 
     /// Returns the digest of the value with this fingerprint. Older versions stored only the fingerprint and never the

@@ -1,7 +1,9 @@
 //! The places of sealed values. A seal binds its place as associated data, so that a sealed value opens nowhere else.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use crossfade_core::{ProviderId, RegistrationId, SecretId, WebhookId, environment::Slug, upstream::Slot};
+use crossfade_core::{
+    FactorId, ProviderId, RegistrationId, SecretId, UserId, WebhookId, environment::Slug, upstream::Slot,
+};
 use std::fmt;
 
 /// SealPlace of a sealed value: its purpose and its owner.
@@ -29,6 +31,8 @@ pub(crate) enum SealPlace<'a> {
     Instance { id: &'a str },
     /// A one-time link in a message that is still to be sent.
     MessageLink { message: &'a str },
+    /// The shared secret of a second factor.
+    Factor { user: &'a UserId, factor: &'a FactorId },
     /// A cursor, and the list that issued it.
     Cursor { list: &'a str },
 }
@@ -50,6 +54,7 @@ impl SealPlace<'_> {
             Self::SignIn { provider } => &["sign_in", provider.as_str()],
             Self::Instance { id } => &["instance", id],
             Self::MessageLink { message } => &["message_links", message],
+            Self::Factor { user, factor } => &["factors", user.as_str(), factor.as_str()],
             Self::Cursor { list } => &["cursor", list],
         };
         let mut bound = Vec::new();
@@ -80,6 +85,7 @@ impl fmt::Display for SealPlace<'_> {
             Self::SignIn { provider } => write!(f, "sign-in with {provider}"),
             Self::Instance { id } => write!(f, "instance/{id}"),
             Self::MessageLink { message } => write!(f, "message_links/{message}"),
+            Self::Factor { user, factor } => write!(f, "factors/{user}/{factor}"),
             Self::Cursor { list } => write!(f, "cursor of {list}"),
         }
     }
@@ -109,6 +115,8 @@ mod tests {
         let environment = Slug::from_stored("staging".into());
         let webhook = WebhookId::parse(&format!("wh_{:022}", 3)).unwrap();
         let provider = ProviderId::parse(&format!("idp_{:022}", 4)).unwrap();
+        let user = UserId::parse(&format!("usr_{:022}", 4)).unwrap();
+        let factor = FactorId::parse(&format!("fac_{:022}", 5)).unwrap();
         for (place, bound, old) in [
             (
                 SealPlace::DataKey { purpose: "seal", id: "0000000000000007" },
@@ -167,6 +175,12 @@ mod tests {
                 SealPlace::MessageLink { message: "m" },
                 "000000000000000d 6d6573736167655f6c696e6b73 0000000000000001 6d",
                 "message_links/m",
+            ),
+            (
+                SealPlace::Factor { user: &user, factor: &factor },
+                "0000000000000007 666163746f7273 000000000000001a 7573725f30303030303030303030303030303030303030303034 \
+                 000000000000001a 6661635f30303030303030303030303030303030303030303035",
+                "factors/usr_0000000000000000000004/fac_0000000000000000000005",
             ),
             (
                 SealPlace::Cursor { list: "clients" },

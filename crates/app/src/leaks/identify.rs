@@ -70,7 +70,7 @@ impl App {
         input: Input<'_, IdentifySecrets>,
         secrets: &mut usize,
     ) -> Result<IdentifiedSecrets, Error> {
-        request.principal.is_within_registration(Operation::IdentifySecrets)?;
+        request.principal.may_begin(Operation::IdentifySecrets)?;
         self.node.unless_quarantined()?;
         // Whoever can read no client at all learns nothing here, and is not to fill the trail.
         if !request.principal.may_somewhere(Permission::ClientRead) {

@@ -5,7 +5,10 @@
 use crate::{
     app::App,
     error::Error,
-    frame::entry::{About, Author},
+    frame::{
+        act::Act,
+        entry::{About, Author},
+    },
     node::password_checks::PasswordCheck,
     people::sessions::Visitor,
 };
@@ -28,6 +31,15 @@ const SEPARATOR: char = '.';
 
 /// A known browser signing in to its account.
 pub(crate) struct KnownBrowser(PasswordCheck);
+
+/// Whether an account knows the browser of a visitor.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Knows {
+    /// The browser with this digest.
+    Browser(Vec<u8>),
+    /// It does not.
+    Nobody,
+}
 
 /// Parses the values in the cookie of known browsers.
 pub fn parse_devices(cookie: &str) -> Vec<SecretValue> {
@@ -109,13 +121,40 @@ impl App {
         let _turn = self.node.background_turn().await;
         let actor = Actor::Unknown { id: user.email.clone().unwrap_or_default(), name: user.name.clone() };
         self.change_as(Author::from(actor).at(&visitor.origin), async |act| {
-            let wrong = act.tx.count_wrong_password(&guess.digest).await?;
-            let Some(wrong) = wrong.filter(|wrong| *wrong >= MAX_WRONG_PASSWORDS) else { return Ok(()) };
-            act.tx.end_device(&guess.digest).await?;
-            let event = Event::DeviceEnded { wrong_passwords: wrong.unsigned_abs() };
-            act.audit(&event, About::target(&user.id)).await
+            self.count_wrong_attempt(act, &guess.digest, &user.id).await
         })
         .await
+    }
+
+    /// Counts a wrong password or a wrong code from a known browser. The last allowed one ends its cookie.
+    pub(crate) async fn count_wrong_attempt(
+        &self,
+        act: &mut Act<'_>,
+        device: &[u8],
+        user: &UserId,
+    ) -> Result<(), Error> {
+        let wrong = act.tx.count_wrong_password(device).await?;
+        let Some(wrong) = wrong.filter(|wrong| *wrong >= MAX_WRONG_PASSWORDS) else { return Ok(()) };
+        act.tx.end_device(device).await?;
+        let event = Event::DeviceEnded { wrong_passwords: wrong.unsigned_abs() };
+        act.audit(&event, About::target(user)).await
+    }
+
+    /// Returns whether the browser of a visitor is known to an account, with the digest of its cookie.
+    pub(crate) async fn knows(
+        &self,
+        tx: &mut Tx,
+        user: &UserId,
+        visitor: &Visitor,
+        now: Timestamp,
+    ) -> Result<Knows, Error> {
+        for value in &visitor.devices {
+            let digest = self.digests.device(value.reveal());
+            if tx.device(&digest, now).await?.is_some_and(|device| device.user_id == *user) {
+                return Ok(Knows::Browser(digest));
+            }
+        }
+        Ok(Knows::Nobody)
     }
 
     /// Makes the browser of a visitor known to an account that has just signed in. Returns the new content of its

@@ -34,6 +34,18 @@ impl App {
             .map(drop)
     }
 
+    /// Counts a failure of a subject, whose failures so far are forgiven at `forgiven`.
+    pub(super) async fn count_failure(
+        &self,
+        tx: &mut Tx,
+        subject: &Subject,
+        forgiven: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let digest = self.digests.failures(&subject.name);
+        Ok(tx.set_sign_in_failures(&digest, subject.after_failure(forgiven, now)).await?)
+    }
+
     /// Forgives the stored failures of a subject.
     pub(super) async fn forgive_stored(&self, tx: &mut Tx, subject: &Subject) -> Result<(), Error> {
         Ok(tx.forgive_sign_in_failures(&self.digests.failures(&subject.name)).await?)

@@ -7,13 +7,13 @@ use crate::{
     frame::{
         act::Act,
         entry::{About, Author},
-        principal::Principal,
+        principal::{self, Principal},
     },
     people::{
         giving,
         password_policy::accepts_password,
-        sessions::{Begun, Visitor, author_in},
-        sign_in::NewSession,
+        sessions::{Visitor, author_in},
+        sign_in::SignIn,
         tokens::end_tokens_of,
     },
 };
@@ -39,6 +39,15 @@ pub struct OneTimeLink {
     pub url: String,
     /// When it expires.
     pub expires_at: Timestamp,
+}
+
+/// What happens to the second factors of an Owner who is recovered on the server machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OwnerFactors {
+    /// They stay: the Owner has lost only the password.
+    Keep,
+    /// All of them are removed.
+    Remove,
 }
 
 /// What a link allows, for the page it leads to.
@@ -114,8 +123,9 @@ impl App {
             .await
     }
 
-    /// Creates a link with which a locked-out Owner sets a new password.
-    pub async fn recover_owner(&self, email: &str) -> Result<OneTimeLink, Error> {
+    /// Creates a link with which a locked-out Owner sets a new password. If requested, removes the Owner's second factors,
+    /// and ends the sessions and API tokens.
+    pub async fn recover_owner(&self, email: &str, factors: OwnerFactors) -> Result<OneTimeLink, Error> {
         let email = text::email("email", email)?;
         self.change_as(Actor::machine("owner recover"), async |act| {
             let owners = act.tx.owners().await?;
@@ -130,6 +140,9 @@ impl App {
             };
             let event = Event::OwnerRecovered { email: email.clone() };
             act.audit(&event, About::target(&owner.id)).await?;
+            if factors == OwnerFactors::Remove {
+                self.end_factors(act, owner, None).await?;
+            }
             let user = Some(owner.id.clone());
             self.insert_link(act.tx, LinkPurpose::Password, user, Maker::default(), act.now).await
         })
@@ -186,15 +199,16 @@ impl App {
         .await
     }
 
-    /// Uses a link: creates the first Owner or sets the password of the account, and signs in. Does so in one
-    /// transaction, because a role granted in between would find the account closed while a sign-in is still to come.
+    /// Uses a link: creates the first Owner or sets the password of the account, and signs in, or asks for the code of the
+    /// second factor. Does so in one transaction, because a role granted in between would find the account closed while a
+    /// sign-in is still to come.
     pub async fn use_link(
         &self,
         value: &str,
         email: Option<&str>,
         password: &str,
         visitor: &Visitor,
-    ) -> Result<NewSession, Error> {
+    ) -> Result<SignIn, Error> {
         // Checked first, so that a request without a valid link cannot make the server hash.
         let kind = self.read_link(value, visitor.origin.ip).await?;
         let email = match (&kind, email) {
@@ -237,8 +251,13 @@ impl App {
                             user.id.to_string(),
                             Event::UserActivated { ended_sessions, ended_tokens },
                         ));
-                        // The link ends with its use, so the session that begins with it names the way in.
-                        let mut act = self.act(tx, now, author_in(&session, &user, visitor));
+                        // The link ends with its use, so the session that begins with it names the way in. With a
+                        // second factor, none begins yet.
+                        let author = match tx.factor_standing(&user.id).await?.has_factor {
+                            true => Author::from(principal::actor(&user)).at(&visitor.origin),
+                            false => author_in(&session, &user, visitor),
+                        };
+                        let mut act = self.act(tx, now, author);
                         for (target, event) in &events {
                             act.audit(event, About::target(target)).await?;
                         }
@@ -252,7 +271,8 @@ impl App {
                 };
                 let mut act = self.act(tx, now, author_in(&session, &user, visitor));
                 self.note_network(&mut act, &user, visitor).await?;
-                self.begin_session(&mut act, session, &user, (visitor, Begun::Password)).await
+                // A new password removes no second factor: the code is asked for, as after any other sign-in.
+                self.begin_or_ask(&mut act, session, &user, visitor).await
             })
             .await
     }

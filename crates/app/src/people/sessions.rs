@@ -10,6 +10,7 @@ use crate::{
     },
     node::throttle::Subject,
     people::{
+        factors::Checked,
         session_limits::{ABSOLUTE_LIMIT, IDLE_LIMIT},
         sign_in::NewSession,
         tokens::{AccountTokens, end_own_tokens},
@@ -72,6 +73,10 @@ pub struct Session {
     pub is_fresh: bool,
     /// Provider that the session was begun with, and that confirms it; `None`: the password does.
     pub provider: Option<OfferedProvider>,
+    /// Whether the account has a second factor, whose code is asked for with the password.
+    pub has_factor: bool,
+    /// Whether the person must add a second factor before anything else.
+    pub must_add_factor: bool,
     /// Time at which this was read.
     pub now: Timestamp,
 }
@@ -104,7 +109,9 @@ pub enum Confirmed {
     },
     /// The password was wrong.
     Wrong,
-    /// Too many passwords were wrong; the next attempt is allowed at this time.
+    /// The password was correct, and the code of the second factor was wrong.
+    WrongCode,
+    /// Too many passwords or codes were wrong; the next attempt is allowed at this time.
     Wait(Timestamp),
 }
 
@@ -161,6 +168,8 @@ impl App {
         Session {
             provider: None,
             id: row.id.clone(),
+            has_factor: principal.has_factor(),
+            must_add_factor: principal.must_add_factor(),
             principal,
             name: user.name,
             email: user.email.unwrap_or_default(),
@@ -255,18 +264,19 @@ impl App {
         .await
     }
 
-    /// Confirms a session with the password. Its cookie gets a new value, so that a stolen copy is worthless (OWASP
-    /// ASVS 7.2.4).
+    /// Confirms a session with the password, and with the code of the second factor, if the account has one. Its cookie
+    /// gets a new value, so that a stolen copy is worthless (OWASP ASVS 7.2.4).
     pub async fn confirm_session(
         &self,
         session: &Session,
         password: &str,
+        code: &str,
         visitor: &Visitor,
     ) -> Result<Confirmed, Error> {
         let hash = match self.check_own_password(session, password, visitor).await? {
-            Checked::Right(hash) => hash,
-            Checked::Wrong => return Ok(Confirmed::Wrong),
-            Checked::Wait(until) => return Ok(Confirmed::Wait(until)),
+            CheckedPassword::Right(hash) => hash,
+            CheckedPassword::Wrong => return Ok(Confirmed::Wrong),
+            CheckedPassword::Wait(until) => return Ok(Confirmed::Wait(until)),
         };
         let value = SecretValue::generate(SecretKind::Session, self.random.as_ref());
         let digest = self.digests.session(value.reveal());
@@ -276,35 +286,50 @@ impl App {
                 if user.password_hash.as_deref() != Some(hash.as_str()) {
                     return Err(changed_meanwhile());
                 }
+                let checked =
+                    self.check_code(act, &user, code, Some(&Subject::of_codes_in(&session.id))).await?;
+                if checked != Checked::Right {
+                    return Ok(Err(checked));
+                }
                 act.tx.confirm_session(&session.id, &digest, act.now).await?;
                 self.node.strangers.know(&digest);
                 let found = by_session_digest(act.tx, &digest, &visitor.origin, act.now).await?;
                 let (principal, row, user) = found;
                 let provider = provider_of(act.tx, &row).await?;
-                Ok(Session { provider, ..self.seen_as(principal, &row, user, act.now) })
+                Ok(Ok(Session { provider, ..self.seen_as(principal, &row, user, act.now) }))
             })
             .await?;
-        Ok(Confirmed::Yes { value, session: Box::new(confirmed) })
+        match confirmed {
+            Ok(session) => Ok(Confirmed::Yes { value, session: Box::new(session) }),
+            Err(checked) => {
+                self.audit_wrong_code(session, checked, visitor).await?;
+                Ok(match checked {
+                    Checked::Wait(until) => Confirmed::Wait(until),
+                    Checked::Right | Checked::Wrong => Confirmed::WrongCode,
+                })
+            }
+        }
     }
 
-    /// Sets another password, and ends every other session, every one-time link and, if requested, every API token of
+    /// Sets another password with the current one and the code of the second factor, if the account has one: the session
+    /// is fresh afterwards. Ends every other session, every one-time link and, if requested, every API token of
     /// the account. Returns a new value for the cookie, so that a copy of the old one is worthless. The cookie of the
     /// known browser also gets a new value.
     pub async fn change_password(
         &self,
         session: &Session,
-        current: &str,
+        (current, code): (&str, &str),
         new: &str,
         tokens: AccountTokens,
         visitor: &Visitor,
     ) -> Result<NewSession, Error> {
         self.node.unless_quarantined()?;
         let hash = match self.check_own_password(session, current, visitor).await? {
-            Checked::Right(hash) => hash,
-            Checked::Wrong => {
+            CheckedPassword::Right(hash) => hash,
+            CheckedPassword::Wrong => {
                 return Err(Problem::invalid("current_password", "does not match your password").into());
             }
-            Checked::Wait(_) => {
+            CheckedPassword::Wait(_) => {
                 let problem = Problem::invalid("current_password", "was wrong too many times");
                 return Err(problem.advise("Wait 1 minute and try again, or sign in again.").into());
             }
@@ -318,6 +343,10 @@ impl App {
             if user.password_hash.as_deref() != Some(hash.as_str()) {
                 return Err(changed_meanwhile());
             }
+            let checked = self.check_code(act, &user, code, Some(&Subject::of_codes_in(&session.id))).await?;
+            if checked != Checked::Right {
+                return Ok(Err(checked));
+            }
             act.tx.set_password(&user.id, &new).await?;
             act.tx.confirm_session(&session.id, &digest, act.now).await?;
             self.node.strangers.know(&digest);
@@ -328,9 +357,22 @@ impl App {
             act.audit(&event, About::target(&user.id)).await?;
             let facts = json!({"account": user.email, "source_ip": visitor.origin.stored});
             act.tell_person(self.random.as_ref(), &event, user.email.as_deref(), (facts, None)).await?;
-            self.know_browser(act.tx, &user.id, visitor, act.now).await
+            Ok(Ok(self.know_browser(act.tx, &user.id, visitor, act.now).await?))
         });
-        let devices = devices.await?;
+        let devices = match devices.await? {
+            Ok(devices) => devices,
+            Err(checked) => {
+                self.audit_wrong_code(session, checked, visitor).await?;
+                return Err(match checked {
+                    Checked::Wait(_) => Problem::invalid("code", "was wrong too many times")
+                        .advise("Wait 1 hour and try again, or enter a recovery code."),
+                    Checked::Right | Checked::Wrong => {
+                        Problem::invalid("code", "is wrong or was used before")
+                    }
+                }
+                .into());
+            }
+        };
         Ok(NewSession { value, devices, user: session.principal.user().clone() })
     }
 
@@ -341,13 +383,13 @@ impl App {
         session: &Session,
         password: &str,
         visitor: &Visitor,
-    ) -> Result<Checked, Error> {
+    ) -> Result<CheckedPassword, Error> {
         let now = self.clock.now();
         let admitted = match self.node.throttle.enter_session(&session.id, now) {
             Ok(admitted) => admitted,
             Err(held) => {
                 self.audit_held_up(&held, visitor, Some(session.principal.via())).await?;
-                return Ok(Checked::Wait(held.until));
+                return Ok(CheckedPassword::Wait(held.until));
             }
         };
         let place = self.node.hashing.known(session.principal.key())?;
@@ -361,20 +403,20 @@ impl App {
         let stored = stored.into_iter().flatten().next();
         if let Err(held) = self.node.throttle.learn_session(&session.id, stored, now) {
             self.audit_held_up(&held, visitor, Some(session.principal.via())).await?;
-            return Ok(Checked::Wait(held.until));
+            return Ok(CheckedPassword::Wait(held.until));
         }
         if !self.verify_password(place, password, user.password_hash.as_deref()).await? {
             self.store_failure(&subjects).await?;
             let via = Some(session.principal.via());
             self.audit_refused_sign_in(Some(&user), "password", admitted.unseen + 1, visitor, via).await?;
-            return Ok(Checked::Wrong);
+            return Ok(CheckedPassword::Wrong);
         }
         self.node.throttle.session_succeeded(&session.id);
         if stored.is_some() {
             let [subject] = &subjects;
             self.node.write(async |tx, _| self.forgive_stored(tx, subject).await).await?;
         }
-        Ok(Checked::Right(user.password_hash.unwrap_or_default()))
+        Ok(CheckedPassword::Right(user.password_hash.unwrap_or_default()))
     }
 }
 
@@ -386,7 +428,7 @@ async fn provider_of(tx: &mut Tx, row: &SessionRow) -> Result<Option<OfferedProv
 }
 
 /// Result of checking a password, with the hash that it matched.
-enum Checked {
+enum CheckedPassword {
     Right(String),
     Wrong,
     Wait(Timestamp),

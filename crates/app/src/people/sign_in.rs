@@ -11,7 +11,7 @@ use crate::{
     people::{
         devices::KnownBrowser,
         password_policy::accepts_password,
-        sessions::{Begun, Visitor, author_in},
+        sessions::{Visitor, author_in},
     },
 };
 use crossfade_core::{
@@ -37,8 +37,11 @@ pub struct NewSession {
 
 /// Outcome of a sign-in.
 pub enum SignIn {
-    /// The password was correct.
+    /// The password was correct, and a session has begun.
     Done(NewSession),
+    /// The password was correct. A session begins with the code of the second factor: the value is that of the cookie of
+    /// the sign-in that waits for it.
+    NeedsCode(SecretValue),
     /// The email address or the password was wrong. Whether the account exists is not revealed.
     Wrong,
     /// The password was correct, but passwords are switched off for the account.
@@ -57,7 +60,7 @@ struct Attempt {
 }
 
 impl App {
-    /// Signs in.
+    /// Signs in with a password. With a second factor, [`App::enter_code`] follows.
     pub async fn sign_in(&self, email: &str, password: &str, visitor: &Visitor) -> Result<SignIn, Error> {
         let email = text::email("email", email).unwrap_or_default();
         let known = match visitor.devices.is_empty() {
@@ -123,19 +126,20 @@ impl App {
                     Some(again) if again.password_hash == hash && accepts_password(tx, &again.id).await? => {
                         let id = SessionId::generate(self.random.as_ref());
                         let mut act = self.act(tx, now, author_in(&id, &again, visitor));
-                        let begun =
-                            self.begin_session(&mut act, id, &again, (visitor, Begun::Password)).await?;
+                        let begun = self.begin_or_ask(&mut act, id, &again, visitor).await?;
                         if is_stranger {
                             self.forgive_stored(act.tx, &Subject::of_account(&email)).await?;
                         }
-                        self.tell_of_sign_in(&mut act, &again, visitor, is_stranger).await?;
+                        if matches!(begun, SignIn::Done(_)) {
+                            self.tell_of_sign_in(&mut act, &again, visitor, is_stranger).await?;
+                        }
                         Ok(Some(begun))
                     }
                     _ => Ok(None),
                 }
             })
             .await?;
-        Ok(begun.map_or(SignIn::Wrong, SignIn::Done))
+        Ok(begun.unwrap_or(SignIn::Wrong))
     }
 
     /// Admits a sign-in from an unknown browser. Failures of its network can refuse it, and failures at its account

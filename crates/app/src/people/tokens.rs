@@ -231,6 +231,7 @@ impl App {
         let value = SecretValue::generate(SecretKind::ApiToken, self.random.as_ref());
         let row = self
             .change_own(&session.principal, async |act, principal| {
+                principal.unless_factor_missing()?;
                 let may_read = |object: Object<'_>| principal.may(Permission::ClientRead, object);
                 let only = find_registration(act.tx, only, may_read).await?;
                 let user = act.tx.user(&principal.user).await?.ok_or_else(Problem::not_found)?;

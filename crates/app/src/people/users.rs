@@ -18,16 +18,17 @@ use crate::{
         giving::{missing, within_reach},
         grants::{holds_owner, shown_grant},
         hand_over::confirm_user,
+        sessions::Session,
         tokens::end_tokens_of,
     },
 };
 use crossfade_core::{
     Code, Operation, Problem, UserId,
-    api::{self, CreateLink, CreateUser, DeleteUser, Page, UpdateUser, UserKind},
+    api::{self, CreateLink, CreateUser, DeleteUser, Page, RemoveFactors, UpdateUser, UserKind},
     audit::{Event, UserFacts},
     operations::Access,
     roles::{Object, Permission},
-    text::{self, Name},
+    text::{self, Name, Reason},
 };
 use crossfade_store::{GrantRow, Tx, User};
 use serde_json::json;
@@ -41,6 +42,7 @@ pub(crate) struct Account {
     pub(crate) user: User,
     pub(crate) grants: Vec<GrantRow>,
     pub(crate) identities: Vec<api::Identity>,
+    pub(crate) has_factor: bool,
 }
 
 impl Account {
@@ -55,6 +57,7 @@ impl Account {
             name: self.user.name.clone(),
             email: self.user.email.clone(),
             activated: self.user.password_hash.is_some(),
+            second_factor: self.has_factor,
             created_at: self.user.created_at,
             grants: self.grants.iter().map(shown_grant).collect(),
             identities: self.identities.clone(),
@@ -82,10 +85,10 @@ impl Target for WithinReach<'_> {
     }
 }
 
-/// Another account that the principal can create a link for. A link to the own account would let the holder of a stolen
-/// session or token back in after its end, without the password.
+/// Another account that the principal can take over, and what the principal cannot do to the own account instead. A link
+/// to it would let the holder of a stolen session or token back in after its end, without the password.
 #[derive(Clone, Copy)]
-struct AnotherWithinReach<'a>(UserPath<'a>);
+struct AnotherWithinReach<'a>(UserPath<'a>, &'static str);
 
 impl Target for AnotherWithinReach<'_> {
     type Loaded = Account;
@@ -93,8 +96,8 @@ impl Target for AnotherWithinReach<'_> {
     async fn load(&self, tx: &mut Tx, principal: &Principal, access: Access) -> Result<Account, Error> {
         let account = WithinReach(self.0).load(tx, principal, access).await?;
         if account.user.id == principal.user {
-            let text = "You cannot create a link to your own account. Nothing was changed. Change your \
-                password on the account page of the Console.";
+            let text =
+                format!("You cannot {}. Nothing was changed. Use the account page of the Console.", self.1);
             return Err(Problem::new(Code::Forbidden, text).into());
         }
         Ok(account)
@@ -113,7 +116,8 @@ impl Target for UserPath<'_> {
         crate::frame::targets::check(principal, access, Permission::UserRead, Object::Platform)?;
         let user = tx.user(&id).await?.ok_or_else(Problem::not_found)?;
         let (grants, identities) = (tx.grants(&user.id).await?, tx.identities(&user.id).await?);
-        Ok(Account { user, grants, identities })
+        let has_factor = tx.factor_standing(&user.id).await?.has_factor;
+        Ok(Account { user, grants, identities, has_factor })
     }
 
     fn names(&self) -> Names {
@@ -143,6 +147,12 @@ impl Repeatable for Versioned<api::User> {
     }
 }
 
+impl Repeatable for api::FactorsRemoved {
+    fn is_change(&self) -> bool {
+        self.removed_count > 0
+    }
+}
+
 impl Repeatable for api::OneTimeLink {
     fn take_values(&mut self) -> Vec<String> {
         self.url.take().into_iter().collect()
@@ -168,8 +178,9 @@ impl App {
             let user = tx.user(&principal.user).await?.ok_or_else(Problem::not_found)?;
             // A token of one registration is for a program, which has no use for the roles of the account.
             let grants = if principal.only().is_some() { Vec::new() } else { tx.grants(&user.id).await? };
+            let has_factor = tx.factor_standing(&user.id).await?.has_factor;
             // Who the person is elsewhere is for those who read accounts; the account page shows one's own.
-            let account = Account { grants, user, identities: Vec::new() };
+            let account = Account { grants, user, identities: Vec::new(), has_factor };
             let words = |limit: &[Permission]| limit.iter().map(|it| it.as_str().to_owned()).collect();
             Ok(api::Me {
                 user: account.shown(),
@@ -200,9 +211,11 @@ impl App {
             let users = tx.users(q, &start).await?;
             let ids = users.iter().map(|it| &it.id).collect::<Vec<_>>();
             let (mut grants, mut identities) = (tx.grants_of(&ids).await?, tx.identities_of(&ids).await?);
+            let with_factor = tx.with_factor(&ids).await?;
             let account = |user: User| Account {
                 grants: grants.remove(&user.id).unwrap_or_default(),
                 identities: identities.remove(&user.id).unwrap_or_default(),
+                has_factor: with_factor.contains(&user.id),
                 user,
             };
             let accounts = users.into_iter().map(account).collect();
@@ -270,7 +283,7 @@ impl App {
                 version: 1,
             };
             act.tx.insert_user(&user).await?;
-            let account = Account { user, grants: Vec::new(), identities: Vec::new() };
+            let account = Account { user, grants: Vec::new(), identities: Vec::new(), has_factor: false };
             let UserFacts { name, email } = account.facts();
             act.audit(&Event::UserCreated { kind, name, email }, About::target(&account.user.id)).await?;
             let mut reply = account.shown();
@@ -331,6 +344,25 @@ impl App {
         .await
     }
 
+    /// Changes the name of the signed-in person.
+    pub async fn update_own_name(&self, session: &Session, name: &str) -> Result<(), Error> {
+        self.node.unless_quarantined()?;
+        let name = Name::parse("name", name)?.to_string();
+        self.change_own(&session.principal, async |act, principal| {
+            let mut user = act.tx.user(&principal.user).await?.ok_or_else(Problem::not_found)?;
+            if user.name == name {
+                return Ok(());
+            }
+            let facts = |user: &User| UserFacts { name: user.name.clone(), email: user.email.clone() };
+            let before = facts(&user);
+            user.name = name.clone();
+            act.tx.update_user(&user).await?;
+            let event = Event::UserUpdated { before, after: facts(&user) };
+            act.audit(&event, About::target(&user.id)).await
+        })
+        .await
+    }
+
     /// Deletes an account: its sessions, tokens, links and grants end now. Its clients are handed over.
     pub async fn delete_user(
         &self,
@@ -368,7 +400,7 @@ impl App {
         path: UserPath<'_>,
         input: Input<'_, CreateLink>,
     ) -> Result<api::OneTimeLink, Error> {
-        let target = AnotherWithinReach(path);
+        let target = AnotherWithinReach(path, "create a link to your own account");
         self.change(Operation::CreateLink, request, target, async |act, principal, account: Account| {
             act.matches(account.user.version)?;
             let CreateLink {} = input.read()?;
@@ -394,6 +426,13 @@ impl App {
     ) -> Result<Option<api::OneTimeLink>, Error> {
         act.tx.end_links(&user.id).await?;
         let had_password = act.tx.clear_password(&user.id).await?;
+        // Someone else may have added them, and the person could not sign in with their own password.
+        let names = act.tx.remove_factors(&user.id).await?;
+        if !names.is_empty() {
+            let user_id = user.id.clone();
+            let event = Event::FactorRemoved { user_id, names, ended_sessions: 0, ended_tokens: 0 };
+            act.audit(&event, About::target(&user.id)).await?;
+        }
         let ended_sessions = act.tx.end_sessions(&user.id, None, act.now).await?;
         let ended_tokens = self.end_tokens(act, &user.id).await?;
         // Anyone who was in the account can have linked it with an identity of theirs.
@@ -410,6 +449,50 @@ impl App {
             }
             UserKind::Person | UserKind::Program => Ok(None),
         }
+    }
+
+    /// Removes every second factor of another person who has lost them, and ends every session, API token and link.
+    pub async fn remove_factors(
+        &self,
+        request: &Request<'_>,
+        path: UserPath<'_>,
+        input: Input<'_, RemoveFactors>,
+    ) -> Result<api::FactorsRemoved, Error> {
+        let target = AnotherWithinReach(path, "remove the second factors of your own account this way");
+        self.change(Operation::RemoveFactors, request, target, async |act, principal, account: Account| {
+            act.matches(account.user.version)?;
+            let body = input.read()?;
+            let reason = Reason::parse(body.reason.as_deref())?;
+            if account.user.kind == UserKind::Program {
+                let text = "Programs have no second factor. Nothing was changed.";
+                return Err(Problem::new(Code::NotAPerson, text).into());
+            }
+            self.unless_many_messages(principal, 1)?;
+            self.end_factors(act, &account.user, Some(reason.as_str())).await
+        })
+        .await
+    }
+
+    /// Removes every second factor of an account, and ends its sessions, API tokens and links. Does nothing if there is
+    /// none. The person is told.
+    pub(crate) async fn end_factors(
+        &self,
+        act: &mut Act<'_>,
+        user: &User,
+        reason: Option<&str>,
+    ) -> Result<api::FactorsRemoved, Error> {
+        let names = act.tx.remove_factors(&user.id).await?;
+        if names.is_empty() {
+            return Ok(api::FactorsRemoved { removed_count: 0, ended_sessions: 0, ended_tokens: 0 });
+        }
+        act.tx.end_links(&user.id).await?;
+        let ended_sessions = act.tx.end_sessions(&user.id, None, act.now).await?;
+        let ended_tokens = self.end_tokens(act, &user.id).await?;
+        let removed_count = names.len() as u64;
+        let event = Event::FactorRemoved { user_id: user.id.clone(), names, ended_sessions, ended_tokens };
+        act.audit(&event, About { reason, ..About::target(&user.id) }).await?;
+        self.tell_of_factor(act, &event, user).await?;
+        Ok(api::FactorsRemoved { removed_count, ended_sessions, ended_tokens })
     }
 
     /// Ends the API tokens of an account, and records each. Returns their number.

@@ -66,7 +66,7 @@ impl App {
         principal: &Principal,
         query: &ListQuery,
     ) -> Result<Page<api::Property>, Error> {
-        principal.is_within_registration(Operation::ListProperties)?;
+        principal.may_begin(Operation::ListProperties)?;
         let start = self.cursors.start("properties", query)?;
         let _turns = self.costly(Operation::ListProperties, principal).await?;
         self.read(async |tx| {

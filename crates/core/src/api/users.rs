@@ -7,7 +7,8 @@ use crate::{
     environment::{MAX_ENVIRONMENTS, Slug},
     owners::Heirs,
     roles::Role,
-    text::{EMAIL_PATTERN, NAME_PATTERN},
+    second_factor::AskedFor,
+    text::{EMAIL_PATTERN, LINE_PATTERN, NAME_PATTERN},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,9 @@ pub struct User {
     pub email: Option<String>,
     /// Whether a password is set. A program has none.
     pub activated: bool,
+    /// Whether it has a second factor. A program has none.
+    #[serde(default)]
+    pub second_factor: bool,
     /// When it was created.
     pub created_at: Timestamp,
     /// Its roles.
@@ -88,6 +92,53 @@ fn person_or_program(schema: &mut schemars::Schema) {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateLink {}
+
+/// Removes the second factors of an account.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveFactors {
+    /// Reason, recorded in the audit trail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1000), regex(pattern = LINE_PATTERN))]
+    pub reason: Option<String>,
+}
+
+/// What ended with the second factors of an account.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct FactorsRemoved {
+    /// Number of factors that were removed. If there were none, nothing was changed.
+    pub removed_count: u64,
+    /// Number of sessions that ended.
+    pub ended_sessions: u64,
+    /// Number of API tokens that ended.
+    pub ended_tokens: u64,
+}
+
+/// Whom the instance asks for a second factor.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SignInPolicy {
+    /// Whom it asks.
+    pub second_factor: AskedFor,
+    /// When people were notified that it asks; `null` if it asks nobody.
+    pub told_at: Option<Timestamp>,
+    /// When the API tokens of people without a second factor are refused, at the earliest; `null` if it asks nobody.
+    pub tokens_refused_from: Option<Timestamp>,
+    /// Number of people that it asks and that have none.
+    pub missing_count: u64,
+}
+
+/// Changes the sign-in policy. An absent member stays as it is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateSignInPolicy {
+    /// Whom to ask for a second factor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub second_factor: Option<AskedFor>,
+    /// Reason, recorded in the audit trail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1000), regex(pattern = LINE_PATTERN))]
+    pub reason: Option<String>,
+}
 
 /// Changes an account. An absent member stays as it is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]

@@ -76,7 +76,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         "owner recover",
         [
             "crossfade owner recover --email ada@example.com",
-            "crossfade owner recover --email ada@example.com --data-dir /var/lib/crossfade",
+            "crossfade owner recover --email ada@example.com --remove-factors --data-dir /var/lib/crossfade",
         ],
     ),
     (
@@ -110,6 +110,21 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         [
             "crossfade client messages set \"Billing API\" --off drill.scheduled,drill.stopped --confirm \"Billing API\"",
             "crossfade client messages set \"Billing API\" --all-on",
+        ],
+    ),
+    (
+        "user remove-factors",
+        [
+            "crossfade user remove-factors bob@example.com --reason 'the phone was lost'",
+            "crossfade user remove-factors usr_0123456789abcdefghijkl --json",
+        ],
+    ),
+    ("sign-in-policy show", ["crossfade sign-in-policy show", "crossfade sign-in-policy show --json"]),
+    (
+        "sign-in-policy update",
+        [
+            "crossfade sign-in-policy update --second-factor secret_roles",
+            "crossfade sign-in-policy update --second-factor everyone --reason 'required by the security team'",
         ],
     ),
     ("messages show", ["crossfade messages show", "crossfade messages show --json"]),

@@ -201,6 +201,9 @@ pub(crate) struct RecoverOwner {
     /// Email address of the Owner.
     #[arg(long)]
     pub(crate) email: String,
+    /// Also remove the Owner's second factors, and end their sessions and API tokens.
+    #[arg(long)]
+    pub(crate) remove_factors: bool,
     /// New file for the link, readable only by you. Defaults to stdout.
     #[arg(long, value_name = "FILE", value_parser = new_file())]
     pub(crate) output: Option<PathBuf>,

@@ -16,6 +16,7 @@ mod properties;
 mod providers;
 mod registrations;
 mod secrets;
+mod sign_in_policy;
 mod times;
 mod tokens;
 mod upstream;
@@ -46,6 +47,7 @@ pub(crate) use self::{
     providers::{CreateProvider, Provider, UpdateProvider},
     registrations::{Registration, RegistrationChange, UpdateRegistration},
     secrets::{End, Revoke, Rotate, Secret},
+    sign_in_policy::SignInPolicy,
     times::Moment,
     tokens::RemoteToken,
     upstream::{SetUpstream, Upstream},
@@ -138,6 +140,9 @@ pub(crate) enum Command {
     /// Manage who can sign in to the Console with a password.
     #[command(subcommand)]
     PasswordPolicy(PasswordPolicy),
+    /// Manage whom the instance asks for a second factor.
+    #[command(subcommand)]
+    SignInPolicy(SignInPolicy),
     /// Manage the messages that you get, and your time zone.
     #[command(subcommand)]
     Messages(Messages),
@@ -196,6 +201,7 @@ impl Command {
             | Self::User(_)
             | Self::Provider(_)
             | Self::PasswordPolicy(_)
+            | Self::SignInPolicy(_)
             | Self::Messages(_)
             | Self::Grant(_)
             | Self::Secret(_)

@@ -54,6 +54,17 @@ pub(crate) enum User {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Remove every second factor of a person who has lost them. Ends their sessions, API tokens and links, and
+    /// notifies them.
+    RemoveFactors {
+        /// User ID or email address.
+        user: String,
+        /// Reason, recorded in the audit trail.
+        #[arg(long)]
+        reason: Option<String>,
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Show the clients that a user owns, and who would own each of them if the user was deleted.
     HandOver {
         /// User ID or email address.

@@ -20,6 +20,7 @@ mod properties;
 mod providers;
 mod registrations;
 mod secrets;
+mod sign_in_policy;
 mod tokens;
 mod upstream;
 mod users;
@@ -40,6 +41,7 @@ pub(crate) use self::{
     providers::provider,
     registrations::registration,
     secrets::secret,
+    sign_in_policy::sign_in_policy,
     tokens::token,
     upstream::upstream,
     users::{user, whoami},

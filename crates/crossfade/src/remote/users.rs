@@ -12,7 +12,8 @@ use crate::{
 };
 use crossfade_core::{
     api::{
-        CreateUser, DeleteUser, HandedOver, HandedOverClient, Me, OneTimeLink, UpdateUser, User, UserKind,
+        CreateUser, DeleteUser, FactorsRemoved, HandedOver, HandedOverClient, Me, OneTimeLink, RemoveFactors,
+        UpdateUser, User, UserKind,
     },
     owners::Heirs,
 };
@@ -69,6 +70,22 @@ pub(crate) async fn user(command: Command) -> Result<(), Failure> {
                 Some(handed_over) => shown_clients(&handed_over, remote.json),
                 None => Ok(()),
             }
+        }
+        Command::RemoveFactors { user, reason, remote } => {
+            let api = Api::new(&remote)?;
+            let path = format!("/users/{}/factors", api.find_user(&user).await?);
+            let ended: FactorsRemoved = api.send(Method::DELETE, &path, &RemoveFactors { reason }).await?;
+            if remote.json {
+                return output::json(&ended);
+            }
+            output::note(&match ended.removed_count {
+                0 => "The person has no second factor. Nothing was changed.".to_owned(),
+                removed => format!(
+                    "Removed second factors: {removed}. Ended sessions: {}. Ended API tokens: {}.",
+                    ended.ended_sessions, ended.ended_tokens
+                ),
+            });
+            Ok(())
         }
         Command::HandOver { user, remote } => {
             let api = Api::new(&remote)?;

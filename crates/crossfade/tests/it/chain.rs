@@ -7,7 +7,7 @@ use crate::{
 };
 use axum::body::Body;
 use crossfade_app::{
-    KeySource, KnownOutside, Restore, Verification, VerifiedScope, back_up,
+    KeySource, KnownOutside, OwnerFactors, Restore, Verification, VerifiedScope, back_up,
     doctor::{Outcome, examine},
     verify_database, verify_export,
 };
@@ -375,7 +375,7 @@ async fn events_of_a_command_beside_the_server_are_signed(world: World) {
     let owner = world.owner().await;
     for text in ["first", "second"] {
         let beside = world.open_beside().await.unwrap();
-        beside.recover_owner(OWNER).await.unwrap();
+        beside.recover_owner(OWNER, OwnerFactors::Keep).await.unwrap();
         beside.close().await;
         let outside = kept(checkpoint(&owner).await);
         owner.patch(&format!("/clients/{}", client.id), json!({"description": text})).await.ok();

@@ -19,6 +19,7 @@ use std::{
 };
 use tempfile::TempDir;
 
+mod factors;
 mod forks;
 mod incidents;
 mod journal;

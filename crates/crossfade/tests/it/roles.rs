@@ -310,7 +310,7 @@ impl<'w> Stage<'w> {
     pub fn expected(&self, operation: Operation, holder: &Holder<'_>, object: usize) -> &'static str {
         use Operation::{
             CreateClient, CreateGrant, CreateLink, CreateWebhook, DeleteGrant, IdentifySecrets, ListClients,
-            ListProperties, ListWebhooks,
+            ListProperties, ListWebhooks, RemoveFactors,
         };
         let may = |permission, object: Object<'_>| allows(&holder.grants, permission, object);
         let holds = |permission| holder.grants.iter().any(|it| it.role.permissions().contains(&permission));
@@ -340,8 +340,8 @@ impl<'w> Stage<'w> {
             // The property of a new client is in the body.
             CreateClient if !holds(permission) => return "403",
             CreateClient if !may(Permission::ClientRead, Object::Property(&property)) => return "422",
-            // Nobody gives the own account a link, and only Owners change their own roles.
-            CreateLink if is_own && may(permission, platform) => return "403",
+            // Nobody gives the own account a link or removes its factors, and only Owners change their own roles.
+            CreateLink | RemoveFactors if is_own && may(permission, platform) => return "403",
             CreateGrant | DeleteGrant
                 if is_own && may(permission, platform) && !may(Permission::OwnerManage, platform) =>
             {

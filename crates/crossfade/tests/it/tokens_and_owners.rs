@@ -2,7 +2,7 @@
 
 use crate::engines::on_both_engines;
 use crate::world::{Answer, OWNER, Principal, World};
-use crossfade_app::{NewToken, OneTimeLink};
+use crossfade_app::{NewToken, OneTimeLink, OwnerFactors};
 use http::{Method, Request};
 use serde_json::{Value, json};
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -488,9 +488,9 @@ async fn a_locked_out_owner_sets_a_new_password_once(world: World) {
     let owner = world.owner().await;
     world.user("bob@example.com", "secret_rotator").await;
     for unknown in ["nobody@example.com", "bob@example.com", "x"] {
-        assert!(world.app.recover_owner(unknown).await.is_err(), "{unknown}");
+        assert!(world.app.recover_owner(unknown, OwnerFactors::Keep).await.is_err(), "{unknown}");
     }
-    let link = world.app.recover_owner(" Owner@Example.com ").await.unwrap();
+    let link = world.app.recover_owner(" Owner@Example.com ", OwnerFactors::Keep).await.unwrap();
     world.raw("UPDATE users SET password_hash = 'before' WHERE email = 'owner@example.com'").await;
     page(&submit(&world, code(&link), "", "too short", "too short").await, 422, &link.url);
     // A recovery link knows whose it is, whatever stands in the form.
@@ -519,7 +519,7 @@ async fn a_locked_out_owner_sets_a_new_password_once(world: World) {
 
 async fn a_recovery_link_ends_after_a_day(world: World) {
     world.owner().await;
-    let link = world.app.recover_owner(OWNER).await.unwrap();
+    let link = world.app.recover_owner(OWNER, OwnerFactors::Keep).await.unwrap();
     assert_eq!(link.expires_at, world.now().after(DAY));
     world.advance(DAY);
     page(&submit(&world, code(&link), "", PASSWORD, PASSWORD).await, 410, &link.url);

@@ -5,6 +5,7 @@ use crate::{
     console::browser::Browser,
     world::{OWNER, Principal, World},
 };
+use crossfade_app::OwnerFactors;
 use http::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -334,7 +335,7 @@ async fn a_link_ends_with_the_right_of_whoever_made_it(world: World) {
     let own = text(&owner.post(&format!("/users/{user}/link"), json!({})).await.created()["url"]);
     use_link(&world, &own, 303).await;
     // A link from the machine is nobody's.
-    let recovered = world.app.recover_owner(OWNER).await.unwrap();
+    let recovered = world.app.recover_owner(OWNER, OwnerFactors::Keep).await.unwrap();
     use_link(&world, &recovered.url, 303).await;
 }
 

@@ -321,6 +321,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (56, "upstream_refusals", include_str!("../../migrations/0056_upstream_refusals.sql")),
     (57, "basic_encoding", include_str!("../../migrations/0057_basic_encoding.sql")),
     (58, "unregistered", include_str!("../../migrations/0058_unregistered.sql")),
+    (59, "factors", include_str!("../../migrations/0059_factors.sql")),
     (60, "providers", include_str!("../../migrations/0060_providers.sql")),
     (61, "provider_sessions", include_str!("../../migrations/0061_provider_sessions.sql")),
     (62, "password_policy", include_str!("../../migrations/0062_password_policy.sql")),

@@ -81,6 +81,11 @@ const ROWS: &[(i64, i64, &str)] = &[
     (58, i64::MAX, "INSERT INTO unregistered_clients (environment, client_id, first_seen_at, last_seen_at, last_token_at, accepted_count, refused_count, failed_count, last_status, methods, sources)
          VALUES ('production', 'portal', 1, 2, 2, 1, 0, 0, 200, '[]', '[]'), ('production', '', 1, 2, 0, 0, 3, 0, NULL, '[]', '[]')"),
     (64, i64::MAX, "INSERT INTO logins (digest, user_id, session_id, challenge, token, expires_at) VALUES ({B}, 'usr_1', 'ses_1', 'x', '{}', 9)"),
+    (59, i64::MAX, "INSERT INTO factors (id, user_id, kind, name, sealed, created_at, confirmed_at, last_used_at, last_step)
+         VALUES ('fac_1', 'usr_1', 'totp', 'phone', {B}, 1, 2, 3, 4)"),
+    (59, i64::MAX, "INSERT INTO recovery_codes (digest, user_id, created_at) VALUES ({B}, 'usr_1', 2)"),
+    (59, i64::MAX, "INSERT INTO pending_sign_ins (digest, user_id, is_known, created_at, expires_at, wrong_codes) VALUES ({B}, 'usr_1', 0, 1, 9, 0)"),
+    (59, i64::MAX, "INSERT INTO sign_in_policy (one, second_factor, told_at, secret_roles_told_at, version) VALUES (1, 'everyone', 1, 1, 2)"),
     (54, i64::MAX, "INSERT INTO adoptions (registration_id, begun_at, tested_at, is_public) VALUES ('reg_1', 1, 2, 0)"),
     (39, i64::MAX, "INSERT INTO seen (rotation_id, user_id, seen_at) VALUES ('rot_1', 'usr_1', 1)"),
     (39, i64::MAX, "INSERT INTO messages_off (subject, word, since) VALUES ('cl_1', 'digest', 1)"),

@@ -93,6 +93,7 @@ fn tag_text(name: &str) -> &'static str {
         }
         "password-policy" => "Who can sign in to the Console with a password.",
         "quarantine" => "Whether the database was restored or replaced, and what is released.",
+        "sign-in-policy" => "Who must have a second factor.",
         "tokens" => "API tokens.",
         "webhooks" => "URLs that get messages, and what became of their deliveries.",
         "users" => "Accounts of people and programs, and their roles.",

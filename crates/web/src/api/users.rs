@@ -1,4 +1,4 @@
-//! `/users`, their grants and links, and `/me`.
+//! `/users`, their grants, links and second factors, `/me`, and the sign-in policy.
 
 use super::{
     call::{Call, Ids},
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::reply::Reply;
 use crossfade_app::UserPath;
-use crossfade_core::{api, roles::Role};
+use crossfade_core::{api, roles::Role, second_factor::AskedFor};
 
 pub(super) async fn read_me(call: Call) -> Reply {
     call.only(&[])?;
@@ -123,4 +123,36 @@ pub(super) async fn delete_grant(Ids((user, grant)): Ids<(String, String)>, call
 
 pub(super) fn delete_grant_shape(_: &mut Schemas) -> Shape {
     nothing(204)
+}
+
+pub(super) async fn remove_factors(Ids(user): Ids<String>, call: Call) -> Reply {
+    ok(&call.app.remove_factors(&call.request(), UserPath(&user), call.optional_input()).await?)
+}
+
+pub(super) fn remove_factors_shape(schemas: &mut Schemas) -> Shape {
+    let shape = schemas.answers::<api::FactorsRemoved>(200);
+    let example = api::RemoveFactors { reason: Some("the phone was lost".into()) };
+    Shape { body_optional: true, ..schemas.reads(shape, &example) }
+}
+
+pub(super) async fn read_policy(call: Call) -> Reply {
+    call.only(&[])?;
+    tagged(ok, &call.app.read_sign_in_policy(&call.principal).await?)
+}
+
+pub(super) fn read_policy_shape(schemas: &mut Schemas) -> Shape {
+    schemas.tagged::<api::SignInPolicy>(200)
+}
+
+pub(super) async fn update_policy(call: Call) -> Reply {
+    tagged(ok, &call.app.update_sign_in_policy(&call.request(), call.input()?).await?)
+}
+
+pub(super) fn update_policy_shape(schemas: &mut Schemas) -> Shape {
+    let shape = schemas.tagged::<api::SignInPolicy>(200);
+    let example = api::UpdateSignInPolicy {
+        second_factor: Some(AskedFor::SecretRoles),
+        reason: Some("required by the security team".into()),
+    };
+    schemas.reads(shape, &example)
 }

@@ -20,7 +20,8 @@ use axum::{
     response::Response,
 };
 use crossfade_app::{
-    AccountTokens, Input, ListQuery, NO_INPUT, NamedRegistration, OwnIdentities, SessionSummary,
+    AccountTokens, Error, Input, ListQuery, NO_INPUT, NamedRegistration, OwnFactors, OwnIdentities,
+    SessionSummary,
 };
 use crossfade_core::{
     Code, Problem, Timestamp, UserId,
@@ -31,13 +32,15 @@ use serde::Deserialize;
 
 #[derive(Template)]
 #[template(path = "console/account.html")]
-struct AccountPage {
+pub(super) struct AccountPage {
     layout: Layout,
     now: Timestamp,
     /// The account. Its name and email address are free text and therefore appear in no command.
     user: UserId,
     /// Whether the person can read the audit trail.
     audits: bool,
+    /// Why a change was refused that is about no field.
+    refusal: Option<String>,
     /// Whether the person has no permissions yet.
     without_role: bool,
     sessions: Vec<SessionSummary>,
@@ -51,6 +54,13 @@ struct AccountPage {
     /// Where the next page of tokens starts.
     next: String,
     is_first: bool,
+    /// Second factors of the person.
+    own: OwnFactors,
+    /// Whether the person must add a second factor before anything else.
+    must_add_factor: bool,
+    profile: Form,
+    /// The form for a new second factor.
+    pub(super) factor: Form,
     messages: Form,
     password: Form,
     /// The initial form for signing out everywhere.
@@ -81,7 +91,7 @@ fn account_tokens(fields: &Fields) -> AccountTokens {
 }
 
 impl AccountPage {
-    async fn load(signed: &SignedIn, cursor: Option<String>) -> Result<Self, Refused> {
+    pub(super) async fn load(signed: &SignedIn, cursor: Option<String>) -> Result<Self, Refused> {
         let is_first = cursor.is_none();
         let query = ListQuery { limit: None, cursor };
         let tokens = signed.app.list_own_tokens(&signed.session, &query).await?;
@@ -99,6 +109,7 @@ impl AccountPage {
             now: signed.session.now,
             user: signed.principal().user().clone(),
             audits: signed.principal().may_somewhere(Permission::AuditRead),
+            refusal: None,
             without_role: !Permission::ALL.iter().any(|it| signed.principal().may_somewhere(*it)),
             sessions: signed.app.list_sessions(&signed.session).await?,
             ways: signed.app.list_own_identities(&signed.session).await?,
@@ -114,7 +125,14 @@ impl AccountPage {
             password: Form::new("password", Fields::default().with(END_TOKENS, "yes")),
             ending: Form::new("sign-out", Fields::default().with(END_TOKENS, "yes")),
             token: Form::new("token", Fields::default().with("expires_days", "90")),
-            offers: Offers::load(signed).await?,
+            offers: match signed.session.must_add_factor {
+                true => Offers::default(),
+                false => Offers::load(signed).await?,
+            },
+            own: signed.app.own_factors(&signed.session).await?,
+            must_add_factor: signed.session.must_add_factor,
+            profile: Form::new("profile", Fields::default().with("name", &*signed.session.name)),
+            factor: Form::new("factor", Fields::default().with("name", "")),
             created: None,
         })
     }
@@ -137,6 +155,9 @@ pub(super) async fn show(signed: SignedIn, Query(asked): Query<Asked>) -> Reply 
         "password-tokens" => {
             Some("Your password was changed. All other sessions and all your API tokens have ended.")
         }
+        "factor-added" => Some("The second factor was added."),
+        "factor-removed" => Some("The second factor was removed."),
+        "renamed" => Some("Your name was changed."),
         "messages" => Some("Your messages and your time zone were saved."),
         "ended" => Some("The session has ended."),
         "linked" => Some("Your account is linked. You can sign in with the provider from now on."),
@@ -147,6 +168,29 @@ pub(super) async fn show(signed: SignedIn, Query(asked): Query<Asked>) -> Reply 
     let mut shown = AccountPage::load(&signed, asked.cursor).await?;
     shown.layout = shown.layout.done(done);
     Ok(page(&shown))
+}
+
+/// Returns the account page with a refusal that is about no field.
+pub(super) async fn refused(signed: &SignedIn, error: Error) -> Reply {
+    if !error.is_about_input() && error.problem.code != Code::SecondFactorRequired {
+        return Err(error.into());
+    }
+    let mut shown = AccountPage::load(signed, None).await?;
+    shown.refusal = Some(error.problem.detail.clone());
+    Ok(page_with(status(&error.problem), &shown))
+}
+
+pub(super) async fn rename(Fresh { signed, fields }: Fresh) -> Reply {
+    match signed.app.update_own_name(&signed.session, fields.text("name")).await {
+        Ok(()) => Ok(to("renamed")),
+        Err(error) if error.is_about_input() => {
+            let mut shown = AccountPage::load(&signed, None).await?;
+            let answer = status(&error.problem);
+            shown.profile = Form::new("profile", fields).refused(error.problem);
+            Ok(page_with(answer, &shown))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 pub(super) async fn end_session(Path(id): Path<String>, State(web): State<Web>, signed: SignedIn) -> Reply {
@@ -197,7 +241,10 @@ pub(super) async fn change_password(Submitted { signed, fields }: Submitted) -> 
     let (current, new) = (fields.text("current_password"), fields.text("password"));
     let tokens = account_tokens(&fields);
     let changed = match new == fields.text("repeated") {
-        true => signed.app.change_password(&signed.session, current, new, tokens, &signed.visitor).await,
+        true => {
+            let proof = (current, fields.text("code"));
+            signed.app.change_password(&signed.session, proof, new, tokens, &signed.visitor).await
+        }
         false => Err(Problem::invalid("repeated", "does not match the new password").into()),
     };
     match changed {
@@ -211,7 +258,7 @@ pub(super) async fn change_password(Submitted { signed, fields }: Submitted) -> 
         Err(error) if error.is_about_input() => {
             let mut shown = AccountPage::load(&signed, None).await?;
             // Passwords are not sent back.
-            let blank = ["current_password", "password", "repeated"];
+            let blank = ["current_password", "code", "password", "repeated"];
             let mut blank = blank.iter().fold(Fields::default(), |fields, name| fields.with(name, ""));
             if tokens == AccountTokens::End {
                 blank = blank.with(END_TOKENS, "yes");
@@ -284,8 +331,8 @@ pub(super) fn to(done: &'static str) -> Response {
 mod tests {
     use super::*;
     use crate::console::crossfade::samples::now;
-    use crossfade_app::OfferedProvider;
-    use crossfade_core::{ClientId, ProviderId, SessionId, TokenId, api::Identity};
+    use crossfade_app::{FactorSummary, OfferedProvider};
+    use crossfade_core::{ClientId, FactorId, ProviderId, SessionId, TokenId, api::Identity};
     use std::time::Duration;
 
     fn sample() -> AccountPage {
@@ -312,6 +359,20 @@ mod tests {
             user: UserId::parse("usr_0000000000000000000001").unwrap(),
             audits: true,
             without_role: true,
+            refusal: None,
+            own: OwnFactors {
+                factors: vec![FactorSummary {
+                    id: FactorId::parse("fac_0000000000000000000001").unwrap(),
+                    name: "<phone>".into(),
+                    created_at: now(),
+                    last_used_at: None,
+                }],
+                recovery_codes: 7,
+                is_asked: false,
+            },
+            must_add_factor: false,
+            profile: Form::new("profile", Fields::default().with("name", "Ada")),
+            factor: Form::new("factor", Fields::default()),
             next: String::new(),
             is_first: true,
             layout: Layout::sample(Section::Account, "Your account"),
@@ -368,6 +429,13 @@ mod tests {
         let created = Some(("laptop".into(), "crossfade_api_x".into()));
         assert!(AccountPage { created, ..sample() }.render().unwrap().contains("crossfade_api_x"));
         assert_eq!(html.matches("name=\"end_tokens\" value=\"yes\" checked").count(), 2, "{html}");
+        assert!(html.contains("&#60;phone&#62;") && html.contains("7 recovery codes are left"), "{html}");
+        let must = AccountPage { own: OwnFactors::default(), must_add_factor: true, ..sample() };
+        let must = must.render().unwrap();
+        assert!(
+            must.contains("Your account must have a second factor")
+                && !must.contains("/console/account/recovery-codes")
+        );
         let empty = AccountPage { tokens: vec![], live: vec![], ..sample() }.render().unwrap();
         assert!(empty.contains("crossfade token create") && !empty.contains("end_tokens"));
         let problem = Problem::invalid("name", "must not be empty");

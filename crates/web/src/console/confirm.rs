@@ -1,4 +1,4 @@
-//! **Confirm it is you**: the password before a dangerous action. With JavaScript it is a dialog over the page;
+//! **Confirm it is you**: the password, and the code of a second factor, before a dangerous action. With JavaScript it is a dialog over the page;
 //! without, this page keeps everything that was typed.
 
 use super::{
@@ -6,7 +6,7 @@ use super::{
     form::{Fields, Form},
     layout::{Layout, Section},
     page_with,
-    session::{CONFIRM_FIELD, SignedIn, Submitted},
+    session::{CONFIRM_CODE_FIELD, CONFIRM_FIELD, SignedIn, Submitted, Unconfirmed},
 };
 use crate::reply::Reply;
 use askama::Template;
@@ -29,11 +29,11 @@ struct ConfirmPage<'a> {
     carried: &'a Fields,
 }
 
-/// Asks for the password on a page that sends `fields` again to their original path.
-pub(super) fn ask(signed: &SignedIn, fields: &Fields, wrong: Option<String>) -> Response {
-    let mut form = Form::new("", Fields::default().with(CONFIRM_FIELD, ""));
-    if let Some(wrong) = wrong {
-        form = form.refused(Problem::new(Code::InvalidBody, wrong).with_field(CONFIRM_FIELD));
+/// Asks for the password, and the code, on a page that sends `fields` again to their original path.
+pub(super) fn ask(signed: &SignedIn, fields: &Fields, wrong: Option<Unconfirmed>) -> Response {
+    let mut form = Form::new("", Fields::default().with(CONFIRM_FIELD, "").with(CONFIRM_CODE_FIELD, ""));
+    if let Some(Unconfirmed { field, why }) = wrong {
+        form = form.refused(Problem::new(Code::InvalidBody, why).with_field(field.confirm_field()));
     }
     let layout = signed.layout(Section::Account, "Confirm it is you");
     page_with(StatusCode::FORBIDDEN, &ConfirmPage { layout, action: &signed.path, form, carried: fields })
@@ -46,10 +46,12 @@ pub(super) async fn state(signed: SignedIn) -> Response {
 
 /// Handles the password from the dialog.
 pub(super) async fn submit(headers: HeaderMap, Submitted { mut signed, fields }: Submitted) -> Reply {
-    match signed.confirm(fields.text("password")).await? {
+    match signed.confirm(fields.text("password"), fields.text("code")).await? {
         Ok(()) if is_script(&headers) => Ok(Json(json!({"fresh": true})).into_response()),
         Ok(()) => Ok(Redirect::to("/console").into_response()),
-        Err(why) => Err(Problem::new(Code::InvalidBody, why).with_field("password").into()),
+        Err(Unconfirmed { field, why }) => {
+            Err(Problem::new(Code::InvalidBody, why).with_field(field.field()).into())
+        }
     }
 }
 
@@ -71,6 +73,11 @@ mod tests {
             html.contains("name=\"environments\" value=\"a\"")
                 && html.contains("name=\"environments\" value=\"b\"")
         );
+        assert!(!html.contains("confirm_code"), "{html}");
+        let mut layout = Layout::sample(Section::Account, "Confirm it is you");
+        layout.person.has_factor = true;
+        let asks = ConfirmPage { layout, action: "/console/x", form: Form::default(), carried: &carried };
+        assert!(asks.render().unwrap().contains("name=\"confirm_code\""));
         assert!(html.contains("name=\"reason\" value=\"&#34;&#62;&#60;script&#62;\""), "{html}");
     }
 }

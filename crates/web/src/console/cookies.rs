@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Redirect, Response},
 };
-use crossfade_app::{App, KNOWN_FOR, NewSession, SIGN_IN_WITHIN, join_devices, parse_devices};
+use crossfade_app::{App, CODE_WITHIN, KNOWN_FOR, NewSession, SIGN_IN_WITHIN, join_devices, parse_devices};
 use crossfade_core::secret::SecretValue;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -38,11 +38,13 @@ fn name(app: &App, kind: &str) -> String {
 /// Kind of the session cookie.
 const SESSION: &str = "session";
 const DEVICE: &str = "device";
+/// Kind of the cookie of a sign-in that waits for the code of a second factor.
+const SIGN_IN: &str = "signin";
 const THEME: &str = "theme";
 /// Kind of the cookie with the result of a form. The page's code follows, so that two tabs keep their messages apart.
 const DONE: &str = "done_";
 /// Kind of the cookie of a sign-in at a provider. Letters of its state follow, so that two tabs keep theirs apart.
-const SIGN_IN: &str = "sign_in_";
+const PROVIDER_SIGN_IN: &str = "sign_in_";
 /// Seconds for which a message waits for its page.
 const DONE_FOR: u64 = 60;
 
@@ -66,6 +68,21 @@ pub(super) fn of_session(app: &App, value: &SecretValue) -> Result<HeaderValue, 
 /// Returns the cookie of a known browser.
 pub(super) fn of_devices(app: &App, values: &[SecretValue]) -> Result<HeaderValue, Refused> {
     cookie(app, DEVICE, &join_devices(values), Some(KNOWN_FOR.as_secs()))
+}
+
+/// Returns the value of a request's cookie of a sign-in that waits for a code.
+pub(super) fn sign_in(app: &App, headers: &HeaderMap) -> Option<String> {
+    read(headers, &name(app, SIGN_IN))
+}
+
+/// Returns the cookie of a sign-in that waits for a code.
+pub(super) fn of_sign_in(app: &App, value: &SecretValue) -> Result<HeaderValue, Refused> {
+    cookie(app, SIGN_IN, value.reveal(), Some(CODE_WITHIN.as_secs()))
+}
+
+/// Returns the cookie that removes a sign-in that waited for a code.
+pub(super) fn without_sign_in(app: &App) -> Result<HeaderValue, Refused> {
+    cookie(app, SIGN_IN, "", Some(0))
 }
 
 /// Returns the value of a request's theme cookie.
@@ -94,18 +111,18 @@ pub(super) fn without_message(app: &App, page: &str) -> Result<HeaderValue, Refu
 }
 
 /// Returns the value of the cookie of a sign-in at a provider.
-pub(super) fn sign_in(app: &App, headers: &HeaderMap, state: &str) -> Option<String> {
-    read(headers, &name(app, &format!("{SIGN_IN}{state}")))
+pub(super) fn provider_sign_in(app: &App, headers: &HeaderMap, state: &str) -> Option<String> {
+    read(headers, &name(app, &format!("{PROVIDER_SIGN_IN}{state}")))
 }
 
 /// Returns the cookie of a sign-in at a provider. `Lax`, because the provider sends the browser back with a link.
-pub(super) fn of_sign_in(app: &App, state: &str, value: &str) -> Result<HeaderValue, Refused> {
-    cookie(app, &format!("{SIGN_IN}{state}"), value, Some(SIGN_IN_WITHIN.as_secs()))
+pub(super) fn of_provider_sign_in(app: &App, state: &str, value: &str) -> Result<HeaderValue, Refused> {
+    cookie(app, &format!("{PROVIDER_SIGN_IN}{state}"), value, Some(SIGN_IN_WITHIN.as_secs()))
 }
 
 /// Returns the cookie that removes that of a sign-in at a provider.
-pub(super) fn without_sign_in(app: &App, state: &str) -> Result<HeaderValue, Refused> {
-    cookie(app, &format!("{SIGN_IN}{state}"), "", Some(0))
+pub(super) fn without_provider_sign_in(app: &App, state: &str) -> Result<HeaderValue, Refused> {
+    cookie(app, &format!("{PROVIDER_SIGN_IN}{state}"), "", Some(0))
 }
 
 /// Redirects with the cookies of a new session.

@@ -96,7 +96,11 @@ fn page_in_words(
                 title: title.to_owned(),
                 section: Section::Account,
                 nav: Section::of(&session.principal),
-                person: Person { name: session.name.clone(), email: session.email.clone() },
+                person: Person {
+                    name: session.name.clone(),
+                    email: session.email.clone(),
+                    has_factor: session.has_factor,
+                },
                 theme,
                 here: "/console".to_owned(),
                 crumbs: Vec::new(),

@@ -137,6 +137,8 @@ impl Section {
 pub(crate) struct Person {
     pub(crate) name: String,
     pub(crate) email: String,
+    /// Whether the code of a second factor is asked for with the password.
+    pub(crate) has_factor: bool,
 }
 
 impl Person {
@@ -226,7 +228,11 @@ impl Layout {
             title: title.to_owned(),
             section,
             nav: Section::RAIL.to_vec(),
-            person: Person { name: "Ada Lovelace".into(), email: "ada@example.com".into() },
+            person: Person {
+                name: "Ada Lovelace".into(),
+                email: "ada@example.com".into(),
+                has_factor: false,
+            },
             theme: Theme::System,
             here: section.path().to_owned(),
             crumbs: Vec::new(),
@@ -250,7 +256,8 @@ mod tests {
         for (name, initials) in
             [("Ada Lovelace", "AL"), ("ada", "A"), ("Ana María de la Cruz", "AC"), ("", ""), ("ßen", "SS")]
         {
-            assert_eq!(Person { name: name.into(), email: String::new() }.initials(), initials, "{name}");
+            let person = Person { name: name.into(), email: String::new(), has_factor: false };
+            assert_eq!(person.initials(), initials, "{name}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The page behind a one-time link: creates the first Owner, or sets a new password.
 
 use super::{
+    code,
     cookies::signed_in,
     form::{Fields, Form},
     layout::Sheet,
@@ -11,6 +12,7 @@ use super::{
 use crate::{Web, reply::Reply};
 use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
+use crossfade_app::SignIn;
 use crossfade_core::{Code, Problem};
 
 #[derive(Template)]
@@ -63,7 +65,11 @@ pub(super) async fn submit(
                     _ => Err(error),
                 })?;
             }
-            signed_in(&web.app, &new, "/console")
+            match new {
+                SignIn::Done(new) => signed_in(&web.app, &new, "/console"),
+                SignIn::NeedsCode(value) => code::ask(&web, &value, "/console"),
+                SignIn::Wrong | SignIn::Off | SignIn::Wait(_) => Err(Problem::not_found().into()),
+            }
         }
         Err(error) if error.source.is_some() => Err(error.into()),
         Err(error) => refused(&web, theme, fields, error.problem).await,

@@ -6,6 +6,7 @@ pub(crate) mod assets;
 mod audit;
 mod audit_event;
 mod clients;
+mod code;
 mod command_line;
 mod confirm;
 mod cookies;
@@ -13,6 +14,7 @@ mod crossfade;
 mod environment;
 mod environments;
 mod error;
+mod factors;
 mod form;
 #[cfg(debug_assertions)]
 mod gallery;
@@ -35,6 +37,7 @@ mod providers;
 mod quarantine;
 mod session;
 mod sign_in;
+mod sign_in_policy;
 mod switches;
 mod theme;
 mod webhooks;
@@ -94,6 +97,8 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         .route("/console/sign-in/callback/{provider}", get(provider_sign_in::back))
         .route("/console/sign-in/out/{provider}", get(provider_sign_in::sign_out))
         .route("/console/sign-in/back-channel/{provider}", post(provider_sign_in::back_channel))
+        .route("/console/sign-in/code", get(code::show).post(code::submit))
+        .route("/console/sign-in-policy", get(sign_in_policy::show).post(sign_in_policy::update))
         .route("/console/sign-out", post(sign_in::sign_out))
         .route("/console/link", get(link::show).post(link::submit))
         .route("/console/command-line", get(command_line::show).post(command_line::approve))
@@ -102,6 +107,11 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         .route("/console/confirm", post(confirm::submit))
         .route("/console/theme", post(theme::submit))
         .route("/console/account", get(account::show))
+        .route("/console/account/name", post(account::rename))
+        .route("/console/account/factors", post(factors::begin))
+        .route("/console/account/factors/{factor}", post(factors::add))
+        .route("/console/account/factors/{factor}/remove", post(factors::remove))
+        .route("/console/account/recovery-codes", post(factors::create_codes))
         .route("/console/account/messages", post(account::switch_messages))
         .route("/console/account/password", post(account::change_password))
         .route("/console/account/sessions/end", post(account::end_sessions))
@@ -120,6 +130,7 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         .route("/console/people/{user}", get(people::user::show).post(people::user::update))
         .route("/console/people/{user}/link", post(people::user::create_link))
         .route("/console/people/{user}/delete", post(people::user::delete))
+        .route("/console/people/{user}/factors/remove", post(people::user::remove_factors))
         .route("/console/people/{user}/grants", post(people::user::create_grant))
         .route("/console/people/{user}/grants/{grant}/delete", post(people::user::delete_grant))
         .route("/console/{*rest}", any(nothing));

@@ -138,8 +138,10 @@ pub(super) async fn back(
 ) -> Reply {
     let signed = signed.ok();
     let name = cookie_of_state(&answered.state).map(str::to_owned);
-    let cookie =
-        name.as_deref().and_then(|name| cookies::sign_in(&web.app, &headers, name)).unwrap_or_default();
+    let cookie = name
+        .as_deref()
+        .and_then(|name| cookies::provider_sign_in(&web.app, &headers, name))
+        .unwrap_or_default();
     let arrival = web
         .app
         .end_provider_sign_in(Return {
@@ -171,7 +173,9 @@ pub(super) async fn back(
     };
     // Each state is used once.
     if let Some(name) = name.filter(|_| !cookie.is_empty()) {
-        response.headers_mut().append(header::SET_COOKIE, cookies::without_sign_in(&web.app, &name)?);
+        response
+            .headers_mut()
+            .append(header::SET_COOKIE, cookies::without_provider_sign_in(&web.app, &name)?);
     }
     Ok(response)
 }
@@ -223,7 +227,7 @@ fn without_store(mut response: Response) -> Response {
 /// Adds the cookie of a person who goes to a provider.
 fn leave(web: &Web, mut response: Response, departure: &Departure) -> Reply {
     let name = cookie_of_state(&departure.state).unwrap_or_default();
-    let cookie = cookies::of_sign_in(&web.app, name, &departure.cookie)?;
+    let cookie = cookies::of_provider_sign_in(&web.app, name, &departure.cookie)?;
     response.headers_mut().append(header::SET_COOKIE, cookie);
     Ok(without_store(response))
 }

@@ -30,6 +30,8 @@ use std::{convert::Infallible, sync::Arc};
 
 /// Name of the field for the password that confirms a form.
 pub(super) const CONFIRM_FIELD: &str = "confirm_password";
+/// Name of the field for the code that confirms a form.
+pub(super) const CONFIRM_CODE_FIELD: &str = "confirm_code";
 
 /// The signed-in person.
 #[derive(Clone)]
@@ -70,7 +72,11 @@ impl SignedIn {
             title: title.to_owned(),
             section,
             nav: Section::of(&self.session.principal),
-            person: Person { name: self.session.name.clone(), email: self.session.email.clone() },
+            person: Person {
+                name: self.session.name.clone(),
+                email: self.session.email.clone(),
+                has_factor: self.session.has_factor,
+            },
             theme: self.theme,
             here: if self.is_page { self.path.clone() } else { section.path().to_owned() },
             crumbs: Vec::new(),
@@ -127,20 +133,72 @@ impl SignedIn {
         Ok(())
     }
 
-    /// Confirms the session with the password; `Err` says in words why that failed.
-    pub(super) async fn confirm(&mut self, password: &str) -> Result<Result<(), String>, Refused> {
-        match self.app.confirm_session(&self.session, password, &self.visitor).await? {
+    /// Sets a new value for the cookie of the known browser.
+    pub(super) fn know_browser(&self, devices: &[SecretValue]) -> Result<(), Refused> {
+        self.cookies.set(cookies::of_devices(&self.app, devices)?);
+        Ok(())
+    }
+
+    /// Confirms the session with the password and the code of the second factor; `Err` says why that failed.
+    pub(super) async fn confirm(
+        &mut self,
+        password: &str,
+        code: &str,
+    ) -> Result<Result<(), Unconfirmed>, Refused> {
+        let wrong = |field, why: String| Ok(Err(Unconfirmed { field, why }));
+        match self.app.confirm_session(&self.session, password, code, &self.visitor).await? {
             Confirmed::Yes { value, session } => {
                 self.renew(&value)?;
                 self.session = *session;
                 Ok(Ok(()))
             }
-            Confirmed::Wrong => Ok(Err("Wrong password. Nothing was changed.".to_owned())),
-            Confirmed::Wait(until) => {
-                Ok(Err(format!("Too many wrong passwords. Nothing was changed. {}", wait(&self.app, until))))
-            }
+            Confirmed::Wrong => wrong(Asked::Password, "Wrong password. Nothing was changed.".to_owned()),
+            Confirmed::WrongCode => wrong(Asked::Code, format!("{WRONG_CODE} Nothing was changed.")),
+            Confirmed::Wait(until) => wrong(
+                Asked::Password,
+                format!(
+                    "Too many wrong passwords{}. Nothing was changed. {}",
+                    if self.session.has_factor { " or codes" } else { "" },
+                    wait(&self.app, until)
+                ),
+            ),
         }
     }
+}
+
+/// What a wrong code is answered with.
+pub(super) const WRONG_CODE: &str = "The code is wrong or was used before. Wait for the next one.";
+
+/// What is asked for before a dangerous action.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Asked {
+    Password,
+    Code,
+}
+
+impl Asked {
+    /// Returns the field in a form that is sent again.
+    pub(super) fn confirm_field(self) -> &'static str {
+        match self {
+            Self::Password => CONFIRM_FIELD,
+            Self::Code => CONFIRM_CODE_FIELD,
+        }
+    }
+
+    /// Returns the field in the dialog.
+    pub(super) fn field(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Code => "code",
+        }
+    }
+}
+
+/// Why a session was not confirmed.
+pub(super) struct Unconfirmed {
+    pub(super) field: Asked,
+    /// In words.
+    pub(super) why: String,
 }
 
 /// Returns when to try again, in words.
@@ -168,6 +226,9 @@ impl FromRequestParts<Web> for SignedIn {
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Response> {
         let session = match parts.extensions.get::<Found>() {
+            Some(Found::Session(session)) if is_barred(session, parts.uri.path()) => {
+                return Err(to_add_factor(parts));
+            }
             Some(Found::Session(session)) => (**session).clone(),
             Some(Found::Unknown(problem)) => return Err(Refused::from(problem.clone()).into_response()),
             Some(Found::Nobody) | None => return Err(to_sign_in(parts)),
@@ -207,14 +268,17 @@ impl FromRequest<Web> for Fresh {
         let script = is_script(request.headers());
         let Submitted { mut signed, mut fields } = Submitted::from_request(request, web).await?;
         let password = fields.take(CONFIRM_FIELD);
+        let code = fields.take(CONFIRM_CODE_FIELD).unwrap_or_default();
         if signed.session.is_fresh {
             return Ok(Self { signed, fields });
         }
         match password {
-            Some(password) => match signed.confirm(&password).await.map_err(IntoResponse::into_response)? {
-                Ok(()) => Ok(Self { signed, fields }),
-                Err(why) => Err(confirm::ask(&signed, &fields, Some(why))),
-            },
+            Some(password) => {
+                match signed.confirm(&password, &code).await.map_err(IntoResponse::into_response)? {
+                    Ok(()) => Ok(Self { signed, fields }),
+                    Err(why) => Err(confirm::ask(&signed, &fields, Some(why))),
+                }
+            }
             None if script => Err(needs_fresh(&signed.session)),
             None => Err(confirm::ask(&signed, &fields, None)),
         }
@@ -255,6 +319,33 @@ async fn fields(request: Request, web: &Web) -> Result<Fields, Refused> {
         .into());
     }
     Ok(Fields::parse(&body))
+}
+
+/// Paths that a person can use who must add a second factor first: the own account, and the way out and in.
+const OPEN_WITHOUT_FACTOR: &[&str] = &[
+    "/console/account",
+    "/console/confirm",
+    "/console/link",
+    "/console/session",
+    "/console/sign-in",
+    "/console/sign-out",
+    "/console/theme",
+];
+
+/// Whether a person must add a second factor before this path.
+fn is_barred(session: &Session, path: &str) -> bool {
+    let is_open =
+        |open: &&str| path.strip_prefix(*open).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    session.must_add_factor && !OPEN_WITHOUT_FACTOR.iter().any(is_open)
+}
+
+fn to_add_factor(parts: &Parts) -> Response {
+    if is_script(&parts.headers) {
+        let text =
+            "Your account must have a second factor. Nothing was changed. Add one on your account page.";
+        return Refused::from(Problem::new(Code::SecondFactorRequired, text)).into_response();
+    }
+    Redirect::to("/console/account#factors-title").into_response()
 }
 
 fn to_sign_in(parts: &Parts) -> Response {

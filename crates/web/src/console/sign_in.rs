@@ -1,6 +1,7 @@
 //! Signing in and out.
 
 use super::{
+    code,
     cookies::{signed_in, without_session},
     error::{is_script, retry_after},
     form::{Fields, Form},
@@ -8,7 +9,7 @@ use super::{
     message::{Said, redirect_with},
     page, page_with,
     paths::own_page,
-    session::{Sent, SignedIn, seconds_until, wait},
+    session::{Sent, SignedIn, WRONG_CODE, seconds_until, wait},
     theme::Theme,
 };
 use crate::{
@@ -21,7 +22,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
 };
-use crossfade_app::{OfferedProvider, SignIn};
+use crossfade_app::{CodeEntered, OfferedProvider, SignIn};
 use crossfade_core::{Code, Problem};
 use serde::Deserialize;
 
@@ -94,6 +95,8 @@ pub(super) async fn show(
     }
     let done = match said.word() {
         "out" => Some("You are signed out."),
+        "code-over" => Some("The sign-in took too long, or was replaced. Sign in again."),
+        "code-wrong" => Some("Too many wrong codes. Sign in again."),
         "everywhere" => Some("You are signed out everywhere. Your API tokens still work."),
         "everywhere-tokens" => Some("You are signed out everywhere, and your API tokens have ended."),
         _ => said.warning(),
@@ -123,6 +126,7 @@ pub(super) async fn submit(
 ) -> Reply {
     let to = own_page(fields.text("to")).unwrap_or("/console").to_owned();
     let answer = web.app.sign_in(fields.text("email"), fields.text("password"), &visitor).await;
+    let is_about_code = matches!(answer, Ok(SignIn::NeedsCode(_)));
     let (status, why, seconds) = match answer {
         Err(error)
             if error.problem.code == Code::Unavailable && error.source.is_none() && !is_script(&headers) =>
@@ -142,6 +146,21 @@ pub(super) async fn submit(
             "Passwords are switched off here. Sign in with a provider.".to_owned(),
             None,
         ),
+        Ok(SignIn::NeedsCode(value)) if !is_script(&headers) => return code::ask(&web, &value, &to),
+        // From the dialog over a page, which asks for both together.
+        Ok(SignIn::NeedsCode(value)) => {
+            match web.app.enter_code(value.reveal(), fields.text("code"), &visitor).await? {
+                CodeEntered::Done(new) => return signed_in(&web.app, &new, &to),
+                CodeEntered::Wait(until) => (
+                    StatusCode::TOO_MANY_REQUESTS,
+                    format!("Too many wrong codes. {} A recovery code works now.", wait(&web.app, until)),
+                    Some(seconds_until(&web.app, until)),
+                ),
+                CodeEntered::Wrong(_) | CodeEntered::Over => {
+                    (StatusCode::UNPROCESSABLE_ENTITY, WRONG_CODE.to_owned(), None)
+                }
+            }
+        }
         Ok(SignIn::Wrong) => {
             (StatusCode::UNPROCESSABLE_ENTITY, "Wrong email address or password.".to_owned(), None)
         }
@@ -153,8 +172,9 @@ pub(super) async fn submit(
     };
     // From the dialog over a page whose session has ended since it was loaded.
     if is_script(&headers) {
+        let field = if is_about_code { "code" } else { "password" };
         let mut response =
-            Refused::from(Problem::new(Code::InvalidBody, why).with_field("password")).into_response();
+            Refused::from(Problem::new(Code::InvalidBody, why).with_field(field)).into_response();
         retry_after(&mut response, seconds);
         return Ok(response);
     }

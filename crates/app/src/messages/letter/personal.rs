@@ -78,6 +78,27 @@ pub(super) fn letter(message: &Notification, base: &str, zone: &TimeZone) -> Opt
             "If this was not you, ask an Owner or an Operations Manager for a new link to set your password now.",
         )
         .fact_if("IP address", text(&facts, "source_ip")),
+        Action::FactorAdded => Said::new(
+            "A second factor was added to your account",
+            "From now on, the password alone signs nobody in. If this was not you, ask an Owner to remove the second factors of \
+            your account now, and then for a link to set your password.",
+        )
+        .fact("Second factor", quoted(text(&facts, "name")?))
+        .fact("Other sessions", ended(facts.number("ended_sessions")?, "session")),
+        Action::FactorRemoved => removed(&facts)?,
+        Action::RecoveryCodesCreated => Said::new(
+            "Recovery codes were created for your account",
+            "Earlier recovery codes no longer work. If this was not you, change your password now, and ask an Owner to remove \
+            the second factors of your account.",
+        )
+        .fact("Recovery codes", count(facts.number("count")?, "code")),
+        Action::RecoveryCodeUsed => Said::new(
+            "A recovery code of your account was used",
+            "If this was you, nothing needs to be done, as long as codes are left. Otherwise change your password now, and \
+            create new recovery codes on your account page.",
+        )
+        .fact("Recovery codes", format!("{} left", count(facts.number("left")?, "code"))),
+        Action::SignInPolicyUpdated => policy(&facts, zone)?,
         Action::TokenCreated => token(&facts, zone)?,
         Action::GrantCreated => Said::new(
             "You were granted a role",
@@ -143,6 +164,30 @@ fn text<'a>(facts: &Facts<'a>, name: &str) -> Option<&'a str> {
 
 fn ended(number: i64, thing: &str) -> String {
     if number == 0 { "none ended".to_owned() } else { format!("{} ended", count(number, thing)) }
+}
+
+fn removed(facts: &Facts<'_>) -> Option<Said> {
+    let names: Vec<String> = facts.list("names").iter().filter_map(Value::as_str).map(quoted).collect();
+    let heading = match names.len() {
+        1 => "A second factor of your account was removed",
+        _ => "The second factors of your account were removed",
+    };
+    let next = "If you did not do or ask for this, change your password now, and add a second factor on your account page.";
+    Some(
+        Said::new(heading, next)
+            .fact("Removed", names.join(", "))
+            .fact("Sessions", ended(facts.number("ended_sessions")?, "session"))
+            .fact("API tokens", ended(facts.number("ended_tokens")?, "API token")),
+    )
+}
+
+fn policy(facts: &Facts<'_>, zone: &TimeZone) -> Option<Said> {
+    let until = zone.at(facts.time("tokens_refused_from")?);
+    let next = format!(
+        "Add a second factor on your account page: until then, a session leads only there. From {until} on, your API tokens are \
+        refused without one."
+    );
+    Some(Said::new("Your account must have a second factor", next).fact("Second factor", "none"))
 }
 
 fn link(facts: &Facts<'_>, host: &str, zone: &TimeZone) -> Option<Said> {

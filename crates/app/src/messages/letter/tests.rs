@@ -193,6 +193,18 @@ fn own_samples() -> Vec<Notification> {
             Action::IdentityLinked,
             json!({"account": account, "provider_name": "Example", "source_ip": "192.0.2.1"}),
         ),
+        own(Action::FactorAdded, json!({"account": account, "name": "<b>phone</b>", "ended_sessions": 1})),
+        own(
+            Action::FactorRemoved,
+            json!({"account": account, "names": ["phone"], "ended_sessions": 0, "ended_tokens": 0}),
+        ),
+        own(
+            Action::FactorRemoved,
+            json!({"account": account, "names": ["phone", "tablet"], "ended_sessions": 2, "ended_tokens": 3}),
+        ),
+        own(Action::RecoveryCodesCreated, json!({"account": account, "count": 10})),
+        own(Action::RecoveryCodeUsed, json!({"account": account, "left": 9})),
+        own(Action::SignInPolicyUpdated, json!({"after": "everyone", "tokens_refused_from": AT})),
         token(Value::Null, Value::Null),
         token(json!(["client:read", "secret:rotate"]), json!(AT)),
         own(

@@ -7,7 +7,7 @@ mod waits;
 
 use cells::{Cells, Limit};
 use crossfade_core::{
-    SessionId, Timestamp,
+    SessionId, Timestamp, UserId,
     address::{prefix, wide_network},
 };
 use std::{
@@ -27,6 +27,9 @@ const WIDTHS: [(u32, u32, Limit); 3] = [
 ];
 /// Limit for wrong passwords of a session when it is asked to confirm the password.
 const SESSION: Limit = Limit { burst: 10, forgiven_after: Duration::from_secs(60) };
+/// Limit for wrong codes of second factors. At any time 3 of 1,000,000 codes are right: beyond the burst, somebody who knows
+/// the password guesses one within a year with a probability below 3%.
+const CODES: Limit = Limit { burst: 10, forgiven_after: Duration::from_secs(60 * 60) };
 /// Limit for failures at one account from all sources. They never refuse a sign-in.
 const ACCOUNT: Limit =
     Limit { burst: FREE_FAILURES + MAX_WAIT_SECONDS, forgiven_after: Duration::from_secs(60) };
@@ -121,6 +124,21 @@ impl Subject {
     /// Returns what a wrong password of a signed-in person counts for.
     pub(crate) fn of_session(session: &SessionId) -> Self {
         Self { name: format!("session {session}"), limit: SESSION }
+    }
+
+    /// Returns what wrong codes of an account's second factors count for, from browsers that it does not know.
+    pub(crate) fn of_codes(user: &UserId) -> Self {
+        Self { name: format!("codes {user}"), limit: CODES }
+    }
+
+    /// Returns what wrong codes of a signed-in person count for.
+    pub(crate) fn of_codes_in(session: &SessionId) -> Self {
+        Self { name: format!("codes in {session}"), limit: CODES }
+    }
+
+    /// Returns when the next attempt is checked; `None`: now. `forgiven` is when all failures so far are forgiven.
+    pub(crate) fn free_at(&self, forgiven: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+        self.limit.free_at(forgiven?, now)
     }
 
     /// Returns when all failures are forgiven after one more.

@@ -5,6 +5,11 @@ use std::{collections::BTreeSet, fs, path::Path};
 /// What asks for a fresh sign-in: what gives or takes secrets, access or working clients.
 pub const FRESH: &[&str] = &[
     // Someone else could hide from a person what happens to their clients.
+    "/console/account/factors",
+    "/console/account/factors/{factor}",
+    "/console/account/factors/{factor}/remove",
+    "/console/account/name",
+    "/console/account/recovery-codes",
     "/console/account/messages",
     // Who can sign in to the account, and with what.
     "/console/account/providers/{provider}/link",
@@ -36,6 +41,7 @@ pub const FRESH: &[&str] = &[
     "/console/people",
     "/console/people/{user}",
     "/console/people/{user}/delete",
+    "/console/people/{user}/factors/remove",
     "/console/people/{user}/grants",
     "/console/people/{user}/grants/{grant}/delete",
     "/console/people/{user}/link",
@@ -50,6 +56,7 @@ pub const FRESH: &[&str] = &[
     "/console/providers/{provider}/groups/remove",
     "/console/mail/release",
     "/console/quarantine/release",
+    "/console/sign-in-policy",
     // Where messages go, and what signs them.
     "/console/webhooks",
     "/console/webhooks/{webhook}",
@@ -67,6 +74,7 @@ pub const NOT_FRESH: &[&str] = &[
     "/console/sign-in",
     // Has the signature of a provider.
     "/console/sign-in/back-channel/{provider}",
+    "/console/sign-in/code",
     // Whoever has lost a device must be able to end its sign-in at once.
     "/console/account/sessions/end",
     "/console/account/sessions/{session}/end",

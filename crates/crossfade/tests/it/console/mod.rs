@@ -3,6 +3,7 @@
 pub mod browser;
 mod clients;
 mod command_line;
+pub mod factors;
 mod forms;
 mod gate;
 mod messages;
@@ -10,6 +11,7 @@ mod people;
 mod roles;
 mod sections;
 mod sign_in;
+mod sign_in_policy;
 mod step_up;
 mod throttle;
 mod trail;

@@ -9,7 +9,9 @@ use super::{
 use crate::engines::on_sqlite;
 use crate::roles::{Holder, OBJECTS, Stage, YES, everybody, objects};
 use crate::world::{Answer, World};
-use Shows::{Anybody, Nothing, Offers, OffersSomewhere, Operates, Own, OwnNothing, OwnSession, Redirects};
+use Shows::{
+    Anybody, Nothing, Offers, OffersSomewhere, Operates, Own, OwnFactor, OwnNothing, OwnSession, Redirects,
+};
 use crossfade_core::{
     Operation::{self, *},
     roles::{Permission, Role},
@@ -38,6 +40,8 @@ enum Shows {
     OwnNothing,
     /// One of the sessions of the account that is signed in.
     OwnSession,
+    /// A second factor, which nobody here has.
+    OwnFactor,
     /// A redirect to a page.
     Redirects,
     /// A page that needs no session.
@@ -93,6 +97,8 @@ const PAGES: &[(&str, Shows)] = &[
     ("/console/sign-in/{provider}", Nothing),
     ("/console/sign-in/callback/{provider}", Nothing),
     ("/console/sign-in/out/{provider}", Nothing),
+    ("/console/sign-in/code", Anybody),
+    ("/console/sign-in-policy", Operates(ReadSignInPolicy)),
     ("/console/webhooks", Operates(ListWebhooks)),
     ("/console/webhooks/{webhook}", Operates(ReadWebhook)),
     ("/console/{*rest}", Nothing),
@@ -100,6 +106,11 @@ const PAGES: &[(&str, Shows)] = &[
 
 /// Forms, by the path that they are sent to. What ends the role or the session comes last.
 const FORMS: &[(&str, Shows)] = &[
+    ("/console/account/name", Own),
+    ("/console/account/factors", Own),
+    ("/console/account/factors/{factor}", OwnFactor),
+    ("/console/account/factors/{factor}/remove", OwnFactor),
+    ("/console/account/recovery-codes", Own),
     ("/console/account/messages", Operates(UpdateOwnMessages)),
     ("/console/account/password", Own),
     ("/console/account/providers/{provider}/link", OwnNothing),
@@ -150,6 +161,7 @@ const FORMS: &[(&str, Shows)] = &[
     ("/console/people", Operates(CreateUser)),
     ("/console/people/{user}", Operates(UpdateUser)),
     ("/console/people/{user}/delete", Operates(DeleteUser)),
+    ("/console/people/{user}/factors/remove", Operates(RemoveFactors)),
     ("/console/people/{user}/grants", Operates(CreateGrant)),
     ("/console/people/{user}/link", Operates(CreateLink)),
     ("/console/properties", Operates(CreateProperty)),
@@ -163,6 +175,7 @@ const FORMS: &[(&str, Shows)] = &[
     ("/console/providers/{provider}/groups", Operates(UpdateProvider)),
     ("/console/providers/{provider}/groups/remove", Operates(UpdateProvider)),
     ("/console/quarantine/release", Operates(ReleaseQuarantine)),
+    ("/console/sign-in-policy", Operates(UpdateSignInPolicy)),
     ("/console/theme", Anybody),
     ("/console/webhooks", Operates(CreateWebhook)),
     ("/console/webhooks/{webhook}", Operates(UpdateWebhook)),
@@ -172,6 +185,7 @@ const FORMS: &[(&str, Shows)] = &[
     ("/console/webhooks/{webhook}/test", Operates(TestWebhook)),
     ("/console/people/{user}/grants/{grant}/delete", Operates(DeleteGrant)),
     ("/console/account/sessions/end", Own),
+    ("/console/sign-in/code", Anybody),
     ("/console/sign-in", Anybody),
     ("/console/sign-in/back-channel/{provider}", Anybody),
     ("/console/sign-out", Own),
@@ -249,7 +263,7 @@ fn expected(stage: &Stage<'_>, shows: Shows, holder: &Holder<'_>, object: usize)
             YES
         }
         OwnSession if object == 0 => YES,
-        Offers(_) | OffersSomewhere(_) | OwnNothing | OwnSession | Nothing => "404",
+        Offers(_) | OffersSomewhere(_) | OwnFactor | OwnNothing | OwnSession | Nothing => "404",
         Own | Anybody => YES,
         Redirects => "303",
     }
@@ -399,6 +413,10 @@ async fn without_a_session_no_page_opens_also_with_a_token(world: World) {
             let answer = world.browser().send(method.clone(), &path, None, headers).await;
             assert_protected(&answer, &path);
             match shows {
+                // Without a sign-in that waits for a code.
+                Anybody if *template == "/console/sign-in/code" => {
+                    assert_eq!(answer.leads_to(), "/console/sign-in");
+                }
                 Anybody => {
                     assert!([200, 400, 422].contains(&answer.status.as_u16()), "{path} {}", answer.status)
                 }

@@ -3,7 +3,7 @@
 use super::browser::{Browser, PASSWORD};
 use crate::engines::on_both_engines;
 use crate::world::{OWNER, Principal, World};
-use crossfade_app::{NewToken, PasswordCost};
+use crossfade_app::{NewToken, OwnerFactors, PasswordCost};
 use http::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -335,7 +335,8 @@ async fn another_password_ends_every_other_sign_in(world: World) {
         assert!(page.contains(field) && !page.contains(new) && !page.contains(PASSWORD), "{field}: {page}");
     }
     assert!(there.is_signed_in().await);
-    let (link, before) = (world.app.recover_owner(OWNER).await.unwrap().url, here.cookie().unwrap());
+    let (link, before) =
+        (world.app.recover_owner(OWNER, OwnerFactors::Keep).await.unwrap().url, here.cookie().unwrap());
     assert_eq!(
         here.post("/console/account/password", &change(PASSWORD, new, new)).await.leads_to(),
         "/console/account"
@@ -451,7 +452,7 @@ async fn every_token_that_ends_with_its_account_or_password_is_recorded(world: W
 
 async fn a_one_time_link_signs_in_and_ends_what_was_open(world: World) {
     let old = world.signed_in().await;
-    let link = world.app.recover_owner(OWNER).await.unwrap().url;
+    let link = world.app.recover_owner(OWNER, OwnerFactors::Keep).await.unwrap().url;
     let new = "four quite unrelated words";
     let browser = world.browser();
     let fields = [("link", &*link), ("email", ""), ("password", new), ("repeated", new)];
@@ -462,7 +463,7 @@ async fn a_one_time_link_signs_in_and_ends_what_was_open(world: World) {
 async fn a_one_time_link_ends_the_sign_in_that_its_cookie_replaces(world: World) {
     let browser = world.person("bob@example.com", "viewer").await;
     let bob = browser.cookie().unwrap();
-    let link = world.app.recover_owner(OWNER).await.unwrap().url;
+    let link = world.app.recover_owner(OWNER, OwnerFactors::Keep).await.unwrap().url;
     let fields = [("link", &*link), ("email", ""), ("password", PASSWORD), ("repeated", PASSWORD)];
     assert_eq!(browser.post("/console/link", &fields).await.leads_to(), "/console");
     assert_ne!(browser.cookie(), Some(bob.clone()));

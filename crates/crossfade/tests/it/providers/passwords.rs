@@ -107,7 +107,7 @@ async fn a_link_lets_nobody_in_while_passwords_are_off_but_one_from_the_machine(
         "{}",
         page.text()
     );
-    let url = world.app.recover_owner(OWNER).await.unwrap().url;
+    let url = world.app.recover_owner(OWNER, OwnerFactors::Keep).await.unwrap().url;
     let link = url.split('#').nth(1).unwrap();
     let new = "four quite unrelated words";
     let fields = [("link", link), ("email", ""), ("password", new), ("repeated", new)];

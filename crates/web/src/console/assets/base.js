@@ -33,7 +33,9 @@ async function post(url, fields = {}) {
     if (answer.ok) return json;
     if (json.code === "fresh_sign_in_required" && attempt === 0 && await confirmItIsYou()) continue;
     if (answer.status === 401) location.reload();
-    throw new Error(json.detail || "The request failed. Reload the page to see whether anything changed.");
+    const problem = new Error(json.detail || "The request failed. Reload the page to see whether anything changed.");
+    problem.field = json.field;
+    throw problem;
   }
 }
 

@@ -70,7 +70,7 @@ function renew(dialog) {
     if (form.elements.transition_hours) form.elements.transition_hours.readOnly = false;
     if (form.dataset.fresh !== undefined) form.dataset.fresh = "";
     for (const field of form.elements) {
-      if (/^confirm_|password/.test(field.name)) field.value = "";
+      if (/^confirm_|^code$|password/.test(field.name)) field.value = "";
       field.dispatchEvent(new Event("input", { bubbles: true }));
     }
   }
@@ -106,7 +106,7 @@ if (refusedDialogs.length) readFreshDialogs().catch(() => {});
 // A browser can fill in again what stood there before a reload.
 for (const form of all("dialog:not([open]) form")) if (!form.closest("dialog:modal")) form.reset();
 
-/** Opens the dialog "Confirm it is you"; true once the password was right. Whoever was signed out meanwhile signs in
+/** Opens the dialog "Confirm it is you"; true once the password, and the code of a second factor, was right. Whoever was signed out meanwhile signs in
     with it, and goes on with what they had typed. */
 function confirmItIsYou(signedOut = false) {
   const dialog = one("#confirm-it-is-you");
@@ -118,25 +118,32 @@ function confirmItIsYou(signedOut = false) {
     return new Promise((resolve) => dialog.addEventListener("close", () => resolve(false), { once: true }));
   }
   const password = one("input[type=password]", form);
-  const error = one("[data-error]", form);
+  // Only for an account with a second factor.
+  const code = one("input[name=code]", form);
   const button = one("[type=submit]", form);
-  const refused = (text) => {
-    one("span", error).textContent = text;
-    error.hidden = !text;
-    text ? password.setAttribute("aria-invalid", "true") : password.removeAttribute("aria-invalid");
+  const refused = (text, field = password) => {
+    for (const input of [password, code]) {
+      const error = input && one("[data-error]", input.closest(".field"));
+      if (!error) continue;
+      const said = input === field ? text : "";
+      one("span", error).textContent = said;
+      error.hidden = !said;
+      said ? input.setAttribute("aria-invalid", "true") : input.removeAttribute("aria-invalid");
+    }
   };
-  password.value = "";
+  const empty = () => { password.value = ""; if (code) code.value = ""; };
+  empty();
   refused("");
   const why = one("[data-why]", form);
   why.dataset.why ||= why.textContent;
   why.textContent = signedOut ? "You were signed out. Sign in again to continue. Nothing you typed is lost." : why.dataset.why;
   const send = () => signedOut
-    ? post("/console/sign-in", { email: form.elements.email.value, password: password.value, to: "/console/session" })
-    : post(form.action, { password: password.value });
+    ? post("/console/sign-in", { email: form.elements.email.value, password: password.value, code: code?.value ?? "", to: "/console/session" })
+    : post(form.action, { password: password.value, code: code?.value ?? "" });
   dialog.showModal();
   return new Promise((resolve) => {
     const end = new AbortController();
-    dialog.addEventListener("close", () => { end.abort(); password.value = ""; resolve(dialog.returnValue === "confirmed"); }, { once: true });
+    dialog.addEventListener("close", () => { end.abort(); empty(); resolve(dialog.returnValue === "confirmed"); }, { once: true });
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       if (button.ariaBusy === "true") return;
@@ -145,8 +152,9 @@ function confirmItIsYou(signedOut = false) {
         await send();
         dialog.close("confirmed");
       } catch (problem) {
-        refused(problem.message);
-        password.select();
+        const field = problem.field === "code" && code ? code : password;
+        refused(problem.message, field);
+        field.select();
       } finally {
         button.ariaBusy = "false";
       }

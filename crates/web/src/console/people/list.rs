@@ -36,6 +36,8 @@ struct PeoplePage {
     may_create: bool,
     /// Whether this reader can manage the providers for single sign-on.
     may_manage_providers: bool,
+    /// Whether this reader can set the sign-in policy.
+    sets_policy: bool,
     create: Form,
 }
 
@@ -71,6 +73,7 @@ impl PeoplePage {
             next: found.next_cursor,
             may_create: signed.principal().may_on_platform(Permission::UserManage),
             may_manage_providers: signed.principal().may_on_platform(Permission::ProviderManage),
+            sets_policy: signed.principal().may_on_platform(Permission::OwnerManage),
             create: Form::new("create", Fields::default().with("kind", "person")),
         })
     }
@@ -141,6 +144,7 @@ mod tests {
             next: Some("x".into()),
             may_create: true,
             may_manage_providers: true,
+            sets_policy: true,
             create: Form::new("create", Fields::default()),
         }
     }

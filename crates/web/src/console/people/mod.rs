@@ -71,6 +71,7 @@ mod samples {
             kind,
             name: name.into(),
             email: (kind == UserKind::Person).then(|| format!("{n}@example.com")),
+            second_factor: kind == UserKind::Person,
             activated: n % 2 == 1,
             created_at: Timestamp::from_seconds(1_795_525_500),
             grants: vec![

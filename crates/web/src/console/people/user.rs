@@ -19,7 +19,7 @@ use crossfade_core::{
     ClientId, Problem, PropertyId, Timestamp,
     api::{
         CreateGrant, CreateLink, DeleteUser, Environment, Grant, HandedOver, HandedOverClient, OneTimeLink,
-        UpdateUser, User, UserKind,
+        RemoveFactors, UpdateUser, User, UserKind,
     },
     owners::{Heirs, MAX_HANDED_OVER},
     roles::{Permission, Role},
@@ -47,6 +47,8 @@ struct UserPage {
     edit: Form,
     grant: Form,
     delete: Form,
+    /// The form that removes second factors.
+    factors: Form,
     /// Clients that the account owns, and who would own them if it was deleted.
     owned: HandedOver,
 }
@@ -67,6 +69,8 @@ struct May {
     manage: bool,
     /// Can create a link; never for the own account.
     link: bool,
+    /// Can remove second factors that the account has; never those of the own account.
+    remove_factors: bool,
     give: bool,
 }
 
@@ -91,6 +95,7 @@ impl UserPage {
         let may = May {
             manage: abilities.manage,
             link: abilities.manage && user.kind == UserKind::Person && user.id != *principal.user(),
+            remove_factors: owner && user.second_factor && user.id != *principal.user(),
             give: !abilities.roles.is_empty(),
         };
         let list = ListQuery { limit: Some(OFFERED.to_owned()), cursor: None };
@@ -141,6 +146,7 @@ impl UserPage {
                 "delete",
                 Fields::default().with("hand_over_to", "").with("confirm_user_name", ""),
             ),
+            factors: Form::new("factors", Fields::default().with("reason", "")),
             owned,
             user,
             version,
@@ -259,6 +265,9 @@ pub(in crate::console) async fn show(Path(id): Path<String>, signed: SignedIn) -
     let done = match signed.said() {
         "changed" => Some("The account was updated."),
         "given" => Some(GIVEN),
+        "factors" => {
+            Some("The second factors were removed. Sessions, API tokens and links of the account have ended.")
+        }
         "taken" => Some("The role was removed, effective from the next request."),
         _ => None,
     };
@@ -302,6 +311,15 @@ pub(in crate::console) async fn create_link(Path(id): Path<String>, Fresh { sign
     let mut shown = UserPage::load(&signed, &id).await?;
     shown.link = Some(link);
     Ok(page(&shown))
+}
+
+pub(in crate::console) async fn remove_factors(
+    Path(id): Path<String>,
+    Fresh { signed, fields }: Fresh,
+) -> Reply {
+    let body = RemoveFactors { reason: fields.filled("reason").map(str::to_owned) };
+    signed.app.remove_factors(&signed.request(), UserPath(&id), Input::Value(body)).await?;
+    Ok(to(&id, "factors"))
 }
 
 pub(in crate::console) async fn create_grant(
@@ -441,7 +459,12 @@ mod tests {
             now: crossfade::samples::now(),
             grants: grants.collect(),
             version: 7,
-            may: May { manage: true, link: kind == UserKind::Person, give: true },
+            may: May {
+                manage: true,
+                link: kind == UserKind::Person,
+                remove_factors: kind == UserKind::Person,
+                give: true,
+            },
             roles: Role::ALL.to_vec(),
             properties: vec![("prop_0000000000000000000001".into(), "Shop".into())],
             clients: vec![("cl_0000000000000000000001".into(), "Billing".into())],
@@ -471,6 +494,7 @@ mod tests {
             link: None,
             edit: Form::new("edit", Fields::default()),
             delete: Form::new("delete", Fields::default()),
+            factors: Form::new("factors", Fields::default()),
             grant: Form::new("grant", Fields::default()),
             user,
         }
@@ -498,8 +522,10 @@ mod tests {
         assert!(closing(UserKind::Person).contains("You get a new link"));
         assert!(closing(UserKind::Program).contains("Its tokens end"));
         assert!(!shown.contains("may have kept one"));
-        let reader =
-            UserPage { may: May { manage: false, link: false, give: false }, ..sample(UserKind::Person) };
+        let reader = UserPage {
+            may: May { manage: false, link: false, remove_factors: false, give: false },
+            ..sample(UserKind::Person)
+        };
         let reader = reader.render().unwrap();
         assert!(!reader.contains("Delete account") && !reader.contains("Grant role"), "{reader}");
     }

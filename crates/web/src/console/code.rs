@@ -1,0 +1,147 @@
+//! The code of a second factor, which a sign-in asks for after the password.
+
+use super::{
+    cookies,
+    error::retry_after,
+    form::{Fields, Form},
+    layout::Sheet,
+    message::redirect_with,
+    page, page_with,
+    paths::own_page,
+    session::{Sent, SignedIn, WRONG_CODE, seconds_until, visitor, wait},
+    theme::Theme,
+};
+use crate::{
+    Web,
+    reply::{Refused, Reply},
+};
+use askama::Template;
+use axum::{
+    extract::{FromRequestParts, Query, State},
+    http::{HeaderMap, StatusCode, header, request::Parts},
+    response::{IntoResponse, Redirect, Response},
+};
+use crossfade_app::{CodeEntered, Visitor};
+use crossfade_core::{Code, Problem, secret::SecretValue};
+use serde::Deserialize;
+
+const PATH: &str = "/console/sign-in/code";
+
+#[derive(Template)]
+#[template(path = "console/code.html")]
+struct CodePage {
+    sheet: Sheet,
+    form: Form,
+    /// Where to go after the sign-in.
+    to: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Asked {
+    to: Option<String>,
+}
+
+/// The visitor of a page without a form.
+pub(super) struct Visiting(Visitor);
+
+impl FromRequestParts<Web> for Visiting {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Self::Rejection> {
+        Ok(Self(visitor(parts, web)))
+    }
+}
+
+/// Redirects to the page that asks for the code, with the cookie of the sign-in that waits for it.
+pub(super) fn ask(web: &Web, value: &SecretValue, to: &str) -> Result<Response, Refused> {
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("to", to).finish();
+    let mut response = Redirect::to(&format!("{PATH}?{query}")).into_response();
+    response.headers_mut().append(header::SET_COOKIE, cookies::of_sign_in(&web.app, value)?);
+    Ok(response)
+}
+
+pub(super) async fn show(
+    State(web): State<Web>,
+    theme: Theme,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+    Visiting(visitor): Visiting,
+    signed: Result<SignedIn, Response>,
+) -> Reply {
+    let to = asked.to.as_deref().and_then(own_page).unwrap_or("/console");
+    if signed.is_ok() {
+        return Ok(Redirect::to(to).into_response());
+    }
+    let value = cookies::sign_in(&web.app, &headers).unwrap_or_default();
+    if !web.app.waits_for_code(&value, &visitor).await? {
+        return Ok(Redirect::to("/console/sign-in").into_response());
+    }
+    let form = Form::new("", Fields::default());
+    Ok(page(&CodePage { sheet: sheet(theme), form, to: to.to_owned() }))
+}
+
+pub(super) async fn submit(
+    State(web): State<Web>,
+    theme: Theme,
+    replaced: Result<SignedIn, Response>,
+    headers: HeaderMap,
+    Sent { visitor, fields }: Sent,
+) -> Reply {
+    let to = own_page(fields.text("to")).unwrap_or("/console").to_owned();
+    let value = cookies::sign_in(&web.app, &headers).unwrap_or_default();
+    let (status, why, until) = match web.app.enter_code(&value, fields.text("code"), &visitor).await? {
+        CodeEntered::Done(new) => {
+            // The cookie is about to be replaced, and its session must not continue unseen.
+            if let Ok(replaced) = replaced {
+                web.app.end_session(&replaced.session, replaced.session.id.as_str()).await?;
+            }
+            let mut response = cookies::signed_in(&web.app, &new, &to)?;
+            response.headers_mut().append(header::SET_COOKIE, cookies::without_sign_in(&web.app)?);
+            return Ok(response);
+        }
+        CodeEntered::Over => return over(&web, "code-over"),
+        CodeEntered::Wrong(0) => return over(&web, "code-wrong"),
+        CodeEntered::Wrong(_) => (StatusCode::UNPROCESSABLE_ENTITY, WRONG_CODE.to_owned(), None),
+        CodeEntered::Wait(until) => (
+            StatusCode::TOO_MANY_REQUESTS,
+            format!("Too many wrong codes. {} A recovery code works now.", wait(&web.app, until)),
+            Some(until),
+        ),
+    };
+    let problem = Problem::new(Code::InvalidBody, why).with_field("code");
+    let form = Form::new("", Fields::default().with("code", "")).refused(problem);
+    let mut response = page_with(status, &CodePage { sheet: sheet(theme), form, to });
+    retry_after(&mut response, until.map(|until| seconds_until(&web.app, until)));
+    Ok(response)
+}
+
+/// Redirects to the sign-in page, which says why.
+fn over(web: &Web, word: &'static str) -> Reply {
+    let mut response = redirect_with("/console/sign-in", word);
+    response.headers_mut().append(header::SET_COOKIE, cookies::without_sign_in(&web.app)?);
+    Ok(response)
+}
+
+fn sheet(theme: Theme) -> Sheet {
+    Sheet { title: "Enter a code", theme, wide: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_rendered() {
+        let shown = CodePage {
+            sheet: sheet(Theme::System),
+            form: Form::new("", Fields::default()),
+            to: "/console/clients?q=\"".into(),
+        };
+        let html = shown.render().unwrap();
+        assert!(html.contains("autocomplete=\"one-time-code\"") && html.contains("q=&#34;\""), "{html}");
+        let problem = Problem::new(Code::InvalidBody, WRONG_CODE).with_field("code");
+        let form = Form::new("", Fields::default().with("code", "")).refused(problem);
+        let html = CodePage { form, ..shown }.render().unwrap();
+        assert!(html.contains("id=\"code-error\" role=\"alert\""), "{html}");
+    }
+}
