@@ -241,6 +241,9 @@ def settle_body(operation, case):
         settle_webhook(operation, case)
     if operation in ("create_provider", "update_provider"):
         settle_provider(operation, case)
+    # Only Owners who have a password, and at least one where passwords are switched off.
+    if operation == "update_password_policy" and ("break_glass" in body or body.get("passwords") == "break_glass"):
+        body["break_glass"] = [SEED["kept"][0]]
     if operation == "update_client_messages":
         body["confirm_client_name"] = client_name(case)
     # The names of time zones are no pattern.
