@@ -6,6 +6,7 @@ use crate::{
     engines::on_both_engines,
     world::{OWNER, World},
 };
+use crossfade_app::OwnerFactors;
 use serde_json::json;
 
 on_both_engines! {
