@@ -64,6 +64,7 @@ pub use node::{
 };
 pub use options::{Creation, Options};
 pub use people::abilities::{Abilities, AccountAbilities};
+pub use people::access::AccessQuery;
 pub use people::devices::{KNOWN_FOR, join_devices, parse_devices};
 pub use people::factors::{Added, CODE_WITHIN, CodeEntered, Enrolment, FactorSummary, OwnFactors};
 pub use people::login::{NewLogin, code_challenge};

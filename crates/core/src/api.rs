@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+mod access;
 mod clients;
 mod drills;
 mod evidence;
@@ -26,6 +27,7 @@ mod users;
 mod webhooks;
 
 pub use crate::account::UserKind;
+pub use access::{Access, AccessUser};
 pub use clients::{
     Client, ClientDeleted, CreateClient, CreateRegistration, DeleteClient, OwnerDetails, Registration,
     UpdateClient, UpdateRegistration,

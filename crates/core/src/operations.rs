@@ -234,6 +234,9 @@ operations! {
 
     /// Lists users, oldest first.
     ListUsers = "list_users" Get "/users" Needs(UserRead), [];
+    /// Lists who holds which role: where, since when, given by hand or by a group, and when the account was last active. The
+    /// filters answer what a user can do, and who can do something to a client in an environment.
+    ListAccess = "list_access" Get "/access" Needs(UserRead), [];
     /// Creates a person, with a one-time link to set a password, or a program, which uses API tokens.
     CreateUser = "create_user" Post "/users" Needs(UserManage), [NameTaken, TooManyRequests];
     /// Reads a user.
@@ -348,7 +351,7 @@ impl Operation {
             // Scans of the trail, which is kept for years.
             | ListAuditEvents | ExportAuditEvents | ListAuthenticationFailures
             // Scans for a part of a name, and for what one may read.
-            | ListClients | ListProperties | ListUsers | ReadHandOver
+            | ListClients | ListProperties | ListUsers | ListAccess | ReadHandOver
             // Look-ups of a thousand secrets.
             | IdentifySecrets
         )

@@ -113,6 +113,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Upstream(command) => remote::upstream(command).await,
         Command::Node(command) => remote::node(command).await,
         Command::User(command) => remote::user(command).await,
+        Command::Access(command) => remote::access(command).await,
         Command::Grant(command) => remote::grant(command).await,
         Command::Whoami(remote) => remote::whoami(remote).await,
         Command::Secret(command) => remote::secret(command).await,

@@ -208,7 +208,7 @@ fn user(row: &Row) -> Result<User, StoreError> {
     })
 }
 
-fn grant(row: &Row) -> Result<GrantRow, StoreError> {
+pub(crate) fn grant(row: &Row) -> Result<GrantRow, StoreError> {
     let property = row.opt_parsed("property_id", |text| PropertyId::parse(text).ok())?;
     let client = row.opt_parsed("client_id", |text| ClientId::parse(text).ok())?;
     let scope = match (property, client) {
@@ -384,6 +384,7 @@ impl Tx {
         now: Timestamp,
     ) -> Result<Vec<TokenRow>, StoreError> {
         self.execute(END_LINKS_BY_TOKENS, vec![id.as_str().into()]).await?;
+        self.end_logins_of(id).await?;
         let ended = self.rows(DELETE_TOKENS_OF, vec![id.as_str().into(), now.into()]).await?;
         let ended: Vec<TokenRow> = ended.iter().map(token).collect::<Result<_, _>>()?;
         for token in &ended {
@@ -590,7 +591,8 @@ impl Tx {
 
     /// Records the use of a token.
     pub async fn touch_token(&mut self, id: &TokenId, at: Timestamp) -> Result<(), StoreError> {
-        self.execute(TOUCH_TOKEN, vec![id.as_str().into(), at.into()]).await.map(drop)
+        self.execute(TOUCH_TOKEN, vec![id.as_str().into(), at.into()]).await?;
+        self.active_with_token(id, at).await
     }
 
     /// Ends a token and the one-time links created with it.

@@ -394,6 +394,7 @@ pub const TABLES: &[Table] = &[
             ("entered_by", Text),
             ("entered_scope", Text),
             ("time_zone", Text),
+            ("last_active_at", Int),
             ("version", Int),
         ],
     ),

@@ -3,9 +3,9 @@
 
 use crate::{
     access, adoptions, audit, backup, carry_over, chain, change_log, checks, clients, counts, db, deliveries,
-    devices, drills, ends, environments, evidence, factors, failures, guard, history, idempotency, incidents,
-    keys, leaks, limits, lines, logins, makers, message_links, messages, nodes, password_policy, properties,
-    providers, proxies, recorders, refused, rotations, secrets, seen, sending_place, sessions,
+    devices, drills, ends, environments, evidence, factors, failures, guard, history, holders, idempotency,
+    incidents, keys, leaks, limits, lines, logins, makers, message_links, messages, nodes, password_policy,
+    properties, providers, proxies, recorders, refused, rotations, secrets, seen, sending_place, sessions,
     sign_in_failures, switches, token_revocations, told, unregistered, upstream, verifiers, webhooks, weekly,
 };
 
@@ -52,6 +52,7 @@ impl Statement {
             failures::STATEMENTS,
             guard::STATEMENTS,
             history::STATEMENTS,
+            holders::STATEMENTS,
             idempotency::STATEMENTS,
             incidents::STATEMENTS,
             keys::STATEMENTS,

@@ -26,6 +26,7 @@ statements! {
                  JOIN users u ON u.id = l.user_id AND u.deleted_at IS NULL
                  WHERE l.digest = $1 AND l.expires_at > $2";
     END = "DELETE FROM logins WHERE digest = $1";
+    END_OF = "DELETE FROM logins WHERE user_id = $1";
 }
 
 impl Tx {
@@ -63,6 +64,11 @@ impl Tx {
             })
         })
         .transpose()
+    }
+
+    /// Ends the approval of an account, whose code would become an API token.
+    pub(crate) async fn end_logins_of(&mut self, user: &UserId) -> Result<(), StoreError> {
+        self.execute(END_OF, vec![user.as_str().into()]).await.map(drop)
     }
 
     /// Ends an approval. A code works once.

@@ -36,6 +36,9 @@ statements! {
     USERS_OF = "SELECT s.id, s.user_id FROM sessions s JOIN (VALUES {rows:1}) AS v ON s.id = v.column1";
     SEEN = "UPDATE sessions SET last_seen_at = $2 WHERE id = $1 AND last_seen_at < $2";
     CONFIRM = "UPDATE sessions SET digest = $2, keyed = 1, authenticated_at = $3, last_seen_at = $3 WHERE id = $1 AND ended_at IS NULL";
+    BY_ID = "SELECT s.id, s.user_id, s.created_at, s.authenticated_at, s.last_seen_at, s.source_ip, s.user_agent, s.provider_id
+             FROM sessions s JOIN users u ON u.id = s.user_id
+             WHERE s.id = $1 AND s.ended_at IS NULL AND u.deleted_at IS NULL";
     END = "UPDATE sessions SET ended_at = $3 WHERE id = $1 AND user_id = $2 AND ended_at IS NULL";
     END_OTHERS = "UPDATE sessions SET ended_at = $2 WHERE user_id = $1 AND ended_at IS NULL AND (CAST($3 AS TEXT) IS NULL OR id <> $3)";
     FORGET = "DELETE FROM sessions WHERE created_at < $1";
@@ -87,13 +90,19 @@ impl Tx {
             new.user_agent.as_str().into(),
             new.provider_id.as_ref().map(ProviderId::as_str).into(),
         ];
-        self.execute(INSERT, args).await.map(drop)
+        self.execute(INSERT, args).await?;
+        self.active(&new.user_id, new.created_at).await
     }
 
     /// Returns the session with this digest, if it was not ended and its account still exists. The caller checks
     /// whether it has expired.
     pub async fn session_by_digest(&mut self, digest: &[u8]) -> Result<Option<SessionRow>, StoreError> {
         self.optional(BY_DIGEST, vec![digest.into()]).await?.as_ref().map(session).transpose()
+    }
+
+    /// Returns a session, if it was not ended and its account still exists. The caller checks whether it has expired.
+    pub async fn session(&mut self, id: &SessionId) -> Result<Option<SessionRow>, StoreError> {
+        self.optional(BY_ID, vec![id.as_str().into()]).await?.as_ref().map(session).transpose()
     }
 
     /// Returns the sessions of an account that were not ended, started after `began` and were used after `seen`, newest
@@ -111,7 +120,8 @@ impl Tx {
 
     /// Records a request.
     pub async fn touch_session(&mut self, id: &SessionId, at: Timestamp) -> Result<(), StoreError> {
-        self.execute(SEEN, vec![id.as_str().into(), at.into()]).await.map(drop)
+        self.execute(SEEN, vec![id.as_str().into(), at.into()]).await?;
+        self.active_in_session(id, at).await
     }
 
     /// Records that the password was entered again, and changes the digest of the session.
@@ -148,6 +158,7 @@ impl Tx {
         self.end_devices(user).await?;
         self.end_pending_sign_ins(user).await?;
         self.end_links_by_sessions(user).await?;
+        self.end_logins_of(user).await?;
         self.execute(END_OTHERS, args).await
     }
 }

@@ -28,7 +28,7 @@ export default async function commandLine(server) {
     page.alsoAt = `http://127.0.0.1:${new URL(address).searchParams.get("port")}/`;
     await page.goto(address);
     await signIn(page);
-    await page.getByRole("heading", { name: "Sign in the command line", level: 1 }).waitFor();
+    await page.getByRole("heading", { name: "Approve command line", level: 1 }).waitFor();
     await look(page, "command-line");
     const asked = [await page.getByLabel("Expires after").inputValue(), await page.getByRole("checkbox", { name: "client:read", exact: true }).isChecked()];
     check("the page is filled in as the command asks", asked.join() === "14,true", asked.join());

@@ -35,6 +35,8 @@ pub struct Abilities {
     pub see: bool,
     /// Can see how its callers go back to the upstream issuer.
     pub release: bool,
+    /// Can see who holds a role that covers it.
+    pub review: bool,
 }
 
 /// Permissions of a principal on an account.
@@ -62,6 +64,7 @@ impl Abilities {
         drill: true,
         see: true,
         release: true,
+        review: true,
     };
 
     pub(crate) fn of(principal: &Principal, object: Object<'_>) -> Self {
@@ -76,6 +79,7 @@ impl Abilities {
             drill: may(Permission::SecretDrill),
             see: may(Permission::SecretRotate),
             release: may(Permission::UpstreamManage),
+            review: principal.may(Permission::UserRead, Object::Platform),
         }
     }
 }

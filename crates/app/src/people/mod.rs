@@ -5,6 +5,7 @@
 //! API, and `login` from the Console to the command line. `sign_in_policy` says who must have a second factor.
 
 pub(crate) mod abilities;
+pub(crate) mod access;
 pub(crate) mod devices;
 pub(crate) mod factors;
 mod failures;

@@ -546,6 +546,13 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ("logout", ["crossfade logout", "crossfade logout --profile work --forget"]),
     ("profile list", ["crossfade profile list", "crossfade profile list --json"]),
     ("profile use", ["crossfade profile use work", "crossfade profile use auth.example.com"]),
+    (
+        "access list",
+        [
+            "crossfade access list --user ada@example.com",
+            "crossfade access list --client 'Billing API' --env production --permission secret:rotate --json",
+        ],
+    ),
     ("whoami", ["crossfade whoami", "crossfade whoami --json"]),
     ("man", ["crossfade man", "crossfade man --dir /usr/local/share/man/man1"]),
     ("completions", ["crossfade completions bash", "crossfade completions zsh"]),

@@ -1,5 +1,6 @@
 //! The command line: what there is to type. Doc comments here are the help texts.
 
+mod access;
 mod audit;
 mod change_over;
 mod clients;
@@ -28,6 +29,7 @@ mod webhooks;
 pub(crate) use self::operations::command;
 use self::values::new_file;
 pub(crate) use self::{
+    access::{Access, ListAccess},
     audit::{Audit, Failures, Filters, Verify},
     change_over::{Series, Watch},
     clients::{Client, CreateClient, UpdateClient},
@@ -146,6 +148,9 @@ pub(crate) enum Command {
     /// Manage the messages that you get, and your time zone.
     #[command(subcommand)]
     Messages(Messages),
+    /// Review who holds which role, and why.
+    #[command(subcommand)]
+    Access(Access),
     /// Manage the roles that users hold.
     #[command(subcommand)]
     Grant(Grant),
@@ -203,6 +208,7 @@ impl Command {
             | Self::PasswordPolicy(_)
             | Self::SignInPolicy(_)
             | Self::Messages(_)
+            | Self::Access(_)
             | Self::Grant(_)
             | Self::Secret(_)
             | Self::Drill(_)

@@ -131,6 +131,7 @@ pub(crate) fn command(operation: Operation) -> &'static str {
         ListDeliveries => "webhook deliveries",
         ReplayDelivery => "webhook replay",
         ListUsers => "user list",
+        ListAccess => "access list",
         CreateUser => "user create",
         ReadUser => "user show",
         UpdateUser => "user update",

@@ -1,5 +1,6 @@
 //! Commands that speak to a server through its API.
 
+mod access;
 mod audit;
 mod change_over;
 mod clients;
@@ -27,6 +28,7 @@ mod users;
 mod webhooks;
 
 pub(crate) use self::{
+    access::access,
     audit::audit,
     clients::client,
     drills::drill,

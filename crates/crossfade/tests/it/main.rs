@@ -18,6 +18,7 @@ fn random_cases(usual: u32) -> u32 {
 }
 
 mod a_year_of_messages;
+mod access_review;
 mod allowed_networks;
 mod backup;
 mod bad_input;

@@ -133,6 +133,7 @@ fn route(operation: Operation) -> Route {
         TestWebhook => of(operation, webhooks::test, webhooks::test_shape),
         ListDeliveries => of(operation, webhooks::list_deliveries, webhooks::list_deliveries_shape),
         ReplayDelivery => of(operation, webhooks::replay, webhooks::replay_shape),
+        ListAccess => of(operation, users::list_access, users::list_access_shape),
         ListUsers => of(operation, users::list, users::list_shape),
         CreateUser => of(operation, users::create, users::create_shape),
         ReadUser => of(operation, users::read, users::read_shape),

@@ -96,6 +96,7 @@ fn tag_text(name: &str) -> &'static str {
         "sign-in-policy" => "Who must have a second factor.",
         "tokens" => "API tokens.",
         "webhooks" => "URLs that get messages, and what became of their deliveries.",
+        "access" => "Who holds which role, where, since when and why.",
         "users" => "Accounts of people and programs, and their roles.",
         _ => "",
     }

@@ -6,7 +6,7 @@ use super::{
     schema::{Schemas, Shape, example_of, nothing},
 };
 use crate::reply::Reply;
-use crossfade_app::UserPath;
+use crossfade_app::{AccessQuery, UserPath};
 use crossfade_core::{api, roles::Role, second_factor::AskedFor};
 
 pub(super) async fn read_me(call: Call) -> Reply {
@@ -28,6 +28,24 @@ pub(super) async fn list(call: Call) -> Reply {
 
 pub(super) fn list_shape(schemas: &mut Schemas) -> Shape {
     schemas.list::<api::User>(USER_FILTERS)
+}
+
+/// Filter parameters of the access review.
+const ACCESS_FILTERS: &[&str] = &["user", "client", "environment", "permission"];
+
+pub(super) async fn list_access(call: Call) -> Reply {
+    let query = AccessQuery {
+        list: call.list(ACCESS_FILTERS)?,
+        user: call.parameter("user"),
+        client: call.parameter("client"),
+        environment: call.parameter("environment"),
+        permission: call.parameter("permission"),
+    };
+    page(&call.uri, &call.app.list_access(&call.principal, &query).await?)
+}
+
+pub(super) fn list_access_shape(schemas: &mut Schemas) -> Shape {
+    schemas.list::<api::Access>(ACCESS_FILTERS)
 }
 
 pub(super) async fn create(call: Call) -> Reply {

@@ -126,6 +126,8 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         .route("/console/providers/{provider}/delete", post(providers::one::delete))
         .route("/console/providers/{provider}/groups", post(providers::one::add_group))
         .route("/console/providers/{provider}/groups/remove", post(providers::one::remove_group))
+        .route("/console/access", get(people::access::show))
+        .route("/console/access/export", get(people::access::export))
         .route("/console/people", get(people::list::show).post(people::list::create))
         .route("/console/people/{user}", get(people::user::show).post(people::user::update))
         .route("/console/people/{user}/link", post(people::user::create_link))

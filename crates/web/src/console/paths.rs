@@ -5,6 +5,7 @@ use crossfade_core::secret::looks_like_secret;
 /// All pages behind a sign-in and all public ones, with `*` for an ID, a slug or a tab.
 const PAGES: &[&str] = &[
     "/console",
+    "/console/access",
     "/console/account",
     "/console/audit",
     "/console/clients",
@@ -133,6 +134,7 @@ mod tests {
     #[test]
     fn each_route_that_can_be_read_is_a_page_or_known_as_none() {
         const OTHERS: &[&str] = &[
+            "/console/access/export",
             "/console/audit/export",
             "/console/sign-in",
             "/console/sign-in/{provider}",

@@ -54,6 +54,8 @@ enum Shows {
 const PAGES: &[(&str, Shows)] = &[
     ("/", Redirects),
     ("/console", Own),
+    ("/console/access", Operates(ListAccess)),
+    ("/console/access/export", Operates(ListAccess)),
     ("/console/account", Own),
     ("/console/audit", Operates(ListAuditEvents)),
     ("/console/audit/export", Operates(ExportAuditEvents)),

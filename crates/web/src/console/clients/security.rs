@@ -124,6 +124,14 @@ fn registered_in(place: &Place) -> Vec<String> {
 }
 
 impl Secrets {
+    /// Returns the address of the access review with the accounts that can rotate the secret.
+    pub(super) fn access_address(&self) -> String {
+        // Of the path `/console/clients/{client}/environments/{environment}`.
+        let mut parts = self.path.split('/').skip(3).step_by(2);
+        let (client, environment) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        format!("/console/access?client={client}&environment={environment}&permission=secret:rotate")
+    }
+
     pub(super) fn of(
         place: &Place,
         slug: &str,

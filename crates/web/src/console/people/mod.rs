@@ -1,5 +1,6 @@
 //! People and programs, and their roles.
 
+pub(super) mod access;
 pub(super) mod list;
 pub(super) mod user;
 
@@ -42,7 +43,7 @@ pub(super) fn role_options(roles: &[Role]) -> Vec<(&'static str, &'static str)> 
 }
 
 #[cfg(test)]
-mod samples {
+pub(super) mod samples {
     use crossfade_core::{
         ClientId, GrantId, PropertyId, Timestamp, UserId,
         api::{Grant, User, UserKind},

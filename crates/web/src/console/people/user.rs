@@ -7,6 +7,7 @@ use super::{
         layout::{Layout, Section},
         message::redirect_with,
         page, page_with,
+        paths::own_page,
         session::{Fresh, SignedIn},
     },
     role_options,
@@ -349,10 +350,14 @@ pub(in crate::console) async fn create_grant(
 
 pub(in crate::console) async fn delete_grant(
     Path((id, grant)): Path<(String, String)>,
-    Fresh { signed, .. }: Fresh,
+    Fresh { signed, fields }: Fresh,
 ) -> Reply {
     signed.app.delete_grant(&signed.request(), UserPath(&id), &grant, NO_INPUT).await?;
-    Ok(to(&id, "taken"))
+    // The access review, where the role was removed from.
+    match fields.filled("to").and_then(own_page) {
+        Some(review) => Ok(redirect_with(review, "taken")),
+        None => Ok(to(&id, "taken")),
+    }
 }
 
 pub(in crate::console) async fn delete(Path(id): Path<String>, Fresh { signed, fields }: Fresh) -> Reply {
