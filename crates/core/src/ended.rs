@@ -1,8 +1,8 @@
 //! What the journal records outside the database: each end, and the state of a registration whose secrets changed.
 
 use crate::{
-    ClientId, FactorId, GrantId, RegistrationId, RotationId, SecretId, Timestamp, TokenId, UserId,
-    environment::Slug, second_factor::AskedFor,
+    ClientId, FactorId, GrantId, ProviderId, RegistrationId, RotationId, SecretId, Timestamp, TokenId,
+    UserId, account::Passwords, environment::Slug, second_factor::AskedFor,
 };
 use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
@@ -89,6 +89,31 @@ pub enum End {
         told_at: Option<Timestamp>,
         /// Since when it asks people with a role that sees secrets.
         secret_roles_told_at: Option<Timestamp>,
+        /// When the change was made.
+        at: Timestamp,
+    },
+    /// A provider was changed, disabled or deleted. A copy that does not know the change disables the provider.
+    Provider {
+        /// The provider.
+        id: ProviderId,
+        /// When.
+        at: Timestamp,
+    },
+    /// An account was unlinked from a provider.
+    Identity {
+        /// The provider.
+        provider_id: ProviderId,
+        /// The account.
+        user_id: UserId,
+        /// When.
+        at: Timestamp,
+    },
+    /// Who can sign in with a password, as it is since a change.
+    PasswordPolicy {
+        /// Everyone, or only these accounts.
+        passwords: Passwords,
+        /// Accounts that can when nobody else can.
+        break_glass: Vec<UserId>,
         /// When the change was made.
         at: Timestamp,
     },
@@ -305,6 +330,9 @@ impl End {
             Self::RecoveryCodes { user_id, .. } => format!("recovery codes of {user_id}"),
             Self::RecoveryCode { digest, .. } => format!("recovery code {}", String::from(digest.clone())),
             Self::SignInPolicy { .. } => "sign-in policy".to_owned(),
+            Self::Provider { id, .. } => id.to_string(),
+            Self::Identity { provider_id, user_id, .. } => format!("identity of {user_id} at {provider_id}"),
+            Self::PasswordPolicy { .. } => "password policy".to_owned(),
             Self::Grant { id } => id.to_string(),
             Self::ApiToken { id, .. } => id.to_string(),
             Self::SigningKey { kid, .. } => format!("signing key {kid}"),
@@ -338,6 +366,9 @@ impl End {
             | Self::RecoveryCodes { at, .. }
             | Self::RecoveryCode { at, .. }
             | Self::SignInPolicy { at, .. }
+            | Self::Provider { at, .. }
+            | Self::Identity { at, .. }
+            | Self::PasswordPolicy { at, .. }
             | Self::SigningKey { at, .. }
             | Self::Environment { at, .. } => Some(*at),
             Self::Password { .. }

@@ -3,7 +3,8 @@
 
 use crate::{StoreError, Tx, catalogue::statements, db::Row};
 use crossfade_core::{
-    ClientId, FactorId, GrantId, RegistrationId, RotationId, SecretId, Timestamp, TokenId, UserId,
+    ClientId, FactorId, GrantId, ProviderId, RegistrationId, RotationId, SecretId, Timestamp, TokenId,
+    UserId,
     ended::{
         End, EndHash, EnvironmentRules, Hex, LatestRotation, RegistrationSettings, RegistrationState,
         ValidSecret,
@@ -24,6 +25,9 @@ pub(crate) enum Noted {
     TokensOfSecret(SecretId),
     AccessToken(String),
     SignInPolicy,
+    PasswordPolicy,
+    Provider(ProviderId),
+    Identity(ProviderId, UserId),
     Grant(GrantId),
     ApiToken(TokenId),
     FactorAdded(FactorId, UserId),
@@ -225,6 +229,14 @@ impl Tx {
                     self.factor_policy().await?;
                 End::SignInPolicy { asked_for, told_at, secret_roles_told_at, at }
             }
+            Noted::PasswordPolicy => {
+                let policy = self.password_policy().await?;
+                End::PasswordPolicy { passwords: policy.passwords, break_glass: policy.break_glass, at }
+            }
+            Noted::Provider(id) => End::Provider { id: id.clone(), at },
+            Noted::Identity(provider, user) => {
+                End::Identity { provider_id: provider.clone(), user_id: user.clone(), at }
+            }
             Noted::Grant(id) => End::Grant { id: id.clone() },
             Noted::ApiToken(id) => End::ApiToken { id: id.clone(), at },
             Noted::SigningKey(kid) => {
@@ -350,6 +362,14 @@ impl Tx {
                 let (asked_for, told_at) = (*asked_for, *told_at);
                 let secret_roles_told_at = *secret_roles_told_at;
                 self.put_factor_policy(&FactorPolicy { asked_for, told_at, secret_roles_told_at }).await?
+            }
+            End::PasswordPolicy { passwords, break_glass, .. } => {
+                self.put_password_policy(*passwords, break_glass).await?
+            }
+            // An Owner looks at it, and enables it again.
+            End::Provider { id, at } => self.disable_provider(id, *at).await?,
+            End::Identity { provider_id, user_id, at } => {
+                self.delete_identity_until(user_id, provider_id, *at).await?
             }
             End::Grant { id } => match self.grant(id).await? {
                 Some(_) => {

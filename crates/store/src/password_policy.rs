@@ -1,6 +1,6 @@
 //! The policy for passwords.
 
-use crate::{StoreError, Tx, access::words_json, catalogue::statements, db::Row};
+use crate::{StoreError, Tx, access::words_json, catalogue::statements, db::Row, ends::Noted};
 use crossfade_core::{SessionId, UserId, account::Passwords};
 
 /// The stored policy for passwords.
@@ -45,9 +45,19 @@ impl Tx {
         passwords: Passwords,
         break_glass: &[UserId],
     ) -> Result<(), StoreError> {
+        self.note(Noted::PasswordPolicy);
+        self.put_password_policy(passwords, break_glass).await.map(drop)
+    }
+
+    /// Sets the policy for passwords as the journal says. Returns the number of changed rows.
+    pub(crate) async fn put_password_policy(
+        &mut self,
+        passwords: Passwords,
+        break_glass: &[UserId],
+    ) -> Result<u64, StoreError> {
         let accounts: Vec<String> = break_glass.iter().map(ToString::to_string).collect();
         let args = vec![passwords.as_str().into(), words_json(Some(&accounts)).into()];
-        self.execute(SET, args).await.map(drop)
+        self.execute(SET, args).await
     }
 
     /// Returns the sessions that have not ended and that were begun with a password or a one-time link, and their accounts.

@@ -1,6 +1,6 @@
 //! OpenID Connect providers, who people are there, and what their sign-ins leave behind.
 
-use crate::{PageStart, StoreError, Tx, access::words_json, catalogue::statements, db::Row};
+use crate::{PageStart, StoreError, Tx, access::words_json, catalogue::statements, db::Row, ends::Noted};
 use crossfade_core::{
     ProviderId, SessionId, Timestamp, UserId,
     api::{GroupGrant, Identity},
@@ -99,12 +99,19 @@ statements! {
               WHERE i.user_id = $1 AND i.provider_id <> $2 AND p.deleted_at IS NULL AND p.disabled_at IS NULL LIMIT 1";
     USED = "UPDATE identities SET last_used_at = $3 WHERE provider_id = $1 AND subject = $2";
     DELETE_IDENTITY = "DELETE FROM identities WHERE user_id = $1 AND provider_id = $2";
-    DELETE_LINKED = "DELETE FROM identities WHERE user_id = $1 AND created_account = 0 AND (CAST($2 AS TEXT) IS NULL OR provider_id <> $2)";
+    DELETE_LINKED = "DELETE FROM identities WHERE user_id = $1 AND created_account = 0 AND (CAST($2 AS TEXT) IS NULL OR provider_id <> $2) RETURNING provider_id";
+    DELETE_IDENTITY_UNTIL = "DELETE FROM identities WHERE user_id = $1 AND provider_id = $2 AND created_at <= $3";
+    DISABLE = "UPDATE providers SET disabled_at = $2, version = version + 1 WHERE id = $1 AND disabled_at IS NULL";
+    // Its address is another person's now, so the next closing of the account ends it like a linked one.
+    DISOWN = "UPDATE identities SET created_account = 0 WHERE user_id = $1";
+    ANY_USABLE = "SELECT i.provider_id FROM identities i JOIN providers p ON p.id = i.provider_id
+                  WHERE i.user_id = $1 AND p.deleted_at IS NULL AND p.disabled_at IS NULL LIMIT 1";
     DELETE_IDENTITIES_OF = "DELETE FROM identities WHERE user_id = $1";
     DELETE_IDENTITIES_AT = "DELETE FROM identities WHERE provider_id = $1";
     BEGIN = "UPDATE sessions SET provider_id = $2, provider_sid = $3 WHERE id = $1";
     SESSIONS = "SELECT id, user_id FROM sessions WHERE provider_id = $1 AND ended_at IS NULL
-                  AND (CAST($2 AS TEXT) IS NULL OR user_id = $2) AND (CAST($3 AS TEXT) IS NULL OR provider_sid = $3) ORDER BY id";
+                  AND (CAST($2 AS TEXT) IS NULL OR user_id = $2) AND (CAST($3 AS TEXT) IS NULL OR provider_sid = $3
+                       OR (CAST($2 AS TEXT) IS NOT NULL AND provider_sid IS NULL)) ORDER BY id";
     INSERT_LOGOUT = "INSERT INTO logout_tokens (provider_id, jti, expires_at) VALUES ($1, $2, $3) ON CONFLICT (provider_id, jti) DO NOTHING";
     FORGET_LOGOUTS = "DELETE FROM logout_tokens WHERE expires_at <= $1";
 }
@@ -201,11 +208,13 @@ impl Tx {
             group_grants_json(&new.group_grants)?.into(),
             new.disabled_at.into(),
         ];
+        self.note(Noted::Provider(new.id.clone()));
         self.execute(UPDATE, args).await.map(drop)
     }
 
     /// Deletes a provider. Its identities keep its name.
     pub async fn delete_provider(&mut self, id: &ProviderId, now: Timestamp) -> Result<(), StoreError> {
+        self.note(Noted::Provider(id.clone()));
         self.execute(DELETE, vec![id.as_str().into(), now.into()]).await.map(drop)
     }
 
@@ -305,7 +314,29 @@ impl Tx {
         provider: &ProviderId,
     ) -> Result<bool, StoreError> {
         let args = vec![account.as_str().into(), provider.as_str().into()];
+        self.note(Noted::Identity(provider.clone(), account.clone()));
         Ok(self.execute(DELETE_IDENTITY, args).await? > 0)
+    }
+
+    /// Removes the identity of an account at a provider that was linked until `at`, as the journal says. Returns the number of
+    /// removed rows.
+    pub(crate) async fn delete_identity_until(
+        &mut self,
+        account: &UserId,
+        provider: &ProviderId,
+        at: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let args = vec![account.as_str().into(), provider.as_str().into(), at.into()];
+        self.execute(DELETE_IDENTITY_UNTIL, args).await
+    }
+
+    /// Disables a provider, as the journal says. Returns the number of changed rows.
+    pub(crate) async fn disable_provider(
+        &mut self,
+        id: &ProviderId,
+        at: Timestamp,
+    ) -> Result<u64, StoreError> {
+        self.execute(DISABLE, vec![id.as_str().into(), at.into()]).await
     }
 
     /// Removes the identities that somebody in the account has linked, except that of one provider. Returns their number.
@@ -315,7 +346,21 @@ impl Tx {
         except: Option<&ProviderId>,
     ) -> Result<u64, StoreError> {
         let args = vec![account.as_str().into(), except.map(ProviderId::as_str).into()];
-        self.execute(DELETE_LINKED, args).await
+        let deleted = self.rows(DELETE_LINKED, args).await?;
+        for row in &deleted {
+            self.note(Noted::Identity(provider_id(row, "provider_id")?, account.clone()));
+        }
+        Ok(deleted.len() as u64)
+    }
+
+    /// Lets the identities of an account count as linked by someone else: the account has got another address.
+    pub async fn disown_identities(&mut self, account: &UserId) -> Result<(), StoreError> {
+        self.execute(DISOWN, vec![account.as_str().into()]).await.map(drop)
+    }
+
+    /// Whether an account can sign in with any provider.
+    pub async fn has_usable_identity(&mut self, account: &UserId) -> Result<bool, StoreError> {
+        Ok(self.optional(ANY_USABLE, vec![account.as_str().into()]).await?.is_some())
     }
 
     /// Removes all identities of an account.

@@ -24,6 +24,7 @@ mod forks;
 mod incidents;
 mod journal;
 mod owners;
+mod providers;
 mod seals;
 
 on_both_engines! {
