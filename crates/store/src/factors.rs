@@ -96,6 +96,7 @@ statements! {
     PENDING = "SELECT user_id, is_known, wrong_codes FROM pending_sign_ins WHERE digest = $1 AND expires_at > $2";
     COUNT_WRONG_CODE = "UPDATE pending_sign_ins SET wrong_codes = wrong_codes + 1 WHERE digest = $1";
     END_PENDING = "DELETE FROM pending_sign_ins WHERE digest = $1";
+    END_ALL_PENDING = "DELETE FROM pending_sign_ins";
     END_PENDING_OF = "DELETE FROM pending_sign_ins WHERE user_id = $1";
     STANDING = "SELECT p.second_factor, p.told_at, p.secret_roles_told_at,
                   (SELECT COUNT(*) FROM factors f WHERE f.user_id = $1 AND f.confirmed_at IS NOT NULL) AS factors,
@@ -304,7 +305,12 @@ impl Tx {
         self.execute(END_PENDING, vec![digest.into()]).await.map(drop)
     }
 
-    /// Ends every sign-in of an account that waits for a code.
+    /// Ends every sign-in that waits for a code.
+    pub async fn end_all_pending_sign_ins(&mut self) -> Result<(), StoreError> {
+        self.execute(END_ALL_PENDING, vec![]).await.map(drop)
+    }
+
+    /// Ends the sign-ins of an account that wait for a code.
     pub(crate) async fn end_pending_sign_ins(&mut self, user: &UserId) -> Result<(), StoreError> {
         self.execute(END_PENDING_OF, vec![user.as_str().into()]).await.map(drop)
     }

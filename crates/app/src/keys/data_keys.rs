@@ -198,6 +198,7 @@ async fn sealed_values(tx: &mut Tx) -> Result<BTreeMap<String, u64>, Error> {
     tx.each_sealed_answer(|row| add(&row.sealed)).await?;
     tx.each_sealed_upstream_secret(|_, _, sealed| add(sealed)).await?;
     tx.each_sealed_provider_secret(|_, sealed| add(sealed)).await?;
+    tx.each_sealed_factor(|_, _, sealed| add(sealed)).await?;
     for sealed in tx.sealed_message_links().await? {
         add(&sealed)?;
     }

@@ -16,6 +16,7 @@ use crate::{
         sign_in::SignIn,
         tokens::end_tokens_of,
     },
+    providers::identities::unlink_linked,
 };
 use crossfade_core::{
     Code, GrantId, Problem, SessionId, Timestamp, UserId,
@@ -229,8 +230,9 @@ impl App {
                         self.insert_owner(&mut Act::new(tx, now, server), &email, &hash).await?
                     }
                     Some(user) => {
-                        // One that was made on the machine is the way back in.
-                        if link.maker.account.is_some() && !accepts_password(tx, &user.id).await? {
+                        // One that was made on the machine is the way back in, and one of an Owner the way to link a provider.
+                        let has_provider = !by_owner || tx.has_usable_identity(&user.id).await?;
+                        if link.maker.account.is_some() && has_provider && !accepts_password(tx, &user.id).await? {
                             let text = "Passwords are switched off here. Nothing was changed. Sign in with a provider.";
                             return Err(Problem::new(Code::Forbidden, text).into());
                         }
@@ -241,6 +243,9 @@ impl App {
                         }
                         // End all existing sessions and tokens.
                         let ended_sessions = tx.end_sessions(&user.id, None, now).await?;
+                        // Anyone who was in the account can have linked it with an identity of theirs.
+                        let policy = Author::from(Actor::policy("links", "One-time links")).at(&visitor.origin);
+                        unlink_linked(&mut Act::new(tx, now, policy), &user).await?;
                         let mut events: Vec<(String, Event)> = end_tokens_of(tx, &user.id, now)
                             .await?
                             .into_iter()

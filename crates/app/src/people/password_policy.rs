@@ -17,8 +17,9 @@ use crossfade_core::{
     account::Passwords,
     api::{PasswordPolicy, UpdatePasswordPolicy},
     audit::Event,
+    roles::Role,
 };
-use crossfade_store::{PasswordPolicyRow, StoreError, Tx};
+use crossfade_store::{GrantRow, PasswordPolicyRow, StoreError, Tx};
 
 impl Repeatable for Versioned<PasswordPolicy> {}
 
@@ -88,6 +89,14 @@ impl App {
             let can = |account: &UserId| {
                 owners.iter().any(|owner| owner.id == *account && owner.password_hash.is_some())
             };
+            for account in &after.break_glass {
+                // What a group gives goes with its provider, and is then no way in.
+                let by_hand = |row: &GrantRow| row.grant.role == Role::Owner && row.source.is_none();
+                if !act.tx.grants(account).await?.iter().any(by_hand) {
+                    let what = "must contain only Owners whose role was granted by hand, and not by a group";
+                    return Err(Problem::invalid("break_glass", what).into());
+                }
+            }
             if !after.break_glass.iter().all(can) {
                 return Err(Problem::invalid("break_glass", "must contain only Owners who have a password").into());
             }
@@ -107,6 +116,8 @@ impl App {
             act.tx.set_password_policy(after.passwords, &after.break_glass).await?;
             let mut ended_sessions = 0;
             if after.passwords == Passwords::BreakGlass {
+                // One that waits for a code has passed the check of its password.
+                act.tx.end_all_pending_sign_ins().await?;
                 for (session, account) in act.tx.password_sessions().await? {
                     if after.break_glass.contains(&account) {
                         continue;

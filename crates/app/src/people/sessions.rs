@@ -11,6 +11,7 @@ use crate::{
     node::throttle::Subject,
     people::{
         factors::Checked,
+        password_policy::accepts_password,
         session_limits::{ABSOLUTE_LIMIT, IDLE_LIMIT},
         sign_in::NewSession,
         tokens::{AccountTokens, end_own_tokens},
@@ -286,6 +287,11 @@ impl App {
                 if user.password_hash.as_deref() != Some(hash.as_str()) {
                     return Err(changed_meanwhile());
                 }
+                let row = act.tx.session(&session.id).await?.ok_or_else(signed_out)?;
+                if row.provider_id.is_some() || !accepts_password(act.tx, &user.id).await? {
+                    let text = "A password does not confirm this session. Nothing was changed. Sign in with your provider again.";
+                    return Err(Problem::new(Code::Forbidden, text).into());
+                }
                 let checked =
                     self.check_code(act, &user, code, Some(&Subject::of_codes_in(&session.id))).await?;
                 if checked != Checked::Right {
@@ -342,6 +348,12 @@ impl App {
             let user = act.tx.user(&principal.user).await?.ok_or_else(Problem::not_found)?;
             if user.password_hash.as_deref() != Some(hash.as_str()) {
                 return Err(changed_meanwhile());
+            }
+            let row = act.tx.session(&session.id).await?.ok_or_else(signed_out)?;
+            let is_fresh = act.now < row.authenticated_at.after(self.fresh_sign_in);
+            if row.provider_id.is_some() && !is_fresh || !accepts_password(act.tx, &user.id).await? {
+                let text = "A password does not confirm this session. Nothing was changed. Sign in with your provider again.";
+                return Err(Problem::new(Code::Forbidden, text).into());
             }
             let checked = self.check_code(act, &user, code, Some(&Subject::of_codes_in(&session.id))).await?;
             if checked != Checked::Right {

@@ -21,6 +21,7 @@ use crate::{
         sessions::Session,
         tokens::end_tokens_of,
     },
+    providers::identities::unlink_linked,
 };
 use crossfade_core::{
     Code, Operation, Problem, UserId,
@@ -327,6 +328,8 @@ impl App {
                     if account.user.email.as_ref() != Some(&email) {
                         // A link that went to the wrong address must not open the account of the right one.
                         act.tx.end_links(&account.user.id).await?;
+                        // And who signed in with a provider may be another person than the one of this address.
+                        act.tx.disown_identities(&account.user.id).await?;
                         let confirmed = body.confirm_user_name.as_deref();
                         self.follow_address(act, principal, &account.user, &email, confirmed).await?;
                     }
@@ -481,8 +484,10 @@ impl App {
         user: &User,
         reason: Option<&str>,
     ) -> Result<api::FactorsRemoved, Error> {
+        // Whoever added a factor may have linked a provider, too.
+        let unlinked = unlink_linked(act, user).await?;
         let names = act.tx.remove_factors(&user.id).await?;
-        if names.is_empty() {
+        if names.is_empty() && unlinked == 0 {
             return Ok(api::FactorsRemoved { removed_count: 0, ended_sessions: 0, ended_tokens: 0 });
         }
         act.tx.end_links(&user.id).await?;

@@ -85,7 +85,15 @@ impl App {
         // A link that was not used has let nobody in yet.
         act.tx.end_links(&user.id).await?;
         let ended_identities = act.tx.delete_linked_identities(&user.id, Some(&provider.id)).await?;
-        if user.password_hash.is_none() && ended_identities == 0 {
+        // Someone else may have added them, and the person could not sign in with a password of their own.
+        let names = act.tx.remove_factors(&user.id).await?;
+        let had_factors = !names.is_empty();
+        if had_factors {
+            let user_id = user.id.clone();
+            let event = Event::FactorRemoved { user_id, names, ended_sessions: 0, ended_tokens: 0 };
+            act.audit(&event, About::target(&user.id)).await?;
+        }
+        if user.password_hash.is_none() && ended_identities == 0 && !had_factors {
             return Ok(false);
         }
         let had_password = act.tx.clear_password(&user.id).await?;

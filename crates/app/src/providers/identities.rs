@@ -4,10 +4,14 @@ use super::sign_in::policy;
 use crate::{
     app::App,
     error::Error,
-    frame::entry::{About, Author},
+    frame::{
+        act::Act,
+        entry::{About, Author},
+    },
     people::{password_policy::accepts_password, sessions::Session},
 };
 use crossfade_core::{Code, Problem, ProviderId, api::Identity, audit::Event};
+use crossfade_store::User;
 
 /// The ways to sign in to an account.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,8 +70,14 @@ impl App {
             };
             act.audit(&event, About::target(&user.id)).await?;
             self.end_provider_sessions(act, &id, Some((&user, principal.session()))).await?;
-            // It cannot be confirmed there any more.
-            act.tx.set_session_provider(&session.id, None, None).await?;
+            let own = act.tx.session(&session.id).await?;
+            if own.is_some_and(|own| own.provider_id.as_ref() == Some(&id)) {
+                match by_password {
+                    // It cannot be confirmed there any more.
+                    true => act.tx.set_session_provider(&session.id, None, None).await?,
+                    false => drop(act.tx.end_session(&session.id, &user.id, act.now).await?),
+                }
+            }
             let Some(provider) = act.tx.provider(&id).await? else { return Ok(()) };
             let rows = act.tx.grants(&user.id).await?;
             let mut act = act.on_behalf_of(Author::from(policy(&provider)).at(&principal.origin));
@@ -78,4 +88,25 @@ impl App {
         })
         .await
     }
+}
+
+/// Unlinks every identity that was linked with an account by someone who was in it, and records each. The identity with which
+/// the account was created stays. Returns the number.
+pub(crate) async fn unlink_linked(act: &mut Act<'_>, user: &User) -> Result<u64, Error> {
+    let before = act.tx.identities(&user.id).await?;
+    let unlinked = act.tx.delete_linked_identities(&user.id, None).await?;
+    if unlinked == 0 {
+        return Ok(0);
+    }
+    let left = act.tx.identities(&user.id).await?;
+    for identity in before.into_iter().filter(|it| !left.iter().any(|own| own.provider_id == it.provider_id))
+    {
+        let event = Event::IdentityUnlinked {
+            user_id: user.id.clone(),
+            provider_id: identity.provider_id,
+            provider_name: identity.provider_name,
+        };
+        act.audit(&event, About::target(&user.id)).await?;
+    }
+    Ok(unlinked)
 }

@@ -40,18 +40,18 @@ impl App {
         token: &str,
         visitor: &Visitor,
     ) -> Result<Result<(), &'static str>, Error> {
-        let network = wide_network(visitor.address()).to_string();
-        if !self.provider_logouts.admit(&network, Instant::now()) {
-            let text =
-                "Too many logout tokens from your network. Nothing was changed. Try again in 1 second.";
-            return Err(Problem::new(Code::TooManyRequests, text).retry_after(1).into());
-        }
         let provider = self.provider_for(provider, visitor).await?;
         let verified = match self.providers.verify(&provider.issuer, token, ProviderLink::Stranger).await {
             Ok(verified) => verified,
             Err(failure) => {
                 let refusal = Refusal::from(failure);
                 tracing::debug!(provider = %provider.id, reason = refusal.word(), "a logout token is refused");
+                // Only what is refused counts: a provider ends the sessions of many people at a time.
+                let network = wide_network(visitor.address()).to_string();
+                if !self.provider_logouts.admit(&network, Instant::now()) {
+                    let text = "Too many logout tokens from your network. Nothing was changed. Try again in 1 second.";
+                    return Err(Problem::new(Code::TooManyRequests, text).retry_after(1).into());
+                }
                 return Ok(Err(refusal.word()));
             }
         };

@@ -63,6 +63,21 @@ pub(super) async fn find(
     Ok(Ok(Found::New(email)))
 }
 
+/// Checks that the address that a provider says is proven and in its domains, if it has any: an identity of another organisation
+/// would outlive the person's account at the provider.
+pub(super) fn has_own_address(provider: &Provider, person: &Person) -> Result<(), Refusal> {
+    if provider.domains.is_empty() {
+        return Ok(());
+    }
+    let email = person.email.as_ref().and_then(|email| text::email("email", email).ok());
+    let email = email.ok_or(Refusal::NoAddress)?;
+    match (is_in_domains(&email, &provider.domains), person.email_verified) {
+        (true, true) => Ok(()),
+        (true, false) => Err(Refusal::Unverified),
+        (false, _) => Err(Refusal::Domain),
+    }
+}
+
 impl App {
     /// Returns the account of a person as it is stored, or as it will be created.
     pub(super) fn account_of(

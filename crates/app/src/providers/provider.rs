@@ -202,6 +202,9 @@ impl App {
                 // Whoever says who is in a group gives its roles, also with another issuer or claim (rule 24).
                 let lets_others_in = is_moved
                     || provider.groups_claim != before.groups_claim
+                    // A provider can say other groups to another client, and with other scopes.
+                    || provider.client_id != before.client_id
+                    || provider.scopes != before.scopes
                     || body.enabled == Some(true) && provider.disabled_at.is_some();
                 if has_other_grants || lets_others_in {
                     let list = list.unwrap_or(&before_grants);

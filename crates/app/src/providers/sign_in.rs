@@ -1,7 +1,7 @@
 //! Leads a person to a provider, and takes them back: to sign in, to confirm a session, or to link an account.
 
 use super::{
-    people::{Person, find},
+    people::{Person, find, has_own_address},
     refusal::Refusal,
     state::{Pending, ProviderPurpose},
 };
@@ -145,7 +145,6 @@ impl App {
 
     /// Takes a person back from a provider.
     pub async fn end_provider_sign_in(&self, back: Return<'_>) -> Result<Arrival, Error> {
-        self.unless_many_sign_ins(back.visitor)?;
         let provider = self.provider_for(back.provider, back.visitor).await?;
         let opened = self.sign_in_states.open(&provider.id, back.cookie);
         let is_same = |pending: &Pending| {
@@ -153,7 +152,8 @@ impl App {
                 && pending.is_current(self.clock.now())
         };
         let Some(pending) = opened.filter(is_same) else {
-            // Anybody can send that, so it is in no trail.
+            // Anybody can send that, so it is in no trail, and counts against those who begin sign-ins.
+            self.unless_many_sign_ins(back.visitor)?;
             tracing::debug!(provider = %provider.id, "a sign-in came back that was not begun");
             let refusal = Refusal::State;
             let (sentence, status) = (refusal.sentence(provider.name.as_str()), refusal.status());
@@ -337,6 +337,8 @@ impl App {
         pending: &Pending,
         visitor: &Visitor,
     ) -> Decided<Arrival> {
+        // Restored settings may be older than the end of a provider, and a sign-in gives roles.
+        self.node.unless_quarantined()?;
         let session = self
             .node
             .transact(async |tx, now| {
@@ -386,6 +388,7 @@ impl App {
         let Some(session) = back.session.filter(|session| session.id == *id) else {
             return Ok(Err(Refusal::SessionEnded));
         };
+        self.node.unless_quarantined()?;
         if !is_fresh(&person.token, pending.at, self.clock.now()) {
             return Ok(Err(TokenFault::NotFresh.into()));
         }
@@ -429,9 +432,14 @@ impl App {
         self.node.unless_quarantined()?;
         let linked = self
             .change_own(&session.principal, async |act, principal| {
+                // A provider of one's own must be no way around a second factor.
+                principal.unless_factor_missing()?;
                 let Some(provider) = same_provider(act.tx, provider).await? else {
                     return Ok(Err(Refusal::State));
                 };
+                if let Err(refusal) = has_own_address(&provider, person) {
+                    return Ok(Err(refusal));
+                }
                 match act.tx.identity(&provider.id, &person.token.subject).await? {
                     Some(identity) if identity.user_id == principal.user => return Ok(Ok(())),
                     Some(_) => return Ok(Err(Refusal::OtherAccount)),

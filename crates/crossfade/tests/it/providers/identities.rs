@@ -2,7 +2,7 @@
 
 use super::{account, add, asked, begun, claims, come_back, depart, events, idp::Idp, sign_in, signed_in};
 use crate::{
-    console::browser::Browser,
+    console::browser::{Browser, PASSWORD},
     engines::on_both_engines,
     world::{Answer, World},
 };
@@ -16,6 +16,11 @@ on_both_engines! {
     a_session_is_confirmed_where_it_was_begun,
     nothing_but_a_new_authentication_of_the_same_person_confirms_a_session,
     a_deleted_account_is_left_by_its_identity,
+    another_address_makes_the_identity_a_strangers,
+    a_link_and_a_recovery_unlink_what_others_may_have_linked,
+    a_password_confirms_no_session_of_a_provider,
+    a_person_who_must_add_a_factor_links_no_provider,
+    an_identity_of_another_organisation_is_not_linked,
 }
 
 const FRESH_FOR: Duration = Duration::from_secs(600);
@@ -201,4 +206,101 @@ async fn a_deleted_account_is_left_by_its_identity(mut world: World) {
     // The provider lets the person in again, to another account without roles.
     signed_in(&world, &idp, &id, json!({})).await;
     assert_ne!(account(&world, "ada@example.com").await["id"], user.as_str());
+}
+
+/// Somebody who manages people signs in as an account, gives it another person's address, and waits for a role.
+async fn another_address_makes_the_identity_a_strangers(mut world: World) {
+    begun(&mut world).await;
+    let idp = Idp::start().await;
+    let id = add(&world, &idp, "Example", json!({})).await;
+    let mallory = signed_in(&world, &idp, &id, json!({})).await;
+    let user = account(&world, "ada@example.com").await["id"].as_str().unwrap().to_owned();
+    let manager = world.user("ops@example.com", "operations_manager").await;
+    manager
+        .patch(&format!("/users/{user}"), json!({"email": "victim@example.com", "name": "Victim"}))
+        .await
+        .ok();
+    let owner = world.owner().await;
+    owner.post(&format!("/users/{user}/grants"), json!({"role": "secret_rotator"})).await.created();
+    assert!(!mallory.is_signed_in().await);
+    assert_eq!(world.number("SELECT COUNT(*) FROM identities").await, 0);
+    let again = world.browser();
+    let answer = sign_in(&again, &world, &idp, &id, json!({})).await;
+    assert_eq!(answer.leads_to(), "/console", "another account, without roles");
+    assert_ne!(account(&world, "ada@example.com").await["id"], user.as_str());
+    assert_eq!(account(&world, "ada@example.com").await["grants"], json!([]));
+}
+
+async fn a_link_and_a_recovery_unlink_what_others_may_have_linked(mut world: World) {
+    begun(&mut world).await;
+    let idp = Idp::start().await;
+    let id = add(&world, &idp, "Example", json!({})).await;
+    // A stolen session links an identity of the thief; the person sets a new password with a link.
+    let thief = world.person("bob@example.com", "viewer").await;
+    assert_eq!(link(&world, &thief, &idp, &id, json!({"sub": "thief"})).await.leads_to(), "/console/account");
+    let user = account(&world, "bob@example.com").await["id"].as_str().unwrap().to_owned();
+    let owner = world.owner().await;
+    let url = owner.post(&format!("/users/{user}/link"), json!({})).await.created();
+    let code = url["url"].as_str().unwrap().rsplit('#').next().unwrap().to_owned();
+    let new = "a sentence that nobody guesses";
+    let form = [("link", &*code), ("email", ""), ("password", new), ("repeated", new)];
+    assert_eq!(world.browser().post("/console/link", &form).await.leads_to(), "/console");
+    assert_eq!(account(&world, "bob@example.com").await["identities"], json!([]));
+    let actions: Vec<String> = events(&world, 20).await.into_iter().map(|(action, _)| action).collect();
+    assert!(actions.contains(&"identity.unlinked".to_owned()), "{actions:?}");
+    let page = sign_in(&world.browser(), &world, &idp, &id, json!({"sub": "thief"})).await.page(200);
+    assert!(!page.is_empty());
+}
+
+async fn a_password_confirms_no_session_of_a_provider(mut world: World) {
+    begun(&mut world).await;
+    let idp = Idp::start().await;
+    let id = add(&world, &idp, "Example", json!({})).await;
+    let bob = world.person("bob@example.com", "viewer").await;
+    link(&world, &bob, &idp, &id, json!({"sub": "bob"})).await;
+    let of_provider = signed_in(&world, &idp, &id, json!({"sub": "bob"})).await;
+    world.advance(FRESH_FOR);
+    for (path, field) in [("/console/confirm", "password"), ("/console/account/tokens", "confirm_password")] {
+        let answer =
+            of_provider.script(path, &[(field, PASSWORD), ("name", "x"), ("expires_days", "30")]).await;
+        assert_eq!(answer.status.as_u16(), 403, "{path}: {}", answer.text());
+        assert_eq!(of_provider.get("/console/session").await.ok(), json!({"fresh": false}), "{path}");
+    }
+    let new = "a sentence that nobody guesses";
+    let form = [("current_password", PASSWORD), ("password", new), ("repeated", new)];
+    assert_eq!(of_provider.post("/console/account/password", &form).await.status.as_u16(), 403);
+    assert_eq!(bob.script("/console/confirm", &[("password", PASSWORD)]).await.ok(), json!({"fresh": true}));
+}
+
+async fn a_person_who_must_add_a_factor_links_no_provider(mut world: World) {
+    begun(&mut world).await;
+    let idp = Idp::start().await;
+    let id = add(&world, &idp, "Example", json!({})).await;
+    let bob = world.person("bob@example.com", "viewer").await;
+    let asked = depart_to_link(&bob, &id).await;
+    world
+        .raw("INSERT INTO sign_in_policy (one, second_factor, told_at, version) VALUES (1, 'everyone', 1, 2)")
+        .await;
+    let token = idp.sign(&json!({}), &claims(&world, &idp, &asked, &json!({"sub": "bob"})));
+    let answer = come_back(&bob, &idp, &asked, token).await;
+    assert_eq!(answer.status.as_u16(), 403, "{}", answer.text());
+    assert_eq!(world.number("SELECT COUNT(*) FROM identities").await, 0);
+    // Who signs in with a provider alone is not asked for a factor here.
+    let ada = signed_in(&world, &idp, &id, json!({})).await;
+    assert!(ada.is_signed_in().await && ada.get("/console").await.status.as_u16() != 403);
+}
+
+async fn an_identity_of_another_organisation_is_not_linked(mut world: World) {
+    begun(&mut world).await;
+    let idp = Idp::start().await;
+    let id = add(&world, &idp, "Example", json!({})).await;
+    let bob = world.person("bob@example.com", "viewer").await;
+    for changes in [
+        json!({"sub": "bob", "email": "bob@elsewhere.example"}),
+        json!({"sub": "bob", "email_verified": false}),
+        json!({"sub": "bob", "email": null}),
+    ] {
+        link(&world, &bob, &idp, &id, changes).await.page(403);
+    }
+    assert_eq!(world.number("SELECT COUNT(*) FROM identities").await, 0);
 }

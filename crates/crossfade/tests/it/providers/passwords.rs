@@ -98,7 +98,8 @@ async fn a_link_lets_nobody_in_while_passwords_are_off_but_one_from_the_machine(
     let owner = world.owner().await;
     let kept = account(&world, OWNER).await["id"].clone();
     owner.patch("/password-policy", json!({"passwords": "break_glass", "break_glass": [kept]})).await.ok();
-    let made = owner.post("/users", json!({"email": "bob@example.com"})).await.created();
+    let manager = world.user("ops@example.com", "operations_manager").await;
+    let made = manager.post("/users", json!({"email": "bob@example.com"})).await.created();
     let link = made["activation_link"]["url"].as_str().unwrap().split('#').nth(1).unwrap().to_owned();
     let browser = world.browser();
     let fields = [("link", &*link), ("email", ""), ("password", PASSWORD), ("repeated", PASSWORD)];
@@ -108,6 +109,15 @@ async fn a_link_lets_nobody_in_while_passwords_are_off_but_one_from_the_machine(
         "{}",
         page.text()
     );
+    // An account without a provider has no other way to one than a link of an Owner, which lets its person in once.
+    let user = account(&world, "bob@example.com").await["id"].as_str().unwrap().to_owned();
+    let made = owner.post(&format!("/users/{user}/link"), json!({})).await.created();
+    let link = made["url"].as_str().unwrap().split('#').nth(1).unwrap().to_owned();
+    let bob = world.browser();
+    let fields = [("link", &*link), ("email", ""), ("password", PASSWORD), ("repeated", PASSWORD)];
+    assert_eq!(bob.post("/console/link", &fields).await.leads_to(), "/console");
+    let page = world.browser().sign_in("bob@example.com", PASSWORD).await.page(422);
+    assert!(page.contains("Passwords are switched off here."), "{page}");
     let url = world.app.recover_owner(OWNER, OwnerFactors::Keep).await.unwrap().url;
     let link = url.split('#').nth(1).unwrap();
     let new = "four quite unrelated words";
