@@ -21,6 +21,9 @@ const GROUP: usize = 4;
 /// Length of a code challenge: 256 bits in base64url (RFC 7636 §4.2).
 const CHALLENGE_CHARACTERS: usize = 43;
 
+/// Number of characters of a challenge that a person compares: 36 bits.
+const CHECKED_CHARACTERS: usize = 6;
+
 /// A one-time code that a person can type. It has no `Display` and no `Serialize`, and is wiped when dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct LoginCode(String);
@@ -78,6 +81,11 @@ impl CodeChallenge {
         Self(URL_SAFE_NO_PAD.encode(digest))
     }
 
+    /// Returns the characters by which a person recognises the challenge on two screens.
+    pub fn check_code(&self) -> &str {
+        self.0.get(..CHECKED_CHARACTERS).unwrap_or_default()
+    }
+
     /// Returns the challenge as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -88,7 +96,7 @@ impl TryFrom<String> for CodeChallenge {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        Self::parse(&text).ok_or("is no code challenge")
+        Self::parse(&text).ok_or("must be a code challenge")
     }
 }
 

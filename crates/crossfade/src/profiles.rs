@@ -1,6 +1,6 @@
 //! Profiles: the servers that a person has signed the command line in at, each a file that only the person can read.
 
-use crate::failure::Failure;
+use crate::{failure::Failure, output};
 use crossfade_core::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -117,7 +117,7 @@ impl Profiles {
         let Some(text) = read_private(&path)? else { return Ok(None) };
         let profile = serde_json::from_str(&text).map_err(|_| {
             Failure::failed(format!(
-                "{} is not a profile. Nothing was changed. Run crossfade login --profile {name} to write it again.",
+                "{} is not a profile. Nothing was changed. Run crossfade login --profile {name} to write it again, or crossfade logout --profile {name} --forget to delete it.",
                 path.display()
             ))
         })?;
@@ -137,8 +137,11 @@ impl Profiles {
             let is_profile = path.extension().is_some_and(|it| it == EXTENSION);
             let name = path.file_stem().and_then(|it| it.to_str()).and_then(|it| it.parse().ok());
             let Some(name) = name.filter(|_| is_profile) else { continue };
-            if let Some(profile) = self.read(&name)? {
-                profiles.push((name, profile));
+            match self.read(&name) {
+                Ok(Some(profile)) => profiles.push((name, profile)),
+                Ok(None) => {}
+                // It does not keep the others from being used.
+                Err(failure) => output::warning(failure.sentence()),
             }
         }
         profiles.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -163,7 +166,7 @@ impl Profiles {
             let profile = self.read(name)?.ok_or_else(|| missing(name))?;
             return match url {
                 Some(url) if url != profile.url => Err(Failure::usage(format!(
-                    "The profile {name} is of {}, and not of {url}. Nothing was sent. Leave out --url and CROSSFADE_URL, or name another profile.",
+                    "The profile {name} belongs to {}, not to {url}. Nothing was sent. Leave out --url and CROSSFADE_URL, or name another profile.",
                     profile.url
                 ))),
                 _ => Ok((name.clone(), profile)),
@@ -182,7 +185,7 @@ impl Profiles {
         match of_server.pop() {
             Some(found) if of_server.is_empty() => Ok(found),
             Some(_) => Err(Failure::usage(format!(
-                "Several profiles are of {url}. Nothing was sent. Set --profile."
+                "Several profiles belong to {url}. Nothing was sent. Set --profile."
             ))),
             None => Err(Failure::usage(format!(
                 "You are not signed in at {url}. Nothing was sent. Run crossfade login --url {url}, or set CROSSFADE_TOKEN to an API token."
@@ -267,7 +270,7 @@ fn read_private(path: &Path) -> Result<Option<Zeroizing<String>>, Failure> {
     let about = file.metadata().map_err(|error| unreadable(path, &error))?;
     if about.permissions().mode() & 0o077 != 0 {
         return Err(Failure::failed(format!(
-            "Others can read {0}. Nothing was sent. Run chmod 600 {0}, and sign in again if someone may have read it.",
+            "Other accounts on this machine can access {0}. Nothing was sent. Run chmod 600 {0}, and sign in again if someone may have read it.",
             path.display()
         )));
     }

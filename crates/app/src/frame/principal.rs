@@ -320,7 +320,28 @@ pub(crate) async fn by_session_digest(
     now: Timestamp,
 ) -> Result<(Principal, SessionRow, User), Error> {
     let session = tx.session_by_digest(digest).await?.ok_or_else(signed_out)?;
-    if now >= session_limits::ends_at(&session) {
+    let (principal, user) = of_session(tx, &session, digest, (origin, now)).await?;
+    Ok((principal, session, user))
+}
+
+/// Returns the principal of the session `id`, if it has not ended. Its digest is not known, so it cannot be read again.
+pub(crate) async fn by_session_id(
+    tx: &mut Tx,
+    id: &SessionId,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<(Principal, User), Error> {
+    let session = tx.session(id).await?.ok_or_else(signed_out)?;
+    of_session(tx, &session, &[], (origin, now)).await
+}
+
+async fn of_session(
+    tx: &mut Tx,
+    session: &SessionRow,
+    digest: &[u8],
+    (origin, now): (&Origin, Timestamp),
+) -> Result<(Principal, User), Error> {
+    if now >= session_limits::ends_at(session) {
         return Err(signed_out());
     }
     let user = tx.user(&session.user_id).await?.ok_or_else(signed_out)?;
@@ -329,7 +350,7 @@ pub(crate) async fn by_session_digest(
         actor: actor(&user),
         has_factor: held.has_factor,
         asked_since: held.asked_since,
-        must_add_factor: needs_second_factor(&held, &session),
+        must_add_factor: needs_second_factor(&held, session),
         grants: held.grants,
         user: user.id.clone(),
         origin: origin.clone(),
@@ -337,7 +358,7 @@ pub(crate) async fn by_session_digest(
         only: None,
         by: By::Session(session.id.clone(), digest.to_vec()),
     };
-    Ok((principal, session, user))
+    Ok((principal, user))
 }
 
 pub(crate) fn signed_out() -> Error {

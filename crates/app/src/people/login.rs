@@ -4,6 +4,7 @@
 use crate::{
     app::App,
     error::Error,
+    frame::principal::by_session_id,
     people::{
         sessions::{Session, Visitor, author_in},
         tokens::CheckedToken,
@@ -63,6 +64,7 @@ impl App {
         let digest = self.digests.login(code.reveal());
         let token = serde_json::to_string(&token).map_err(Error::internal)?;
         self.change_own(&session.principal, async |act, principal| {
+            principal.unless_factor_missing()?;
             let row = LoginRow {
                 user_id: principal.user.clone(),
                 session_id: session.id.clone(),
@@ -97,17 +99,27 @@ impl App {
             let row = tx.login(&digest, now).await?.ok_or_else(unknown_code)?;
             tx.end_login(&digest).await?;
             if !is_own {
-                return Ok(None);
+                return Ok(Err(tx.user(&row.user_id).await?));
             }
-            let user = tx.user(&row.user_id).await?.ok_or_else(unknown_code)?;
+            // What has changed since the approval counts: the session may have expired, a second factor be asked for.
+            let (principal, user) = by_session_id(tx, &row.session_id, &visitor.origin, now)
+                .await
+                .map_err(|error| if error.source.is_some() { error } else { unknown_code().into() })?;
+            principal.unless_factor_missing()?;
             let token: ApprovedToken = serde_json::from_str(&row.token).map_err(Error::internal)?;
             let mut act = self.act(tx, now, author_in(&row.session_id, &user, visitor));
             let token = self.insert_own_token(&mut act, (&token.check()?, None), &user, &value).await?;
-            Ok(Some((token, user)))
+            Ok(Ok((token, user)))
         });
-        let Some((token, user)) = created.await? else {
-            tracing::warn!("a code of the command line was presented with a wrong verifier, and has ended");
-            return Err(unknown_code().into());
+        let (token, user) = match created.await? {
+            Ok(created) => created,
+            Err(user) => {
+                tracing::warn!(
+                    "a code of the command line was presented with a wrong verifier, and has ended"
+                );
+                self.audit_refused_sign_in(user.as_ref(), "verifier", 1, visitor, None).await?;
+                return Err(unknown_code().into());
+            }
         };
         let logged_in = LoggedIn {
             id: token.id,

@@ -101,6 +101,11 @@ impl Api {
 
     fn open(base: &Url, token: String, plain: PlainHttp, credential: Credential) -> Result<Self, Failure> {
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            if let Credential::Profile(name) = &credential {
+                return Err(Failure::usage(format!(
+                    "The profile {name} holds no API token. Nothing was sent. Run crossfade login --profile {name}."
+                )));
+            }
             return Err(Failure::usage(
                 "CROSSFADE_TOKEN is not an API token. Run crossfade login instead, or create one with crossfade token create.",
             ));

@@ -62,6 +62,7 @@ struct SignIn {
 impl SignIn {
     /// Returns the address of the page that approves the command.
     fn page(&self, args: &Login, loopback: Option<(u16, &str)>) -> String {
+        output::note(&format!("Check code: {}", code_challenge(&self.verifier.0).check_code()));
         let mut page = self.base.clone();
         page.set_path("/console/command-line");
         let mut query = page.query_pairs_mut();
@@ -141,13 +142,28 @@ pub(crate) async fn login(args: Login) -> Result<(), Failure> {
         token: TokenValue::new(value),
         expires_at: token.expires_at,
     };
-    profiles.write(&name, &profile)?;
+    if let Some(other) = earlier.as_ref().filter(|it| it.account != profile.account) {
+        // Another person of this machine may have approved it, to have the next commands run in their account.
+        drop_token(&name, &profile, plain).await;
+        return Err(Failure::conflict(format!(
+            "The command line was approved by {}, and the profile {name} belongs to {}. Nothing was changed. Set --profile to another name, or run crossfade logout --profile {name} first.",
+            output::line(&profile.account),
+            output::line(&other.account)
+        )));
+    }
+    if let Err(failure) = profiles.write(&name, &profile) {
+        drop_token(&name, &profile, plain).await;
+        return Err(failure);
+    }
     if let Some(earlier) = earlier {
-        replace(&name, &earlier, plain).await;
+        drop_token(&name, &earlier, plain).await;
     }
     output::note(&format!(
         "Signed in at {} as {}. The token {} expires {}. The profile {name} is the current one.",
-        profile.url, profile.account, token.name, token.expires_at
+        profile.url,
+        output::line(&profile.account),
+        output::line(&token.name),
+        token.expires_at
     ));
     Ok(())
 }
@@ -156,7 +172,7 @@ pub(crate) async fn login(args: Login) -> Result<(), Failure> {
 fn place(args: &Login, profiles: &Profiles) -> Result<(ProfileName, Url), Failure> {
     let named = args.profile.clone();
     let known = match &named {
-        Some(name) if args.url.is_none() => profiles.read(name)?.map(|profile| profile.url),
+        Some(name) if args.url.is_none() => profiles.read(name).ok().flatten().map(|profile| profile.url),
         _ => None,
     };
     let base = base_url(args.url.as_deref().or(known.as_deref()).unwrap_or(DEFAULT_URL))?;
@@ -165,12 +181,13 @@ fn place(args: &Login, profiles: &Profiles) -> Result<(ProfileName, Url), Failur
         Some(name) => name,
         None => match profiles.choose(None, Some(&url)) {
             Ok((name, _)) => name,
-            Err(_) => unused_name(&base, &url, profiles)?,
+            Err(_) => unused_name(&base, &url, profiles),
         },
     };
-    if let Some(profile) = profiles.read(&name)?.filter(|profile| profile.url != url) {
+    // A broken file is written again.
+    if let Some(profile) = profiles.read(&name).ok().flatten().filter(|profile| profile.url != url) {
         return Err(Failure::conflict(format!(
-            "The profile {name} is of {}. Nothing was changed. Set --profile to another name, or run crossfade logout --profile {name} first.",
+            "The profile {name} belongs to {}. Nothing was changed. Set --profile to another name, or run crossfade logout --profile {name} first.",
             profile.url
         )));
     }
@@ -178,25 +195,25 @@ fn place(args: &Login, profiles: &Profiles) -> Result<(ProfileName, Url), Failur
 }
 
 /// Returns the host of a URL as a name; with the port, if another server's profile has that name.
-fn unused_name(base: &Url, url: &str, profiles: &Profiles) -> Result<ProfileName, Failure> {
+fn unused_name(base: &Url, url: &str, profiles: &Profiles) -> ProfileName {
     let name = ProfileName::of_url(base);
-    let is_free = profiles.read(&name)?.is_none_or(|profile| profile.url == url);
+    let is_free = profiles.read(&name).ok().flatten().is_none_or(|profile| profile.url == url);
     let port = base.port_or_known_default().unwrap_or_default();
-    Ok(if is_free { name } else { format!("{name}-{port}").parse().unwrap_or(name) })
+    if is_free { name } else { format!("{name}-{port}").parse().unwrap_or(name) }
 }
 
-/// Deletes the token that a profile had before, so that tokens do not pile up.
-async fn replace(name: &ProfileName, earlier: &Profile, plain: PlainHttp) {
+/// Deletes a token that no profile keeps, so that tokens do not pile up.
+async fn drop_token(name: &ProfileName, unused: &Profile, plain: PlainHttp) {
     let deleted = async {
-        let api = Api::of_profile(name, earlier, plain)?;
-        api.delete(&format!("/tokens/{}", earlier.token_id)).await
+        let api = Api::of_profile(name, unused, plain)?;
+        api.delete(&format!("/tokens/{}", unused.token_id)).await
     };
     if let Err(failure) = deleted.await
         && !failure.has_code(Code::Unauthenticated)
     {
         output::warning(&format!(
-            "The earlier token {} of this profile was not deleted. Delete it with crossfade token delete {}.",
-            earlier.token_id, earlier.token_id
+            "The unused token {0} was not deleted. Delete it with crossfade token delete {0}.",
+            output::line(&unused.token_id)
         ));
     }
 }
@@ -219,7 +236,7 @@ async fn by_browser(sign_in: &SignIn, args: &Login) -> Result<Redeemed, Failure>
     browser
         .answer(match &redeemed {
             Ok(_) => "The command line is signed in. You can close this page.",
-            Err(_) => "The command line is not signed in. The terminal says why.",
+            Err(_) => "The command line is not signed in. The terminal shows the reason.",
         })
         .await;
     redeemed
@@ -235,15 +252,17 @@ async fn by_typed_code(sign_in: &SignIn, args: &Login) -> Result<Redeemed, Failu
         let Some(code) = LoginCode::parse(&typed_code()?) else {
             if is_last {
                 return Err(Failure::failed(
-                    "This is no code. Nothing was changed. Run crossfade login again.",
+                    "This is not a code. Nothing was changed. Run crossfade login again.",
                 ));
             }
-            output::note("This is no code. A code has 12 letters and digits.");
+            output::note("This is not a code. A code has 12 letters and digits.");
             continue;
         };
         match sign_in.redeem(&code).await {
             Err(failure) if failure.has_code(Code::NotFound) && !is_last => {
-                output::note("The code is wrong or expired. Type it again.");
+                output::note(
+                    "The code is wrong or expired. Type it again, or open the address again for a new code.",
+                );
             }
             redeemed => return redeemed,
         }
@@ -299,7 +318,20 @@ fn open_browser(address: &str) -> bool {
 /// Runs `crossfade logout`.
 pub(crate) async fn logout(args: Logout) -> Result<(), Failure> {
     let profiles = Profiles::of_person()?;
-    let (name, profile) = profiles.choose(args.profile.as_ref(), None)?;
+    let (name, profile) = match profiles.choose(args.profile.as_ref(), None) {
+        // A broken file has no token to end.
+        Err(failure) if args.forget && !failure.is_not_found() => {
+            let named = match args.profile {
+                Some(name) => Some(name),
+                None => profiles.current()?,
+            };
+            let Some(name) = named else { return Err(failure) };
+            profiles.delete(&name)?;
+            output::note(&format!("Deleted the profile {name}."));
+            return Ok(());
+        }
+        chosen => chosen?,
+    };
     let deleted = async {
         let api = Api::of_profile(&name, &profile, PlainHttp::of_flag(args.insecure_http))?;
         api.delete(&format!("/tokens/{}", profile.token_id)).await

@@ -37,6 +37,8 @@ const STATE_LENGTHS: std::ops::RangeInclusive<usize> = 16..=128;
 struct CommandLinePage {
     layout: Layout,
     form: Form,
+    /// Characters that the terminal shows, too.
+    check_code: String,
     /// Whether the code goes back through the browser. Otherwise the person types it.
     by_browser: bool,
     lives: Vec<(String, String)>,
@@ -91,7 +93,7 @@ impl Loopback {
 
 /// Returns the refusal of an address that `crossfade login` did not make.
 fn unreadable() -> Problem {
-    let text = "This address is incomplete. Nothing was changed. Run crossfade login again.";
+    let text = "This address is not valid. Nothing was changed. Run crossfade login again.";
     Problem::new(Code::InvalidBody, text)
 }
 
@@ -122,9 +124,11 @@ impl Asked {
 
 impl CommandLinePage {
     fn new(signed: &SignedIn, form: Form, by_browser: bool) -> Self {
-        let layout = signed.layout(Section::Account, "Sign in the command line");
+        let layout = signed.layout(Section::Account, "Approve command line");
         let lives = lives(form.value("expires_days"));
-        Self { layout, form, by_browser, lives }
+        let check_code = CodeChallenge::parse(form.value("challenge"));
+        let check_code = check_code.map(|it| it.check_code().to_owned()).unwrap_or_default();
+        Self { layout, form, check_code, by_browser, lives }
     }
 }
 
@@ -234,9 +238,10 @@ mod tests {
 
     fn sample(fields: Fields, by_browser: bool) -> String {
         let form = Form::new("", fields.with("challenge", CHALLENGE).with("name", "<laptop>"));
-        let layout = Layout::sample(Section::Account, "Sign in the command line");
+        let layout = Layout::sample(Section::Account, "Approve command line");
         let lives = lives(form.value("expires_days"));
-        CommandLinePage { layout, form, by_browser, lives }.render().unwrap()
+        let check_code = "E9Melh".to_owned();
+        CommandLinePage { layout, form, check_code, by_browser, lives }.render().unwrap()
     }
 
     #[test]

@@ -188,7 +188,7 @@ async fn a_token_of_the_command_line_has_an_end(world: World) {
         ("scope", "everything", "not a permission"),
     ] {
         let page = approve(&browser, VERIFIER, &[(field, value)]).await.page(422);
-        assert!(page.contains(says) && page.contains("Sign in the command line"), "{field}: {page}");
+        assert!(page.contains(says) && page.contains("Approve command line"), "{field}: {page}");
     }
     assert_eq!(world.number("SELECT COUNT(*) FROM logins").await, 0);
 }
