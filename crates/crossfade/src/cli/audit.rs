@@ -54,7 +54,7 @@ pub(crate) struct Verify {
     pub(crate) checkpoint: Option<PathBuf>,
     /// ID of a key that is allowed to sign, as verify and checkpoint print it. Repeatable. Defaults to the key of
     /// --checkpoint, or the keys that the master key opens.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     pub(crate) key: Vec<String>,
     #[command(flatten)]
     pub(crate) settings: Settings,
