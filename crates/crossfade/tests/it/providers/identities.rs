@@ -248,8 +248,9 @@ async fn a_link_and_a_recovery_unlink_what_others_may_have_linked(mut world: Wor
     assert_eq!(account(&world, "bob@example.com").await["identities"], json!([]));
     let actions: Vec<String> = events(&world, 20).await.into_iter().map(|(action, _)| action).collect();
     assert!(actions.contains(&"identity.unlinked".to_owned()), "{actions:?}");
-    let page = sign_in(&world.browser(), &world, &idp, &id, json!({"sub": "thief"})).await.page(200);
-    assert!(!page.is_empty());
+    // The thief gets an account of their own, by the address that the provider says.
+    signed_in(&world, &idp, &id, json!({"sub": "thief"})).await;
+    assert_ne!(account(&world, "ada@example.com").await["id"], user.as_str());
 }
 
 async fn a_password_confirms_no_session_of_a_provider(mut world: World) {
@@ -298,7 +299,6 @@ async fn an_identity_of_another_organisation_is_not_linked(mut world: World) {
     for changes in [
         json!({"sub": "bob", "email": "bob@elsewhere.example"}),
         json!({"sub": "bob", "email_verified": false}),
-        json!({"sub": "bob", "email": null}),
     ] {
         link(&world, &bob, &idp, &id, changes).await.page(403);
     }
