@@ -139,7 +139,7 @@ statements! {
     ANY_UNFOLDED = "SELECT id FROM users WHERE name_key IS NULL LIMIT 1";
     UNFOLDED = "SELECT id, name FROM users WHERE name_key IS NULL ORDER BY id LIMIT $1";
     FOLD = "UPDATE users SET name_key = $2 WHERE id = $1";
-    DELETE = "UPDATE users SET deleted_at = $2, email = NULL, password_hash = NULL, time_zone = NULL, version = version + 1 WHERE id = $1";
+    DELETE = "UPDATE users SET deleted_at = $2, email = NULL, password_hash = NULL, time_zone = NULL, last_active_at = NULL, version = version + 1 WHERE id = $1";
     SET_PASSWORD = "UPDATE users SET password_hash = $2, version = version + 1 WHERE id = $1";
     CLEAR_PASSWORD = "UPDATE users SET password_hash = NULL, version = version + 1 WHERE id = $1 AND password_hash IS NOT NULL";
     OWNERS = "SELECT u.id, u.kind, u.email, u.name, u.password_hash, u.created_at, u.created_by, u.version FROM users u
