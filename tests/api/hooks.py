@@ -193,6 +193,11 @@ def settle_query(operation, case):
     # Clients are not looked for in an environment that is not there: a slip would look like an empty list.
     if operation == "list_clients" and "environment" in case.query:
         case.query["environment"] = SEED["environment"]
+    # Nor are roles that cover what is not there.
+    if operation == "list_access":
+        for name in ("client", "environment"):
+            if name in case.query:
+                case.query[name] = SEED[name]
 
 
 def settle_headers(case, all_valid):

@@ -13,7 +13,7 @@ use crate::{
     people::grants::shown_grant,
 };
 use crossfade_core::{
-    Operation, Problem, UserId,
+    Code, Operation, Problem, UserId,
     api::{self, Page},
     environment::Slug,
     roles::{Object, Permission, Role},
@@ -54,7 +54,14 @@ impl AccessQuery {
                 let may_read = |it: &Client| {
                     principal.may(Permission::ClientRead, Object::Client(&it.property_id, &it.id))
                 };
-                let client = find_client(tx, "client", typed, may_read).await?;
+                let found = find_client(tx, "client", typed, may_read).await;
+                let client = found.map_err(|error| match error.problem.code {
+                    // Of a body it would be.
+                    Code::InvalidBody => {
+                        Problem::new(Code::InvalidQuery, error.problem.detail).with_field("client").into()
+                    }
+                    _ => error,
+                })?;
                 Some((client.property_id, client.id))
             }
         };

@@ -168,13 +168,13 @@ async fn filters_that_name_nothing_are_refused(world: World) {
         ("environment=nowhere", 400, "invalid_query"),
         ("permission=everything", 400, "invalid_query"),
         ("who=ada", 400, "invalid_query"),
-        ("client=Nothing", 422, "invalid_body"),
+        ("client=Nothing", 400, "invalid_query"),
     ] {
         owner.get(&format!("/access?{query}")).await.refused(status, code);
     }
     let viewer = world.user("bob@example.com", "viewer").await;
     viewer.get("/access").await.refused(403, "forbidden");
-    let page = world.signed_in().await.get("/console/access?client=Nothing").await.page(422);
+    let page = world.signed_in().await.get("/console/access?client=Nothing").await.page(400);
     assert!(page.contains("must be the ID or the unique name of a client"), "{page}");
 }
 
@@ -184,7 +184,7 @@ async fn a_token_that_reads_users_alone_learns_no_names_of_clients(world: World)
     let limited = world.token_of(OWNER, &["user:read"]).await;
     let rows = limited.get("/access").await.ok();
     assert!(rows["items"].as_array().unwrap().iter().all(|it| it["client_name"].is_null()), "{rows}");
-    limited.get("/access?client=Billing").await.refused(422, "invalid_body");
+    limited.get("/access?client=Billing").await.refused(400, "invalid_query");
 }
 
 async fn a_role_is_removed_from_the_review_and_exported(world: World) {

@@ -12,6 +12,7 @@ use crossfade_core::{
     environment::Slug,
     operations::Access,
     problem::{Problem, ProblemDocument},
+    roles::Permission,
 };
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
@@ -211,6 +212,11 @@ fn query_schema(name: &str) -> (Value, &'static str) {
         "property_id" => (path_schema("property"), "Only clients of this property."),
         "client" => (path_schema("client"), "Only entries about this client."),
         "environment" => (slug_schema(), "Only this environment."),
+        "user" => (path_schema("user"), "Only roles of this user."),
+        "permission" => {
+            let words: Vec<_> = Permission::ALL.iter().map(|permission| permission.as_str()).collect();
+            (json!({"type": "string", "enum": words}), "Only roles that have this permission.")
+        }
         "overdue" => (
             json!({"type": "boolean"}),
             "true: only clients with a secret older than its environment's maximum age.",

@@ -140,7 +140,7 @@ pub(in crate::console) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) 
     let (found, problem) = match app.list_access(principal, &asked).await {
         Ok(found) => (found, None),
         // A client that was typed, for example.
-        Err(error) if error.is_about_input() => {
+        Err(error) if error.problem.code == Code::InvalidQuery => {
             (Page { items: Vec::new(), next_cursor: None }, Some(error.problem))
         }
         Err(error) => return Err(error.into()),
