@@ -161,6 +161,8 @@ def elsewhere(checks, primary, server):
     primary.execute(ended)
     with check(checks, "it goes on when its own database is back"):
         eventually(lambda: server.api("POST", "/properties", {"name": f"Back {time.time()}"}), seconds=20)
+        # A change can be answered before the node holds its lease again; until then it decides about no token.
+        eventually(lambda: require(authenticates(server, registration), "tokens are given again"), seconds=20)
         enforced(server, registration)
         require(server.process.poll() is None, "the process lives on")
 
@@ -260,6 +262,10 @@ def rotates(server, registration):
     body = {"transition_hours": 0, "compromised": True, "confirm_client_name": registration.name}
     answer = server.session.post(f"{server.url}/api/v1{registration.path}/secrets/rotate", json=body, timeout=60)
     return answer.status_code == 201
+
+
+def authenticates(server, registration):
+    return token(server, registration.client_id, registration.secret["value"]).status_code == 200
 
 
 def enforced(server, registration):
