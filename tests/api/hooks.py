@@ -246,9 +246,6 @@ def settle_body(operation, case):
         settle_webhook(operation, case)
     if operation in ("create_provider", "update_provider"):
         settle_provider(operation, case)
-    # Only Owners who have a password, and at least one where passwords are switched off.
-    if operation == "update_password_policy" and ("break_glass" in body or body.get("passwords") == "break_glass"):
-        body["break_glass"] = [SEED["kept"][0]]
     if operation == "update_client_messages":
         body["confirm_client_name"] = client_name(case)
     # The names of time zones are no pattern.
@@ -258,9 +255,13 @@ def settle_body(operation, case):
         body["confirm_user_name"] = user(case).get("name", "")
         if body.get("hand_over_to"):
             body["hand_over_to"] = "heir@example.com"
-    # The Owner has no second factor, and so cannot ask others for one.
-    if operation == "update_sign_in_policy" and "second_factor" in body:
-        body["second_factor"] = "optional"
+    if operation == "update_sign_in_policy":
+        # The Owner has no second factor, and so cannot ask others for one.
+        if "second_factor" in body:
+            body["second_factor"] = "optional"
+        # Only Owners who have a password, and at least one where passwords are switched off.
+        if "break_glass" in body or body.get("passwords") == "break_glass":
+            body["break_glass"] = [SEED["kept"][0]]
     if operation == "extend_secret":
         body["expires_at"] = hours_from_now(100)
     # Windows that fit into what is left of the transition, and what that secret is depends on the transition.

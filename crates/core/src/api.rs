@@ -16,7 +16,6 @@ mod leaks;
 mod mail;
 mod messages;
 mod nodes;
-mod password_policy;
 mod places;
 mod providers;
 mod quarantine;
@@ -41,7 +40,6 @@ pub use leaks::{FoundSecret, IdentifiedSecret, IdentifiedSecrets, IdentifySecret
 pub use mail::{Mail, MailEncryption, MailReleased, MailServer, MailTested, ReleaseMail, TestMail};
 pub use messages::{ClientMessages, MessageKind, OwnMessages, UpdateClientMessages, UpdateOwnMessages};
 pub use nodes::{Enforced, EnforcedNode, KnownBy, Node};
-pub use password_policy::{PasswordPolicy, UpdatePasswordPolicy};
 pub use places::{
     CreateEnvironment, Environment, Limits, Property, PropertyBody, RotateSigningKey, SigningKey,
     UpdateEnvironment, UpdateLimits,

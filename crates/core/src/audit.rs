@@ -11,20 +11,21 @@ pub mod verify;
 pub use actor::{Actor, Origin, Via};
 pub use facts::{
     ClientFacts, EnvironmentFacts, GrantFacts, GroupGrantFacts, LimitsFacts, OwnMessagesFacts, ProviderFacts,
-    RefusedCallerFacts, RegistrationFacts, UpstreamFacts, UpstreamServerFacts, UserFacts, WebhookFacts,
+    RefusedCallerFacts, RegistrationFacts, SignInFacts, UpstreamFacts, UpstreamServerFacts, UserFacts,
+    WebhookFacts,
 };
 
 use crate::{
     ClientId, DeliveryId, DrillId, FactorId, NodeId, OauthClientId, PropertyId, ProviderId, RegistrationId,
     RotationId, SecretId, Timestamp, TransitionHours, UserId, WebhookId,
-    account::{Passwords, UserKind},
+    account::UserKind,
     change_over::Verdict,
     drill::StoppedAs,
     ended::Cause,
     environment::{EnvironmentKind, SigningAlg},
     owners::{HandOverCause, Heirs, OwnerChange},
     rotation::SecretState,
-    second_factor::{AskedFor, FactorKind},
+    second_factor::FactorKind,
     upstream::{BasicEncoding, CredentialMethod, Slot},
     webhook::DisabledAs,
 };
@@ -168,16 +169,18 @@ events! {
         /// Number of codes that are left.
         left: u64,
     }
-    /// The policy that asks people for a second factor was changed.
+    /// The sign-in policy was changed: whom it asks for a second factor, or who can sign in with a password.
     SignInPolicyUpdated = "sign_in_policy.updated" {
-        /// Whom it asked before.
-        before: AskedFor,
-        /// Whom it asks now.
-        after: AskedFor,
-        /// Number of people who were told that they must add one.
+        /// Before the change.
+        before: SignInFacts,
+        /// After the change.
+        after: SignInFacts,
+        /// Number of people who were told that they must add a second factor.
         told: u64,
-        /// When the API tokens of people without one are refused; `null`: never.
+        /// When the API tokens of those people are refused without one; `null`: never.
         tokens_refused_from: Option<Timestamp>,
+        /// Sessions that ended with the change.
+        ended_sessions: u64,
     }
     /// A person switched their own messages on or off, or set their time zone.
     OwnMessagesUpdated = "user.messages_updated" {
@@ -229,19 +232,6 @@ events! {
     ProviderDeleted = "provider.deleted" {
         /// The provider.
         provider: Box<ProviderFacts>,
-        /// Sessions that ended with it.
-        ended_sessions: u64,
-    }
-    /// It was set who can sign in with a password.
-    PasswordPolicyUpdated = "password_policy.updated" {
-        /// Who could before.
-        passwords_before: Passwords,
-        /// Owners who could before, when nobody else could.
-        break_glass_before: Vec<UserId>,
-        /// Who can now.
-        passwords: Passwords,
-        /// Owners who can now, when nobody else can.
-        break_glass: Vec<UserId>,
         /// Sessions that ended with it.
         ended_sessions: u64,
     }

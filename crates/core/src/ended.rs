@@ -81,7 +81,7 @@ pub enum End {
         /// When.
         at: Timestamp,
     },
-    /// The policy that asks for a second factor, as it is since a change.
+    /// The sign-in policy, as it is since a change.
     SignInPolicy {
         /// Whom it asks.
         asked_for: AskedFor,
@@ -89,6 +89,12 @@ pub enum End {
         told_at: Option<Timestamp>,
         /// Since when it asks people with a role that sees secrets.
         secret_roles_told_at: Option<Timestamp>,
+        /// Who can sign in with a password.
+        passwords: Passwords,
+        /// Accounts that can when nobody else can.
+        break_glass: Vec<UserId>,
+        /// When passwords were switched on again.
+        passwords_on_since: Option<Timestamp>,
         /// When the change was made.
         at: Timestamp,
     },
@@ -106,15 +112,6 @@ pub enum End {
         /// The account.
         user_id: UserId,
         /// When.
-        at: Timestamp,
-    },
-    /// Who can sign in with a password, as it is since a change.
-    PasswordPolicy {
-        /// Everyone, or only these accounts.
-        passwords: Passwords,
-        /// Accounts that can when nobody else can.
-        break_glass: Vec<UserId>,
-        /// When the change was made.
         at: Timestamp,
     },
     /// A role was removed.
@@ -332,7 +329,6 @@ impl End {
             Self::SignInPolicy { .. } => "sign-in policy".to_owned(),
             Self::Provider { id, .. } => id.to_string(),
             Self::Identity { provider_id, user_id, .. } => format!("identity of {user_id} at {provider_id}"),
-            Self::PasswordPolicy { .. } => "password policy".to_owned(),
             Self::Grant { id } => id.to_string(),
             Self::ApiToken { id, .. } => id.to_string(),
             Self::SigningKey { kid, .. } => format!("signing key {kid}"),
@@ -368,7 +364,6 @@ impl End {
             | Self::SignInPolicy { at, .. }
             | Self::Provider { at, .. }
             | Self::Identity { at, .. }
-            | Self::PasswordPolicy { at, .. }
             | Self::SigningKey { at, .. }
             | Self::Environment { at, .. } => Some(*at),
             Self::Password { .. }

@@ -278,20 +278,15 @@ operations! {
     /// Accounts stay, and list the identity until they are deleted.
     DeleteProvider = "delete_provider" Delete "/providers/{provider}" Needs(ProviderManage), [];
 
-    /// Reads who can sign in with a password.
-    ReadPasswordPolicy = "read_password_policy" Get "/password-policy" Needs(OwnerManage), [];
-    /// Sets who can sign in with a password: everyone, or only Owners that are kept for the case that no provider works.
-    UpdatePasswordPolicy = "update_password_policy" Patch "/password-policy" Needs(OwnerManage), [InUse];
-
     /// Removes every second factor and every recovery code of another person who has lost them, and ends the person's
     /// sessions, API tokens and links. Only Owners can. The password stays, and the person is notified.
     RemoveFactors = "remove_factors" Delete "/users/{user}/factors" Needs(OwnerManage), [NotAPerson, TooManyRequests];
-    /// Reads whom the instance asks for a second factor. Only Owners can.
+    /// Reads whom the instance asks for a second factor, and who can sign in with a password. Only Owners can.
     ReadSignInPolicy = "read_sign_in_policy" Get "/sign-in-policy" Needs(OwnerManage), [];
-    /// Sets whom the instance asks for a second factor. People who must add one are notified. Until they have, a session
-    /// leads only to their account page, and their API tokens are refused 7 days after they were notified. Tokens of
-    /// programs are not. An Owner who has no second factor cannot ask others for one.
-    UpdateSignInPolicy = "update_sign_in_policy" Patch "/sign-in-policy" Needs(OwnerManage), [TooManyRequests];
+    /// Sets whom the instance asks for a second factor, and who can sign in with a password. People who must add a factor are
+    /// notified. Until they have, a session leads only to their account page, and their API tokens are refused 7 days after
+    /// they were notified. Tokens of programs are not. An Owner who has no second factor cannot ask others for one.
+    UpdateSignInPolicy = "update_sign_in_policy" Patch "/sign-in-policy" Needs(OwnerManage), [InUse, TooManyRequests];
 
     /// Lists your API tokens. With permission to manage tokens, lists everyone's.
     ListTokens = "list_tokens" Get "/tokens" OwnOr(TokenManage), [];

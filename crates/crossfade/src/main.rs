@@ -107,7 +107,6 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Registration(command) => remote::registration(command).await,
         Command::Env(command) => remote::environment(command).await,
         Command::Property(command) => remote::property(command).await,
-        Command::PasswordPolicy(command) => remote::password_policy(command).await,
         Command::Provider(command) => remote::provider(command).await,
         Command::Webhook(command) => remote::webhook(command).await,
         Command::Upstream(command) => remote::upstream(command).await,

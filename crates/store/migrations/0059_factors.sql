@@ -33,13 +33,18 @@ CREATE TABLE pending_sign_ins (
 );
 CREATE INDEX pending_sign_ins_of_user ON pending_sign_ins (user_id);
 CREATE INDEX pending_sign_ins_expiry ON pending_sign_ins (expires_at);
--- Whom the instance asks for a second factor; no row: nobody.
+-- Whom the instance asks for a second factor, and who can sign in with a password; no row: nobody, and everyone.
 CREATE TABLE sign_in_policy (
     one BIGINT PRIMARY KEY CHECK (one = 1),
     second_factor TEXT NOT NULL,
     told_at BIGINT,
     secret_roles_told_at BIGINT,
+    passwords TEXT NOT NULL,
+    -- JSON list of accounts.
+    break_glass TEXT NOT NULL,
+    -- When passwords were switched on again.
+    passwords_on_since BIGINT,
     version BIGINT NOT NULL
 );
--- Earlier programs would sign in without the code.
+-- Earlier programs would sign in without the code, and accept the passwords of everyone.
 UPDATE oldest_program SET schema_version = 59, program_version = '0.1.0' WHERE one = 1;

@@ -422,6 +422,9 @@ pub const TABLES: &[Table] = &[
             ("second_factor", Text),
             ("told_at", Int),
             ("secret_roles_told_at", Int),
+            ("passwords", Text),
+            ("break_glass", Text),
+            ("passwords_on_since", Int),
             ("version", Int),
         ],
     ),
@@ -473,11 +476,6 @@ pub const TABLES: &[Table] = &[
             ("created_at", Int),
             ("last_used_at", Int),
         ],
-    ),
-    table(
-        "password_policy",
-        "one",
-        &[("one", Int), ("passwords", Text), ("break_glass", Text), ("version", Int)],
     ),
     table(
         "api_tokens",

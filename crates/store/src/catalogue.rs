@@ -4,9 +4,10 @@
 use crate::{
     access, adoptions, audit, backup, carry_over, chain, change_log, checks, clients, counts, db, deliveries,
     devices, drills, ends, environments, evidence, factors, failures, guard, history, holders, idempotency,
-    incidents, keys, leaks, limits, lines, logins, makers, message_links, messages, nodes, password_policy,
-    properties, providers, proxies, recorders, refused, rotations, secrets, seen, sending_place, sessions,
-    sign_in_failures, switches, token_revocations, told, unregistered, upstream, verifiers, webhooks, weekly,
+    incidents, keys, leaks, limits, lines, logins, makers, message_links, messages, nodes, properties,
+    providers, proxies, recorders, refused, rotations, secrets, seen, sending_place, sessions,
+    sign_in_failures, sign_in_policy, switches, token_revocations, told, unregistered, upstream, verifiers,
+    webhooks, weekly,
 };
 
 use std::borrow::Cow;
@@ -64,7 +65,6 @@ impl Statement {
             message_links::STATEMENTS,
             messages::STATEMENTS,
             nodes::STATEMENTS,
-            password_policy::STATEMENTS,
             properties::STATEMENTS,
             providers::STATEMENTS,
             recorders::STATEMENTS,
@@ -79,6 +79,7 @@ impl Statement {
             seen::STATEMENTS,
             sessions::STATEMENTS,
             sign_in_failures::STATEMENTS,
+            sign_in_policy::STATEMENTS,
             switches::STATEMENTS,
             sending_place::STATEMENTS,
             told::STATEMENTS,

@@ -1,7 +1,7 @@
 //! Ends for the journal: noted in the transaction of the change, copied to the journal, and applied again to a database
 //! that lacks them.
 
-use crate::{StoreError, Tx, catalogue::statements, db::Row};
+use crate::{StoreError, Tx, catalogue::statements, db::Row, sign_in_policy::SignInPolicyRow};
 use crossfade_core::{
     ClientId, FactorId, GrantId, ProviderId, RegistrationId, RotationId, SecretId, Timestamp, TokenId,
     UserId,
@@ -25,7 +25,6 @@ pub(crate) enum Noted {
     TokensOfSecret(SecretId),
     AccessToken(String),
     SignInPolicy,
-    PasswordPolicy,
     Provider(ProviderId),
     Identity(ProviderId, UserId),
     Grant(GrantId),
@@ -225,13 +224,18 @@ impl Tx {
             Noted::RecoveryCodes(user) => End::RecoveryCodes { user_id: user.clone(), at },
             Noted::RecoveryCode(digest) => End::RecoveryCode { digest: Hex(digest.clone()), at },
             Noted::SignInPolicy => {
-                let (FactorPolicy { asked_for, told_at, secret_roles_told_at }, _) =
-                    self.factor_policy().await?;
-                End::SignInPolicy { asked_for, told_at, secret_roles_told_at, at }
-            }
-            Noted::PasswordPolicy => {
-                let policy = self.password_policy().await?;
-                End::PasswordPolicy { passwords: policy.passwords, break_glass: policy.break_glass, at }
+                let SignInPolicyRow { factor, passwords, break_glass, passwords_on_since, .. } =
+                    self.sign_in_policy().await?;
+                let FactorPolicy { asked_for, told_at, secret_roles_told_at } = factor;
+                End::SignInPolicy {
+                    asked_for,
+                    told_at,
+                    secret_roles_told_at,
+                    passwords,
+                    break_glass,
+                    passwords_on_since,
+                    at,
+                }
             }
             Noted::Provider(id) => End::Provider { id: id.clone(), at },
             Noted::Identity(provider, user) => {
@@ -358,13 +362,28 @@ impl Tx {
             End::FactorRemoved { id, .. } => u64::from(self.remove_factor(id).await?),
             End::RecoveryCodes { user_id, at } => self.end_recovery_codes(user_id, *at).await?,
             End::RecoveryCode { digest, .. } => self.end_recovery_code(&digest.0).await?,
-            End::SignInPolicy { asked_for, told_at, secret_roles_told_at, .. } => {
-                let (asked_for, told_at) = (*asked_for, *told_at);
-                let secret_roles_told_at = *secret_roles_told_at;
-                self.put_factor_policy(&FactorPolicy { asked_for, told_at, secret_roles_told_at }).await?
-            }
-            End::PasswordPolicy { passwords, break_glass, .. } => {
-                self.put_password_policy(*passwords, break_glass).await?
+            End::SignInPolicy {
+                asked_for,
+                told_at,
+                secret_roles_told_at,
+                passwords,
+                break_glass,
+                passwords_on_since,
+                ..
+            } => {
+                let factor = FactorPolicy {
+                    asked_for: *asked_for,
+                    told_at: *told_at,
+                    secret_roles_told_at: *secret_roles_told_at,
+                };
+                let policy = SignInPolicyRow {
+                    factor,
+                    passwords: *passwords,
+                    break_glass: break_glass.clone(),
+                    passwords_on_since: *passwords_on_since,
+                    ..SignInPolicyRow::default()
+                };
+                self.put_sign_in_policy(&policy).await?
             }
             // An Owner looks at it, and enables it again.
             End::Provider { id, at } => self.disable_provider(id, *at).await?,

@@ -1,10 +1,9 @@
-//! Second factors of people: factors, recovery codes, sign-ins that wait for a code, and the policy that asks for a
-//! factor.
+//! Second factors of people: factors, recovery codes, and sign-ins that wait for a code.
 
-use crate::{StoreError, Tx, catalogue::statements, db::Row, ends::Noted};
+use crate::{StoreError, Tx, catalogue::statements, db::Row, ends::Noted, sign_in_policy::factor_policy};
 use crossfade_core::{
     FactorId, Timestamp, UserId,
-    second_factor::{AskedFor, FactorKind, FactorPolicy},
+    second_factor::{FactorKind, FactorPolicy},
 };
 use std::collections::HashSet;
 
@@ -50,6 +49,8 @@ pub struct PendingSignIn {
 pub struct FactorStanding {
     /// The policy.
     pub policy: FactorPolicy,
+    /// When passwords were switched on again; `None` if they never were.
+    pub passwords_on_since: Option<Timestamp>,
     /// Whether the account has a confirmed factor.
     pub has_factor: bool,
     /// Whether the account can sign in with a provider.
@@ -98,14 +99,10 @@ statements! {
     END_PENDING = "DELETE FROM pending_sign_ins WHERE digest = $1";
     END_ALL_PENDING = "DELETE FROM pending_sign_ins";
     END_PENDING_OF = "DELETE FROM pending_sign_ins WHERE user_id = $1";
-    STANDING = "SELECT p.second_factor, p.told_at, p.secret_roles_told_at,
+    STANDING = "SELECT p.second_factor, p.told_at, p.secret_roles_told_at, p.passwords_on_since,
                   (SELECT COUNT(*) FROM factors f WHERE f.user_id = $1 AND f.confirmed_at IS NOT NULL) AS factors,
                   (SELECT COUNT(*) FROM identities i WHERE i.user_id = $1) AS identities
                 FROM (SELECT 1 AS one) AS o LEFT JOIN sign_in_policy p ON p.one = o.one";
-    POLICY = "SELECT second_factor, told_at, secret_roles_told_at, version FROM sign_in_policy WHERE one = 1";
-    SET_POLICY = "INSERT INTO sign_in_policy (one, second_factor, told_at, secret_roles_told_at, version) VALUES (1, $1, $2, $3, 2)
-                  ON CONFLICT (one) DO UPDATE SET second_factor = excluded.second_factor, told_at = excluded.told_at,
-                    secret_roles_told_at = excluded.secret_roles_told_at, version = sign_in_policy.version + 1";
     WITHOUT_FACTOR = "SELECT u.id, u.email, u.created_at, u.password_hash, (SELECT COUNT(*) FROM identities i WHERE i.user_id = u.id) AS identities FROM users u WHERE u.deleted_at IS NULL AND u.kind = 'person' AND u.email IS NOT NULL
                         AND NOT EXISTS (SELECT 1 FROM factors f WHERE f.user_id = u.id AND f.confirmed_at IS NOT NULL)
                       ORDER BY u.created_at, u.id";
@@ -122,14 +119,6 @@ fn factor(row: &Row) -> Result<FactorRow, StoreError> {
         confirmed_at: row.opt_time("confirmed_at")?,
         last_used_at: row.opt_time("last_used_at")?,
         last_step: row.int("last_step")?,
-    })
-}
-
-fn policy(row: &Row) -> Result<FactorPolicy, StoreError> {
-    Ok(FactorPolicy {
-        asked_for: row.opt_parsed("second_factor", AskedFor::parse)?.unwrap_or_default(),
-        told_at: row.opt_time("told_at")?,
-        secret_roles_told_at: row.opt_time("secret_roles_told_at")?,
     })
 }
 
@@ -319,30 +308,11 @@ impl Tx {
     pub async fn factor_standing(&mut self, user: &UserId) -> Result<FactorStanding, StoreError> {
         let row = self.one(STANDING, vec![user.as_str().into()]).await?;
         Ok(FactorStanding {
-            policy: policy(&row)?,
+            policy: factor_policy(&row)?,
+            passwords_on_since: row.opt_time("passwords_on_since")?,
             has_factor: row.int("factors")? > 0,
             has_identity: row.int("identities")? > 0,
         })
-    }
-
-    /// Returns the policy and its version.
-    pub async fn factor_policy(&mut self) -> Result<(FactorPolicy, i64), StoreError> {
-        match self.optional(POLICY, vec![]).await? {
-            Some(row) => Ok((policy(&row)?, row.int("version")?)),
-            None => Ok((FactorPolicy::default(), 1)),
-        }
-    }
-
-    /// Sets the policy.
-    pub async fn set_factor_policy(&mut self, new: &FactorPolicy) -> Result<(), StoreError> {
-        self.note(Noted::SignInPolicy);
-        self.put_factor_policy(new).await.map(drop)
-    }
-
-    /// Stores the policy.
-    pub(crate) async fn put_factor_policy(&mut self, new: &FactorPolicy) -> Result<u64, StoreError> {
-        let args = vec![new.asked_for.as_str().into(), new.told_at.into(), new.secret_roles_told_at.into()];
-        self.execute(SET_POLICY, args).await
     }
 
     /// Returns the people who have no confirmed factor, oldest first.

@@ -6,7 +6,7 @@ use crate::{
     app::App,
     error::Error,
     frame::entry::Author,
-    people::{password_policy::accepts_password, session_limits},
+    people::{session_limits, sign_in_policy::accepts_password},
 };
 use crossfade_core::{
     Code, Operation, Problem, SessionId, Timestamp, TokenId, UserId,
@@ -234,16 +234,19 @@ async fn held(tx: &mut Tx, user: &User) -> Result<Held, StoreError> {
     let standing = match user.kind {
         UserKind::Person => tx.factor_standing(&user.id).await?,
         // A program has no second factor, and is never asked for one.
-        UserKind::Program => {
-            FactorStanding { policy: FactorPolicy::default(), has_factor: false, has_identity: false }
-        }
+        UserKind::Program => FactorStanding {
+            policy: FactorPolicy::default(),
+            passwords_on_since: None,
+            has_factor: false,
+            has_identity: false,
+        },
     };
     let asked_since = standing.policy.asked_since(&asked(user.kind, user.created_at, &rows));
-    // The provider asks for its own second factor, so only a password needs one here.
+    // The provider asks for its own second factor, so only a password needs one here, and only since it could be used.
     let asked_since = match asked_since {
         Some(since) if standing.has_identity => {
             let by_password = user.password_hash.is_some() && accepts_password(tx, &user.id).await?;
-            by_password.then_some(since)
+            by_password.then(|| standing.passwords_on_since.map_or(since, |on| on.max(since)))
         }
         asked_since => asked_since,
     };

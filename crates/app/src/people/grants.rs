@@ -157,7 +157,8 @@ impl App {
         .await
     }
 
-    /// Refuses to remove these grants from a user if no other person would be an Owner.
+    /// Refuses to remove these grants from a user if no other person would be an Owner, or if no other Owner could sign in
+    /// with a password while passwords are off.
     pub(crate) async fn keep_an_owner(
         &self,
         act: &mut Act<'_>,
@@ -169,7 +170,7 @@ impl App {
                 another person first.";
             return Err(Problem::new(Code::LastOwner, text).into());
         }
-        Ok(())
+        if holds_owner(going) { self.keep_break_glass(act, user).await } else { Ok(()) }
     }
 
     /// Ends the grants limited to an object that is being deleted.

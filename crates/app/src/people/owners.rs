@@ -11,9 +11,9 @@ use crate::{
     },
     people::{
         giving,
-        password_policy::accepts_password,
         sessions::{Visitor, author_in},
         sign_in::SignIn,
+        sign_in_policy::accepts_password,
         tokens::end_tokens_of,
     },
     providers::identities::unlink_linked,

@@ -11,9 +11,9 @@ use crate::{
     node::throttle::Subject,
     people::{
         factors::Checked,
-        password_policy::accepts_password,
         session_limits::{ABSOLUTE_LIMIT, IDLE_LIMIT},
         sign_in::NewSession,
+        sign_in_policy::accepts_password,
         tokens::{AccountTokens, end_own_tokens},
     },
     providers::provider::OfferedProvider,

@@ -10,8 +10,8 @@ use crate::{
     },
     people::{
         devices::KnownBrowser,
-        password_policy::accepts_password,
         sessions::{Visitor, author_in},
+        sign_in_policy::accepts_password,
     },
 };
 use crossfade_core::{

@@ -8,7 +8,7 @@ use crate::{
         act::Act,
         entry::{About, Author},
     },
-    people::{password_policy::accepts_password, sessions::Session},
+    people::{sessions::Session, sign_in_policy::accepts_password},
 };
 use crossfade_core::{Code, Problem, ProviderId, api::Identity, audit::Event};
 use crossfade_store::User;

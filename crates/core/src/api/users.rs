@@ -3,7 +3,7 @@
 use super::Identity;
 use crate::{
     ClientId, GrantId, PropertyId, ProviderId, Timestamp, TokenId, UserId,
-    account::UserKind,
+    account::{Passwords, UserKind},
     environment::{MAX_ENVIRONMENTS, Slug},
     owners::Heirs,
     roles::Role,
@@ -114,10 +114,10 @@ pub struct FactorsRemoved {
     pub ended_tokens: u64,
 }
 
-/// Whom the instance asks for a second factor.
+/// Whom the instance asks for a second factor, and who can sign in with a password.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SignInPolicy {
-    /// Whom it asks.
+    /// Whom it asks for a second factor.
     pub second_factor: AskedFor,
     /// When people were notified that it asks; `null` if it asks nobody.
     pub told_at: Option<Timestamp>,
@@ -125,6 +125,10 @@ pub struct SignInPolicy {
     pub tokens_refused_from: Option<Timestamp>,
     /// Number of people that it asks and that have none.
     pub missing_count: u64,
+    /// Who can sign in with a password.
+    pub passwords: Passwords,
+    /// Owners who can sign in with a password when nobody else can.
+    pub break_glass: Vec<UserId>,
 }
 
 /// Changes the sign-in policy. An absent member stays as it is.
@@ -134,6 +138,14 @@ pub struct UpdateSignInPolicy {
     /// Whom to ask for a second factor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub second_factor: Option<AskedFor>,
+    /// Who can sign in with a password. With `break_glass`, the sessions of everyone else that were begun with a password end,
+    /// and one-time links of people let nobody in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passwords: Option<Passwords>,
+    /// Owners who can sign in with a password when nobody else can. With `break_glass`, at least one, and each has a password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20))]
+    pub break_glass: Option<Vec<UserId>>,
     /// Reason, recorded in the audit trail.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000), regex(pattern = LINE_PATTERN))]

@@ -2,11 +2,14 @@
 //! recorded trail and its meaning stay as they are.
 
 use crate::{
-    ClientId, GrantId, OauthClientId, PropertyId, ProviderId, RegistrationId, Timestamp, api,
+    ClientId, GrantId, OauthClientId, PropertyId, ProviderId, RegistrationId, Timestamp, UserId,
+    account::Passwords,
+    api,
     environment::{EnvironmentKind, SigningAlg},
     provider::ClientAuthentication,
     registration::AuthMethod,
     roles::Role,
+    second_factor::AskedFor,
     upstream::{IssuerKind, IssuerMode, Server, UnregisteredClients, Upstream},
     webhook::WebhookFormat,
 };
@@ -20,6 +23,17 @@ pub struct UserFacts {
     pub name: String,
     /// The email address.
     pub email: Option<String>,
+}
+
+/// The sign-in policy.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+pub struct SignInFacts {
+    /// Whom it asks for a second factor.
+    pub second_factor: AskedFor,
+    /// Who can sign in with a password.
+    pub passwords: Passwords,
+    /// Owners who can when nobody else can.
+    pub break_glass: Vec<UserId>,
 }
 
 /// The messages to a person.

@@ -123,8 +123,8 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     (
         "sign-in-policy update",
         [
-            "crossfade sign-in-policy update --second-factor secret_roles",
             "crossfade sign-in-policy update --second-factor everyone --reason 'required by the security team'",
+            "crossfade sign-in-policy update --passwords break_glass --break-glass ada@example.com",
         ],
     ),
     ("messages show", ["crossfade messages show", "crossfade messages show --json"]),
@@ -295,14 +295,6 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         [
             "crossfade provider delete Example",
             "crossfade provider delete idp_0123456789abcdefghijkl --confirm Example",
-        ],
-    ),
-    ("password-policy show", ["crossfade password-policy show", "crossfade password-policy show --json"]),
-    (
-        "password-policy update",
-        [
-            "crossfade password-policy update --passwords break_glass --break-glass ada@example.com",
-            "crossfade password-policy update --passwords everyone",
         ],
     ),
     ("webhook list", ["crossfade webhook list", "crossfade webhook list --json"]),

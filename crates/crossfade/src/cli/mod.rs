@@ -12,7 +12,6 @@ mod login;
 mod messages;
 mod nodes;
 mod operations;
-mod password_policy;
 mod properties;
 mod providers;
 mod registrations;
@@ -44,7 +43,6 @@ pub(crate) use self::{
     messages::{ClientMessages, Messages},
     nodes::Node,
     operations::lacking,
-    password_policy::PasswordPolicy,
     properties::{Limits, Property, PropertyPlace},
     providers::{CreateProvider, Provider, UpdateProvider},
     registrations::{Registration, RegistrationChange, UpdateRegistration},
@@ -139,10 +137,7 @@ pub(crate) enum Command {
     /// Manage the OpenID Connect providers with which people sign in.
     #[command(subcommand)]
     Provider(Provider),
-    /// Manage who can sign in to the Console with a password.
-    #[command(subcommand)]
-    PasswordPolicy(PasswordPolicy),
-    /// Manage whom the instance asks for a second factor.
+    /// Manage whom the instance asks for a second factor, and who can sign in with a password.
     #[command(subcommand)]
     SignInPolicy(SignInPolicy),
     /// Manage the messages that you get, and your time zone.
@@ -205,7 +200,6 @@ impl Command {
             | Self::Node(_)
             | Self::User(_)
             | Self::Provider(_)
-            | Self::PasswordPolicy(_)
             | Self::SignInPolicy(_)
             | Self::Messages(_)
             | Self::Access(_)

@@ -149,8 +149,6 @@ pub(crate) fn command(operation: Operation) -> &'static str {
         ReadProvider => "provider show",
         UpdateProvider => "provider update",
         DeleteProvider => "provider delete",
-        ReadPasswordPolicy => "password-policy show",
-        UpdatePasswordPolicy => "password-policy update",
         ListTokens => "token list",
         DeleteToken => "token delete",
         ListAuditEvents => "audit list",

@@ -16,7 +16,6 @@ mod loopback_code;
 mod messages;
 mod names;
 mod nodes;
-mod password_policy;
 mod properties;
 mod providers;
 mod registrations;
@@ -38,7 +37,6 @@ pub(crate) use self::{
     login::{login, logout, profile},
     messages::messages,
     nodes::node,
-    password_policy::password_policy,
     properties::property,
     providers::provider,
     registrations::registration,

@@ -324,7 +324,6 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (59, "factors", include_str!("../../migrations/0059_factors.sql")),
     (60, "providers", include_str!("../../migrations/0060_providers.sql")),
     (61, "provider_sessions", include_str!("../../migrations/0061_provider_sessions.sql")),
-    (62, "password_policy", include_str!("../../migrations/0062_password_policy.sql")),
     (64, "logins", include_str!("../../migrations/0064_logins.sql")),
     (65, "last_active", include_str!("../../migrations/0065_last_active.sql")),
 ];

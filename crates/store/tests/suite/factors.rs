@@ -4,10 +4,11 @@ use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_core::{
     FactorId, Timestamp,
+    account::Passwords,
     ended::{End, Hex},
     second_factor::{AskedFor, FactorKind, FactorPolicy},
 };
-use crossfade_store::{FactorRow, PendingSignIn};
+use crossfade_store::{FactorRow, PendingSignIn, SignInPolicyRow};
 
 on_both_engines! {
     a_factor_counts_once_it_is_confirmed,
@@ -253,19 +254,28 @@ async fn a_copy_without_a_factor_lets_no_password_in_alone(t: TestDb) {
 
 async fn a_copy_asks_for_what_the_policy_asked_last(t: TestDb) {
     t.write(async |tx| tx.set_noting(true).await).await;
-    let policy = FactorPolicy::default().set(AskedFor::SecretRoles, at(5)).set(AskedFor::Everyone, at(7));
-    t.write(async |tx| tx.set_factor_policy(&policy).await).await;
+    let policy = SignInPolicyRow {
+        factor: FactorPolicy::default().set(AskedFor::SecretRoles, at(5)).set(AskedFor::Everyone, at(7)),
+        passwords: Passwords::BreakGlass,
+        break_glass: vec![user_id(1)],
+        passwords_on_since: Some(at(3)),
+        version: 2,
+    };
+    t.write(async |tx| tx.set_sign_in_policy(&policy).await).await;
     let ends = noted(&t).await;
     let copy = TestDb::open(t.place.another().await).await;
     copy.write(async |tx| tx.apply_end(&ends[0]).await).await;
-    assert_eq!(copy.read(async |tx| tx.factor_policy().await).await, (policy, 2));
+    assert_eq!(copy.read(async |tx| tx.sign_in_policy().await).await, policy);
 }
 
 async fn the_policy_is_nobody_until_it_is_set(t: TestDb) {
-    assert_eq!(t.read(async |tx| tx.factor_policy().await).await, (FactorPolicy::default(), 1));
-    let policy = FactorPolicy::default().set(AskedFor::Everyone, at(5));
-    t.write(async |tx| tx.set_factor_policy(&policy).await).await;
-    assert_eq!(t.read(async |tx| tx.factor_policy().await).await, (policy, 2));
-    t.write(async |tx| tx.set_factor_policy(&FactorPolicy::default()).await).await;
-    assert_eq!(t.read(async |tx| tx.factor_policy().await).await, (FactorPolicy::default(), 3));
+    assert_eq!(t.read(async |tx| tx.sign_in_policy().await).await, SignInPolicyRow::default());
+    let factor = FactorPolicy::default().set(AskedFor::Everyone, at(5));
+    let policy = SignInPolicyRow { factor, ..SignInPolicyRow::default() };
+    t.write(async |tx| tx.set_sign_in_policy(&policy).await).await;
+    let set = SignInPolicyRow { version: 2, ..policy };
+    assert_eq!(t.read(async |tx| tx.sign_in_policy().await).await, set);
+    t.write(async |tx| tx.set_sign_in_policy(&SignInPolicyRow::default()).await).await;
+    let unset = SignInPolicyRow { version: 3, ..SignInPolicyRow::default() };
+    assert_eq!(t.read(async |tx| tx.sign_in_policy().await).await, unset);
 }

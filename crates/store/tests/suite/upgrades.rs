@@ -85,14 +85,13 @@ const ROWS: &[(i64, i64, &str)] = &[
          VALUES ('fac_1', 'usr_1', 'totp', 'phone', {B}, 1, 2, 3, 4)"),
     (59, i64::MAX, "INSERT INTO recovery_codes (digest, user_id, created_at) VALUES ({B}, 'usr_1', 2)"),
     (59, i64::MAX, "INSERT INTO pending_sign_ins (digest, user_id, is_known, created_at, expires_at, wrong_codes) VALUES ({B}, 'usr_1', 0, 1, 9, 0)"),
-    (59, i64::MAX, "INSERT INTO sign_in_policy (one, second_factor, told_at, secret_roles_told_at, version) VALUES (1, 'everyone', 1, 1, 2)"),
+    (59, i64::MAX, "INSERT INTO sign_in_policy (one, second_factor, told_at, secret_roles_told_at, passwords, break_glass, version) VALUES (1, 'everyone', 1, 1, 'everyone', '[]', 2)"),
     (54, i64::MAX, "INSERT INTO adoptions (registration_id, begun_at, tested_at, is_public) VALUES ('reg_1', 1, 2, 0)"),
     (39, i64::MAX, "INSERT INTO seen (rotation_id, user_id, seen_at) VALUES ('rot_1', 'usr_1', 1)"),
     (39, i64::MAX, "INSERT INTO messages_off (subject, word, since) VALUES ('cl_1', 'digest', 1)"),
     (60, i64::MAX, "INSERT INTO providers (id, name, issuer, client_id, client_secret, client_authentication, scopes, domains, groups_claim, acr_values, group_grants, created_at, version)
          VALUES ('idp_1', 'Example', 'https://id.example', 'crossfade', {B}, 'client_secret_basic', '[]', '[]', 'groups', '[]', '[]', 1, 1)"),
     (60, i64::MAX, "INSERT INTO identities (provider_id, subject, user_id, created_account, created_at) VALUES ('idp_1', 'ada', 'usr_1', 1, 1)"),
-    (62, i64::MAX, "INSERT INTO password_policy (one, passwords, break_glass, version) VALUES (1, 'everyone', '[]', 2)"),
     (61, i64::MAX, "INSERT INTO logout_tokens (provider_id, jti, expires_at) VALUES ('idp_1', 'jti', 9)"),
     (21, i64::MAX, "INSERT INTO unreadable_proxies (address, noted_at) VALUES ('192.0.2.9', 1)"),
 ];

@@ -11,7 +11,6 @@ mod mail;
 mod messages;
 mod nodes;
 mod openapi;
-mod password_policy;
 mod prefer;
 mod properties;
 mod providers;
@@ -152,8 +151,6 @@ fn route(operation: Operation) -> Route {
         ReadProvider => of(operation, providers::read, providers::read_shape),
         UpdateProvider => of(operation, providers::update, providers::update_shape),
         DeleteProvider => of(operation, providers::delete, providers::delete_shape),
-        ReadPasswordPolicy => of(operation, password_policy::read, password_policy::read_shape),
-        UpdatePasswordPolicy => of(operation, password_policy::update, password_policy::update_shape),
         ListTokens => of(operation, tokens::list, tokens::list_shape),
         DeleteToken => of(operation, tokens::delete, tokens::delete_shape),
         ListAuditEvents => of(operation, trail::list, trail::list_shape),

@@ -92,9 +92,8 @@ fn tag_text(name: &str) -> &'static str {
         "providers" => {
             "OpenID Connect providers with which people sign in, and the roles that their groups give."
         }
-        "password-policy" => "Who can sign in to the Console with a password.",
         "quarantine" => "Whether the database was restored or replaced, and what is released.",
-        "sign-in-policy" => "Who must have a second factor.",
+        "sign-in-policy" => "Who must have a second factor, and who can sign in with a password.",
         "tokens" => "API tokens.",
         "webhooks" => "URLs that get messages, and what became of their deliveries.",
         "access" => "Who holds which role, where, since when and why.",

@@ -170,6 +170,8 @@ pub(super) fn update_policy_shape(schemas: &mut Schemas) -> Shape {
     let shape = schemas.tagged::<api::SignInPolicy>(200);
     let example = api::UpdateSignInPolicy {
         second_factor: Some(AskedFor::SecretRoles),
+        passwords: None,
+        break_glass: None,
         reason: Some("required by the security team".into()),
     };
     schemas.reads(shape, &example)

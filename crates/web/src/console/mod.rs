@@ -120,7 +120,6 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         .route("/console/account/tokens/{token}/delete", post(account::delete_token))
         .route("/console/account/providers/{provider}/link", post(provider_sign_in::link))
         .route("/console/account/providers/{provider}/unlink", post(account::unlink))
-        .route("/console/password-policy", post(providers::list::set_passwords))
         .route("/console/providers", get(providers::list::show).post(providers::list::create))
         .route("/console/providers/{provider}", get(providers::one::show).post(providers::one::update))
         .route("/console/providers/{provider}/delete", post(providers::one::delete))

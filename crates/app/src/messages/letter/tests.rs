@@ -204,7 +204,10 @@ fn own_samples() -> Vec<Notification> {
         ),
         own(Action::RecoveryCodesCreated, json!({"account": account, "count": 10})),
         own(Action::RecoveryCodeUsed, json!({"account": account, "left": 9})),
-        own(Action::SignInPolicyUpdated, json!({"after": "everyone", "tokens_refused_from": AT})),
+        own(
+            Action::SignInPolicyUpdated,
+            json!({"after": {"second_factor": "everyone"}, "tokens_refused_from": AT}),
+        ),
         token(Value::Null, Value::Null),
         token(json!(["client:read", "secret:rotate"]), json!(AT)),
         own(

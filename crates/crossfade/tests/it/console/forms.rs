@@ -48,7 +48,6 @@ pub const FRESH: &[&str] = &[
     "/console/properties/{property}/delete",
     "/console/properties/{property}/limits/{environment}",
     // Who can sign in, and which roles they get.
-    "/console/password-policy",
     "/console/providers",
     "/console/providers/{provider}",
     "/console/providers/{provider}/delete",

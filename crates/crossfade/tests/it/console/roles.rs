@@ -170,7 +170,6 @@ const FORMS: &[(&str, Shows)] = &[
     ("/console/properties/{property}", Operates(UpdateProperty)),
     ("/console/properties/{property}/delete", Operates(DeleteProperty)),
     ("/console/properties/{property}/limits/{environment}", Operates(UpdateLimits)),
-    ("/console/password-policy", Operates(UpdatePasswordPolicy)),
     ("/console/providers", Operates(CreateProvider)),
     ("/console/providers/{provider}", Operates(UpdateProvider)),
     ("/console/providers/{provider}/delete", Operates(DeleteProvider)),
@@ -197,7 +196,6 @@ const FORMS: &[(&str, Shows)] = &[
 const WITHOUT_A_ROUTE: &[Operation] = &[
     ReadMe,
     ReadOwnMessages,
-    ReadPasswordPolicy,
     ReadClientMessages,
     ReadLimits,
     ListSigningKeys,

@@ -280,7 +280,7 @@ async fn a_person_who_must_add_a_factor_links_no_provider(mut world: World) {
     let bob = world.person("bob@example.com", "viewer").await;
     let asked = depart_to_link(&bob, &id).await;
     world
-        .raw("INSERT INTO sign_in_policy (one, second_factor, told_at, version) VALUES (1, 'everyone', 1, 2)")
+        .raw("INSERT INTO sign_in_policy (one, second_factor, told_at, passwords, break_glass, version) VALUES (1, 'everyone', 1, 'everyone', '[]', 2)")
         .await;
     let token = idp.sign(&json!({}), &claims(&world, &idp, &asked, &json!({"sub": "bob"})));
     let answer = come_back(&bob, &idp, &asked, token).await;

@@ -19,7 +19,7 @@ fn authentication(fields: &Fields) -> ClientAuthentication {
 }
 
 /// Reads a list whose entries are separated by spaces, commas or lines.
-fn list_of(fields: &Fields, name: &str) -> Vec<String> {
+pub(in crate::console) fn list_of(fields: &Fields, name: &str) -> Vec<String> {
     let entries = fields.text(name).split(|letter: char| letter.is_whitespace() || letter == ',');
     entries.filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
 }
