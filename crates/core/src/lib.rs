@@ -34,6 +34,7 @@ pub mod signing_key;
 pub mod text;
 pub mod time;
 pub mod time_zone;
+pub mod typed_code;
 pub mod unregistered;
 pub mod upstream;
 pub mod webhook;

@@ -1,6 +1,6 @@
 //! The second factor of a password: time-based codes (RFC 6238), recovery codes, and who is asked for a factor.
 
-use crate::{Random, Timestamp, account::UserKind};
+use crate::{Random, Timestamp, account::UserKind, typed_code::TypedCode};
 use aws_lc_rs::{constant_time, hmac};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,10 +21,6 @@ pub const MAX_FACTORS: usize = 5;
 pub const CONFIRMED_WITHIN: Duration = Duration::from_secs(15 * 60);
 /// Number of recovery codes that are created together.
 pub const RECOVERY_CODES: usize = 10;
-/// Number of characters of a recovery code: 50 random bits.
-const RECOVERY_CHARACTERS: usize = 10;
-/// Characters of a recovery code (Crockford's base 32): no I, L, O and U, which look like others.
-const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 /// Characters of a shared secret as text (RFC 4648 §6).
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 /// How long the API tokens of an account without a factor work after it was asked for one.
@@ -100,38 +96,8 @@ impl fmt::Debug for SharedSecret {
     }
 }
 
-/// A recovery code, which replaces one code of a factor. It has no `Display` and no `Serialize`, and is wiped when
-/// dropped.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct RecoveryCode(String);
-
-impl RecoveryCode {
-    /// Returns a new random code.
-    pub fn generate(random: &dyn Random) -> Self {
-        let mut bytes = [0; RECOVERY_CHARACTERS];
-        random.fill(&mut bytes);
-        let code = bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 31)])).collect();
-        bytes.zeroize();
-        Self(code)
-    }
-
-    /// Returns the code as it is shown, in two groups. The caller is responsible for where it goes.
-    pub fn reveal(&self) -> String {
-        let (first, second) = self.0.split_at(RECOVERY_CHARACTERS / 2);
-        format!("{first}-{second}")
-    }
-
-    /// Returns the characters, for a keyed digest.
-    pub fn characters(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for RecoveryCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RecoveryCode(…)")
-    }
-}
+/// A recovery code, which replaces one code of a factor: 50 bits.
+pub type RecoveryCode = TypedCode<10>;
 
 /// What was typed as a code.
 #[derive(Clone, Debug)]
@@ -143,28 +109,15 @@ pub enum EnteredCode {
 }
 
 impl EnteredCode {
-    /// Reads a typed code, with or without spaces and hyphens. Characters that look like others count as these.
+    /// Reads a typed code, with or without spaces and hyphens. Characters of a recovery code that look like others count as
+    /// these.
     pub fn parse(text: &str) -> Option<Self> {
-        let characters = |text: &str| -> String {
-            let is_kept = |c: &char| !c.is_whitespace() && *c != '-';
-            // One more than is allowed, so that a long text is not read as a code.
-            text.chars().filter(is_kept).take(RECOVERY_CHARACTERS + 1).collect()
-        };
-        let typed = characters(text).to_ascii_uppercase();
-        if typed.len() == CODE_DIGITS && typed.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Some(Self::Generated(typed));
+        let is_typed = |c: &char| !c.is_whitespace() && *c != '-';
+        let digits: String = text.chars().filter(is_typed).take(CODE_DIGITS + 1).collect();
+        if digits.len() == CODE_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Some(Self::Generated(digits));
         }
-        let meant: String = typed
-            .chars()
-            .map(|c| match c {
-                'O' => '0',
-                'I' | 'L' => '1',
-                c => c,
-            })
-            .collect();
-        let is_code =
-            meant.len() == RECOVERY_CHARACTERS && meant.bytes().all(|byte| ALPHABET.contains(&byte));
-        is_code.then(|| Self::Recovery(RecoveryCode(meant)))
+        RecoveryCode::parse(text).map(Self::Recovery)
     }
 }
 
@@ -353,17 +306,11 @@ mod tests {
     #[test]
     fn what_was_typed_is_read_whatever_its_form() {
         let code = RecoveryCode::generate(&From(9));
-        let shown = code.reveal();
-        assert_eq!((shown.len(), shown.find('-')), (11, Some(5)), "{shown}");
-        for typed in [
-            shown.clone(),
-            shown.to_lowercase(),
-            shown.replace('-', " "),
-            format!("  {} ", shown.replace('-', "")),
-            shown.replace('0', "o").replace('1', "l"),
-        ] {
+        for typed in
+            [code.reveal_grouped(), code.reveal_grouped().to_lowercase(), format!(" {} ", code.reveal())]
+        {
             let Some(EnteredCode::Recovery(read)) = EnteredCode::parse(&typed) else { panic!("{typed}") };
-            assert_eq!(read.characters(), code.characters());
+            assert_eq!(read.reveal(), code.reveal());
         }
         for typed in ["123456", "123 456", " 123-456"] {
             let Some(EnteredCode::Generated(read)) = EnteredCode::parse(typed) else { panic!("{typed}") };
@@ -379,7 +326,6 @@ mod tests {
     #[test]
     fn no_value_is_shown_by_accident() {
         assert_eq!(format!("{:?}", SharedSecret::generate(&From(1))), "SharedSecret(…)");
-        assert_eq!(format!("{:?}", RecoveryCode::generate(&From(1))), "RecoveryCode(…)");
     }
 
     fn person(created_at: i64, sees_secrets_since: Option<i64>) -> Asked {

@@ -103,7 +103,7 @@ impl Digests {
 
     /// Returns the digest of a recovery code of an account. The same code of another account has another one.
     pub(crate) fn recovery_code(&self, user: &UserId, code: &RecoveryCode) -> Vec<u8> {
-        let text = format!("{user} {}", code.characters());
+        let text = format!("{user} {}", code.reveal());
         let digest = hmac::sign(&self.recovery, text.as_bytes()).as_ref().to_vec();
         drop(Zeroizing::new(text));
         digest

@@ -142,7 +142,7 @@ fn codes_page(signed: &SignedIn, codes: &[RecoveryCode], is_first: bool) -> Code
     let layout = signed.layout(Section::Account, "Recovery codes");
     CodesPage {
         layout: layout.crumb("Your account", "/console/account"),
-        codes: codes.iter().map(RecoveryCode::reveal).collect::<Vec<_>>().join("\n"),
+        codes: codes.iter().map(RecoveryCode::reveal_grouped).collect::<Vec<_>>().join("\n"),
         is_first,
     }
 }
