@@ -924,6 +924,13 @@ events! {
         /// Last event that it could contain.
         up_to_seq: i64,
     }
+    /// The access review was exported.
+    AccessExported = "access.exported" {
+        /// Filter of the export.
+        filter: String,
+        /// Number of roles in it.
+        roles: u64,
+    }
     /// Events older than the retention were deleted from the trail.
     AuditTrimmed = "audit.trimmed" {
         /// Number.

@@ -7,6 +7,7 @@ use crate::{
     error::Error,
     frame::{
         cursor::{ListQuery, invalid, page},
+        entry::About,
         principal::Principal,
         targets::Platform,
     },
@@ -15,6 +16,7 @@ use crate::{
 use crossfade_core::{
     Code, Operation, Problem, UserId,
     api::{self, Page},
+    audit::Event,
     environment::Slug,
     roles::{Object, Permission, Role},
 };
@@ -41,6 +43,18 @@ impl AccessQuery {
         let parts = [&self.user, &self.client, &self.environment, &self.permission];
         let parts: Vec<&str> = parts.into_iter().map(|it| it.as_deref().unwrap_or_default()).collect();
         format!("access {}", parts.join(" "))
+    }
+
+    /// Returns the filters as text, for the event of an export.
+    fn words(&self) -> String {
+        let filters = [
+            ("user", &self.user),
+            ("client", &self.client),
+            ("environment", &self.environment),
+            ("permission", &self.permission),
+        ];
+        let set = filters.iter().filter_map(|(name, value)| value.as_ref().map(|it| format!("{name}={it}")));
+        set.collect::<Vec<_>>().join(" ")
     }
 
     async fn filter(&self, tx: &mut Tx, principal: &Principal) -> Result<HolderFilter, Error> {
@@ -109,14 +123,14 @@ impl App {
 }
 
 impl App {
-    /// Returns the roles of all accounts that pass the filters, on one snapshot.
+    /// Returns the roles of all accounts that pass the filters, on one snapshot. The export is recorded as an event.
     pub async fn export_access(
         &self,
         principal: &Principal,
         query: &AccessQuery,
     ) -> Result<Vec<api::Access>, Error> {
         let _turns = self.costly(Operation::ListAccess, principal).await?;
-        self.view(Operation::ListAccess, principal, Platform, async |tx, principal, ()| {
+        let read = async |tx: &mut Tx, principal: &Principal, ()| {
             let filter = query.filter(tx, principal).await?;
             let names_objects = principal.may(Permission::ClientRead, Object::Platform);
             let (mut exported, mut start) = (Vec::new(), PageStart { after: None, limit: EXPORTED_AT_ONCE });
@@ -129,8 +143,11 @@ impl App {
                     return Ok(exported);
                 }
             }
-        })
-        .await
+        };
+        let exported = self.view(Operation::ListAccess, principal, Platform, read).await?;
+        let event = Event::AccessExported { filter: query.words(), roles: exported.len() as u64 };
+        self.change_as(principal.author(), async |act| act.audit(&event, About::default()).await).await?;
+        Ok(exported)
     }
 }
 

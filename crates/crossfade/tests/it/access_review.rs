@@ -202,6 +202,14 @@ async fn a_role_is_removed_from_the_review_and_exported(world: World) {
         .send(http::Method::GET, "/console/access/export", None, &[("sec-fetch-site", "cross-site")])
         .await;
     assert_eq!(elsewhere.status.as_u16(), 403);
+    browser.get("/console/access/export?permission=client:manage").await;
+    let trail = world.owner().await.get("/audit-events?action=access.exported").await.ok();
+    let details = |at: usize| &trail["items"][at]["details"];
+    assert_eq!(details(0), &json!({"filter": "permission=client:manage", "roles": 1}));
+    assert_eq!(
+        (details(1), trail["items"].as_array().unwrap().len()),
+        (&json!({"filter": "", "roles": 2}), 2)
+    );
     let role =
         page.split(&format!("/console/people/{grace}/grants/")).nth(1).unwrap().split('/').next().unwrap();
     let remove = format!("/console/people/{grace}/grants/{role}/delete");

@@ -39,6 +39,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("secret.revealed", "Secret shown"),
     ("secret.wiped", "Secret value wiped"),
     ("transition.deadline_near", "Deadline near"),
+    ("access.exported", "Access review exported"),
     ("access_token.revocations", "Access tokens revoked"),
 ];
 
