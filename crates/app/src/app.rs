@@ -150,7 +150,7 @@ const RATE_OF_SELF_ROTATIONS: Rate = Rate { burst: 10, interval: Duration::from_
 /// Refused self-rotations of a registration for one reason, in the trail.
 const RATE_OF_REFUSED_SELF_ROTATIONS: Rate = Rate { burst: 1, interval: Duration::from_secs(3600) };
 
-/// Sign-ins with providers from one network. Each can be a request to the provider, and nobody is authenticated yet.
+/// Sign-ins with providers from one network or known browser. Each can be a request to the provider, and nobody is authenticated yet.
 const RATE_OF_PROVIDER_SIGN_INS: Rate = Rate { burst: 60, interval: Duration::from_secs(1) };
 /// Logout tokens from one network. Each costs the check of a signature.
 const RATE_OF_PROVIDER_LOGOUTS: Rate = Rate { burst: 120, interval: Duration::from_millis(500) };

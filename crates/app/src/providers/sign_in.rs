@@ -24,6 +24,7 @@ use crossfade_core::{
     Code, Problem, ProviderId, SessionId,
     address::wide_network,
     audit::{Actor, Event},
+    ended::Hex,
     provider::{Expected, TokenFault, groups_in, is_fresh, read_id_token},
     secret::{SecretKind, SecretValue},
 };
@@ -115,7 +116,7 @@ impl App {
         to: &str,
         visitor: &Visitor,
     ) -> Result<Result<Departure, RefusedSignIn>, Error> {
-        self.unless_many_sign_ins(visitor)?;
+        self.unless_many_sign_ins(visitor).await?;
         let provider = self.provider_for(provider, visitor).await?;
         let metadata = match self.providers.metadata(&provider.issuer).await {
             Ok(metadata) => metadata,
@@ -153,7 +154,7 @@ impl App {
         };
         let Some(pending) = opened.filter(is_same) else {
             // Anybody can send that, so it is in no trail, and counts against those who begin sign-ins.
-            self.unless_many_sign_ins(back.visitor)?;
+            self.unless_many_sign_ins(back.visitor).await?;
             tracing::debug!(provider = %provider.id, "a sign-in came back that was not begun");
             let refusal = Refusal::State;
             let (sentence, status) = (refusal.sentence(provider.name.as_str()), refusal.status());
@@ -181,13 +182,25 @@ impl App {
         }
     }
 
-    /// Refuses a network from which many sign-ins with providers were begun.
-    fn unless_many_sign_ins(&self, visitor: &Visitor) -> Result<(), Problem> {
-        if self.provider_sign_ins.admit(&wide_network(visitor.address()).to_string(), Instant::now()) {
+    /// Refuses a network from which many sign-ins with providers were begun. A known browser has a pace of its own, so that
+    /// nobody in its network keeps it from signing in.
+    async fn unless_many_sign_ins(&self, visitor: &Visitor) -> Result<(), Error> {
+        let now = Instant::now();
+        if self.provider_sign_ins.admit(&wide_network(visitor.address()).to_string(), now) {
             return Ok(());
         }
+        for value in &visitor.devices {
+            let digest = self.digests.device(value.reveal());
+            let look = async |tx: &mut Tx| Ok(tx.device(&digest, self.clock.now()).await?);
+            let is_known = self.look_up_visitor(visitor, look).await?.is_some();
+            if is_known
+                && self.provider_sign_ins.admit(&format!("browser {}", String::from(Hex(digest))), now)
+            {
+                return Ok(());
+            }
+        }
         let text = "Too many sign-ins with providers from your network. Nothing was changed. Try again in 2 seconds.";
-        Err(Problem::new(Code::TooManyRequests, text).retry_after(2))
+        Err(Problem::new(Code::TooManyRequests, text).retry_after(2).into())
     }
 
     /// Returns a provider that people can sign in with.

@@ -513,6 +513,8 @@ async fn strangers_have_nothing_to_fill(mut world: World) {
     begun(&mut world).await;
     let idp = Idp::start().await;
     let id = add(&world, &idp, "Example", json!({})).await;
+    let known = world.person("bob@example.com", "viewer").await;
+    known.post("/console/sign-out", &[]).await.leads_to();
     let tables = ["users", "identities", "sessions", "audit_events", "logout_tokens", "told", "devices"];
     let mut before = Vec::new();
     for table in tables {
@@ -531,6 +533,16 @@ async fn strangers_have_nothing_to_fill(mut world: World) {
         assert!([403, 429].contains(&back.status.as_u16()));
     }
     assert!(refused > 10, "{refused}");
+    // A browser that an account knows signs in beside the strangers of its network, at a pace of its own.
+    let mut refused = 0;
+    for _ in 0..80 {
+        match known.get(&format!("/console/sign-in/{id}")).await.status.as_u16() {
+            303 => {}
+            429 => refused += 1,
+            status => panic!("{status}"),
+        }
+    }
+    assert!((10..40).contains(&refused), "{refused}");
     for (table, before) in tables.into_iter().zip(before) {
         assert_eq!(count(&world, table).await, before, "{table}");
     }
