@@ -234,7 +234,7 @@ operations! {
 
     /// Lists users, oldest first.
     ListUsers = "list_users" Get "/users" Needs(UserRead), [];
-    /// Lists who holds which role: where, since when, given by hand or by a group, and when the account was last active. The
+    /// Lists who holds which role: where, since when, granted manually or by a group, and when the account was last active. The
     /// filters answer what a user can do, and who can do something to a client in an environment.
     ListAccess = "list_access" Get "/access" Needs(UserRead), [];
     /// Creates a person, with a one-time link to set a password, or a program, which uses API tokens.

@@ -237,7 +237,7 @@ async fn check_break_glass(act: &mut Act<'_>, policy: &SignInPolicyRow) -> Resul
         // What a group gives goes with its provider, and is then no way in.
         let by_hand = |row: &GrantRow| row.grant.role == Role::Owner && row.source.is_none();
         if !act.tx.grants(account).await?.iter().any(by_hand) {
-            return wrong("must contain only Owners whose role was granted by hand, and not by a group");
+            return wrong("must contain only Owners whose role was granted manually, and not by a group");
         }
         if !owners.iter().any(|owner| owner.id == *account && owner.password_hash.is_some()) {
             return wrong("must contain only Owners who have a password");

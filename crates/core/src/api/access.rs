@@ -16,7 +16,7 @@ pub struct Access {
     pub property_name: Option<String>,
     /// Name of the client that the role is limited to.
     pub client_name: Option<String>,
-    /// Name of the provider whose group gives the role; `null`: the role was granted by hand.
+    /// Name of the provider whose group gives the role; `null`: the role was granted manually.
     pub provider_name: Option<String>,
     /// Words of the permissions that the role gives there.
     pub permissions: Vec<String>,
