@@ -1,4 +1,4 @@
-// Single sign-on with a real provider, oidc-provider: an account just in time, a role that a group gives and takes, other keys, a session that is confirmed at the provider, signing out there, being signed out by it, and a provider that is down.
+// Single sign-on with two real providers, oidc-provider: an account just in time, a role that a group gives and takes, other keys, a session that is confirmed at the provider, an address that both providers know, signing out there, being signed out by it, and a provider that is down.
 import { generateKeyPairSync } from "node:crypto";
 import { createServer } from "node:http";
 import { browser, button, check, look, signIn } from "../browser.mjs";
@@ -6,10 +6,12 @@ import { until } from "../server.mjs";
 
 export const options = { settings: { CROSSFADE_OUTBOUND_PRIVATE_NETWORKS: "127.0.0.0/8" } };
 
+const isElsewhere = (url) => !["127.0.0.1", "localhost"].includes(url.hostname);
+
 const SECRET = "canary-secret-of-the-client";
 
-/** A provider on a port of its own. People type any name at it; `groups` has those of each. */
-async function provider() {
+/** A provider on a port of its own, whose cookies are those of its host. People type any name at it; `groups` has those of each. */
+async function provider(host) {
   const { default: Provider } = await import(new URL("../../clients/node_modules/oidc-provider/lib/index.js", import.meta.url));
   const groups = new Map();
   let server, port, clients = [];
@@ -19,7 +21,7 @@ async function provider() {
     port = server.address().port;
     const jwk = generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey.export({ format: "jwk" });
     const account = (id) => ({ sub: id, email: `${id}@example.com`, email_verified: true, name: `Person ${id}`, groups: groups.get(id) ?? [] });
-    const oidc = new Provider(`http://127.0.0.1:${port}`, {
+    const oidc = new Provider(`http://${host}:${port}`, {
       clients,
       jwks: { keys: [{ ...jwk, use: "sig", alg: "RS256", kid: `key-${Date.now()}` }] },
       scopes: ["openid", "email", "profile", "groups"],
@@ -38,7 +40,7 @@ async function provider() {
   await serve();
   return {
     groups,
-    issuer: `http://127.0.0.1:${port}`,
+    issuer: `http://${host}:${port}`,
     register: async (all) => { clients = all; await close(); await serve(); },
     /** Starts again with other keys. What it knew of people who are signed in stays in memory. */
     roll: async () => { await close(); await serve(); },
@@ -61,28 +63,73 @@ async function authenticate(page, server, name) {
 }
 
 export default async function singleSignOn(server) {
-  const idp = await provider();
+  const [idp, other] = [await provider("127.0.0.1"), await provider("localhost")];
   try {
-    await walk(server, idp);
+    await walk(server, idp, other);
   } finally {
-    await idp.close().catch(() => {});
+    for (const one of [idp, other]) await one.close().catch(() => {});
   }
 }
 
-async function walk(server, idp) {
+/** Registers the server at a provider, and the provider at the server. */
+async function join(server, idp, name, group_grants) {
   const created = await server.api("POST", "/providers", {
-    name: "Example", issuer: idp.issuer, client_id: "crossfade", client_secret: SECRET, domains: ["example.com"],
-    scopes: ["openid", "email", "profile", "groups"], group_grants: [{ group: "engineers", role: "viewer" }],
+    name, issuer: idp.issuer, client_id: "crossfade", client_secret: SECRET, domains: ["example.com"],
+    scopes: ["openid", "email", "profile", "groups"], group_grants,
   });
   await idp.register([{
     client_id: "crossfade", client_secret: SECRET, redirect_uris: [created.redirect_uri],
     post_logout_redirect_uris: [created.post_logout_redirect_uri], backchannel_logout_uri: created.back_channel_logout_uri,
     backchannel_logout_session_required: true, scope: "openid email profile groups",
   }]);
+  return created;
+}
+
+/** Two providers know a person by the same address: neither signs in as the other until the person has linked both. */
+async function twoProviders(server, page, other, grace) {
+  await join(server, other, "Other", [{ group: "security", role: "auditor" }]);
+  other.groups.set("grace", ["security"]);
+  const context = await browser.newContext();
+  await context.route(isElsewhere, (route) => route.abort());
+  const stranger = await context.newPage();
+  await stranger.goto(`${server.url}/console/sign-in`);
+  await look(stranger, "sign-in-with-two-providers");
+  await stranger.getByRole("link", { name: "Sign in with Other" }).click();
+  await authenticate(stranger, server, "grace");
+  await stranger.getByText("already has your email address").waitFor();
+  check("another provider with the same address is not let in", (await grace()).identities.length === 1);
+  await look(stranger, "address-of-another-provider");
+
+  await page.goto(`${server.url}/console/account`);
+  await button(page, "Link Other").click();
+  await page.getByRole("link", { name: "Continue to Other" }).click();
+  await authenticate(page, server, "grace");
+  await page.getByRole("row", { name: /^Other/ }).waitFor();
+  await look(page, "account-with-two-providers");
+  check("a person links a second provider", (await grace()).identities.length === 2);
+  check("linking gives no role", (await grace()).grants.map((it) => it.role).join() === "viewer");
+
+  await stranger.goto(`${server.url}/console/sign-in`);
+  // The provider still knows the browser.
+  await stranger.getByRole("link", { name: "Sign in with Other" }).click();
+  await stranger.getByRole("heading", { level: 1, name: "Overview" }).waitFor();
+  const roles = async () => (await grace()).grants.map((it) => `${it.role} by ${it.group}`).sort().join();
+  check("each provider gives the roles of its own groups", await roles() === "auditor by security,viewer by engineers", await roles());
+  other.groups.set("grace", []);
+  await context.clearCookies();
+  await stranger.goto(`${server.url}/console/sign-in`);
+  await stranger.getByRole("link", { name: "Sign in with Other" }).click();
+  await authenticate(stranger, server, "grace");
+  check("a provider takes only what it gave", await roles() === "viewer by engineers", await roles());
+  await context.close();
+}
+
+async function walk(server, idp, second) {
+  const created = await join(server, idp, "Example", [{ group: "engineers", role: "viewer" }]);
   idp.groups.set("grace", ["engineers"]);
   const context = await browser.newContext();
   // The pages of the provider load a font from elsewhere.
-  await context.route((url) => url.hostname !== "127.0.0.1", (route) => route.abort());
+  await context.route(isElsewhere, (route) => route.abort());
   const page = await context.newPage();
   page.on("pageerror", (error) => check("no uncaught error", false, error.message));
   const toProvider = async (on = page) => {
@@ -119,9 +166,9 @@ async function walk(server, idp) {
 
   // The provider gets other keys; an open browser and a new one go on.
   await idp.roll();
-  const second = await browser.newContext();
-  await second.route((url) => url.hostname !== "127.0.0.1", (route) => route.abort());
-  const other = await second.newPage();
+  const newBrowser = await browser.newContext();
+  await newBrowser.route(isElsewhere, (route) => route.abort());
+  const other = await newBrowser.newPage();
   await other.goto(`${server.url}/console/clients`);
   await toProvider(other);
   await authenticate(other, server, "grace");
@@ -152,6 +199,8 @@ async function walk(server, idp) {
   await button(dialog, "Create token").click();
   await page.getByText("The token laptop was created.").waitFor();
   check("a session confirmed at the provider may do what is dangerous", true);
+
+  await twoProviders(server, page, second, grace);
 
   // The provider ends the session while a tab is open.
   const tab = await context.newPage();
