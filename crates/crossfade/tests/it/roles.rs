@@ -272,6 +272,11 @@ impl<'w> Stage<'w> {
         self.world.signed_in_as(email).await
     }
 
+    /// The instance.
+    pub fn world(&self) -> &'w World {
+        self.world
+    }
+
     /// Returns the environment of an object and the value of its first secret.
     pub fn secret(&self, object: usize) -> (&'static str, &str) {
         let place = &self.places[object];

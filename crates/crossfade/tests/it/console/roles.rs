@@ -7,7 +7,8 @@ use super::{
     gate::assert_protected,
 };
 use crate::engines::on_sqlite;
-use crate::roles::{Holder, OBJECTS, Stage, YES, everybody, objects};
+use crate::providers::{self, idp::Idp};
+use crate::roles::{Account, Holder, OBJECTS, Stage, YES, everybody, objects};
 use crate::world::{Answer, World};
 use Shows::{
     Anybody, Nothing, Offers, OffersSomewhere, Operates, Own, OwnFactor, OwnNothing, OwnSession, Redirects,
@@ -17,10 +18,12 @@ use crossfade_core::{
     roles::{Permission, Role},
 };
 use http::Method;
+use serde_json::json;
 use std::collections::BTreeSet;
 
 on_sqlite! {
     a_session_opens_and_changes_what_its_role_permits_and_nothing_else,
+    a_session_of_a_provider_opens_and_changes_what_its_role_permits_and_nothing_else,
     another_site_gets_no_form_through,
     without_a_session_no_page_opens_also_with_a_token,
 }
@@ -299,28 +302,67 @@ fn fields(stage: &Stage<'_>, holder: &Holder<'_>, object: usize) -> Vec<(&'stati
     ]
 }
 
+/// How the accounts sign in.
+enum By {
+    Password,
+    /// A provider, with its ID.
+    Provider(Idp, String),
+}
+
+impl By {
+    async fn sign_in<'w>(&self, stage: &Stage<'w>, account: &Account) -> Browser<'w> {
+        let Self::Provider(idp, id) = self else { return stage.signed_in(account).await };
+        let email = &account.email;
+        stage
+            .world()
+            .raw(&format!(
+                "INSERT INTO identities (provider_id, subject, user_id, created_account, created_at)
+                 SELECT '{id}', '{email}', id, 0, 1 FROM users WHERE email = '{email}' ON CONFLICT DO NOTHING"
+            ))
+            .await;
+        providers::signed_in(stage.world(), idp, id, json!({"sub": email, "email": email})).await
+    }
+
+    /// Returns the outcome of a form that differs for this session.
+    fn refuses(&self, template: &str) -> Option<&'static str> {
+        let is_for_passwords = ["/console/confirm", "/console/account/password"].contains(&template);
+        (matches!(self, Self::Provider(..)) && is_for_passwords).then_some("403")
+    }
+}
+
 /// Signs both accounts of a holder in, and notes a session of each.
-async fn sign_in<'w>(stage: &Stage<'w>, holder: &mut Holder<'w>) -> Browser<'w> {
+async fn sign_in<'w>(stage: &Stage<'w>, by: &By, holder: &mut Holder<'w>) -> Browser<'w> {
     let sessions = async |browser: &Browser<'_>| -> BTreeSet<String> {
         let page = browser.get("/console/account").await.page(200);
         let ids = page.split("/console/account/sessions/ses_").skip(1);
         ids.map(|rest| format!("ses_{}", rest.split('/').next().unwrap())).collect()
     };
-    let browser = stage.signed_in(&holder.own).await;
+    let browser = by.sign_in(stage, &holder.own).await;
     let before = sessions(&browser).await;
-    stage.signed_in(&holder.own).await;
+    by.sign_in(stage, &holder.own).await;
     holder.own.session = sessions(&browser).await.difference(&before).next().unwrap().clone();
-    let other = stage.signed_in(&holder.other).await;
+    let other = by.sign_in(stage, &holder.other).await;
     holder.other.session = sessions(&other).await.first().unwrap().clone();
     browser
 }
 
 async fn a_session_opens_and_changes_what_its_role_permits_and_nothing_else(world: World) {
-    let stage = Stage::set(&world).await;
+    opens_and_changes_what_its_role_permits(&world, &By::Password).await;
+}
+
+async fn a_session_of_a_provider_opens_and_changes_what_its_role_permits_and_nothing_else(mut world: World) {
+    world.restart_with_poster(providers::here()).await;
+    let idp = Idp::start().await;
+    let id = providers::add(&world, &idp, "Company", json!({})).await;
+    opens_and_changes_what_its_role_permits(&world, &By::Provider(idp, id)).await;
+}
+
+async fn opens_and_changes_what_its_role_permits(world: &World, by: &By) {
+    let stage = Stage::set(world).await;
     let mut refused = 0;
     for role in everybody() {
         let mut holder = stage.holder(role).await;
-        let mut browser = sign_in(&stage, &mut holder).await;
+        let mut browser = sign_in(&stage, by, &mut holder).await;
         for (template, shows) in PAGES {
             for (object, name) in OBJECTS.iter().enumerate().take(objects_of(*shows, template)) {
                 let path = stage.filled(template, &holder, object);
@@ -342,14 +384,15 @@ async fn a_session_opens_and_changes_what_its_role_permits_and_nothing_else(worl
             // The own object last, because its end can end the role.
             for object in (0..objects_of(*shows, template)).rev() {
                 if browser.cookie().is_none() || !browser.is_signed_in().await {
-                    browser = stage.signed_in(&holder.own).await;
+                    browser = by.sign_in(&stage, &holder.own).await;
                 }
                 let path = stage.filled(template, &holder, object);
                 let before = stage.changes().await;
                 let fields = fields(&stage, &holder, object);
                 let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
                 let answer = browser.post(&path, &fields).await;
-                let expected = expected(&stage, *shows, &holder, object);
+                let expected =
+                    by.refuses(template).unwrap_or_else(|| expected(&stage, *shows, &holder, object));
                 let name = OBJECTS[object];
                 // A client for a property that cannot be read is refused as a form is whose content is wrong.
                 let found = match (shows, answer.status.as_u16()) {
@@ -373,7 +416,7 @@ async fn a_session_opens_and_changes_what_its_role_permits_and_nothing_else(worl
 async fn another_site_gets_no_form_through(world: World) {
     let stage = Stage::set(&world).await;
     let mut holder = stage.holder(Some(Role::Owner)).await;
-    let browser = sign_in(&stage, &mut holder).await;
+    let browser = sign_in(&stage, &By::Password, &mut holder).await;
     let before = stage.changes().await;
     for (template, _) in FORMS {
         let path = stage.filled(template, &holder, 0);

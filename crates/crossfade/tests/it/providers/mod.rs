@@ -2,7 +2,7 @@
 
 mod groups;
 mod identities;
-mod idp;
+pub mod idp;
 mod logout;
 mod passwords;
 mod settings;
@@ -38,7 +38,7 @@ on_both_engines! {
 const MICRO: Duration = Duration::from_micros(1);
 
 /// What connects to providers inside a test.
-fn here() -> Poster {
+pub fn here() -> Poster {
     Poster::new(vec!["127.0.0.1/32".parse().unwrap()], None).unwrap()
 }
 
@@ -49,7 +49,7 @@ async fn begun(world: &mut World) {
 }
 
 /// Adds a provider, with further settings. Returns its ID.
-async fn add(world: &World, idp: &Idp, name: &str, settings: Value) -> String {
+pub async fn add(world: &World, idp: &Idp, name: &str, settings: Value) -> String {
     let mut body = json!({
         "name": name, "issuer": idp.url(""), "client_id": CLIENT_ID, "client_secret": SECRET, "domains": ["example.com"],
     });
@@ -116,7 +116,7 @@ async fn sign_in(browser: &Browser<'_>, world: &World, idp: &Idp, id: &str, chan
 }
 
 /// Signs a person in who is let in.
-async fn signed_in<'w>(world: &'w World, idp: &Idp, id: &str, changes: Value) -> Browser<'w> {
+pub async fn signed_in<'w>(world: &'w World, idp: &Idp, id: &str, changes: Value) -> Browser<'w> {
     let browser = world.browser();
     let answer = sign_in(&browser, world, idp, id, changes).await;
     assert_eq!(answer.leads_to(), "/console");
