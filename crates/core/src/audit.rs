@@ -158,6 +158,13 @@ events! {
         /// API tokens that ended with them.
         ended_tokens: u64,
     }
+    /// A passkey was refused because its counter went back, which a copy of it does.
+    FactorSuspected = "factor.suspected" {
+        /// The factor.
+        factor_id: FactorId,
+        /// Name given by its owner.
+        name: String,
+    }
     /// A person created recovery codes, which replace earlier ones.
     RecoveryCodesCreated = "recovery_codes.created" {
         /// Number of codes.
