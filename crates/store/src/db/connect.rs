@@ -327,6 +327,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (62, "password_policy", include_str!("../../migrations/0062_password_policy.sql")),
     (64, "logins", include_str!("../../migrations/0064_logins.sql")),
     (65, "last_active", include_str!("../../migrations/0065_last_active.sql")),
+    (66, "passkeys", include_str!("../../migrations/0066_passkeys.sql")),
 ];
 
 /// What migration 50 does on each engine instead of `{CLIENT_IDS}`: only PostgreSQL can drop a constraint.
