@@ -316,7 +316,7 @@ events! {
     /// A sign-in or a confirmation with the password failed.
     SessionRefused = "session.refused" {
         /// Reason: `password`, `unknown_account`, `no_password`, `passwords_off`, `code` if the code of the second factor was
-        /// wrong, `verifier` if someone presented a code of the command line without its verifier, `throttled`, or `busy` if too many sign-ins were waiting; at a provider, one of the reasons in the guide to
+        /// wrong, `passkey` if a passkey was not accepted, `verifier` if someone presented a code of the command line without its verifier, `throttled`, or `busy` if too many sign-ins were waiting; at a provider, one of the reasons in the guide to
         /// single sign-on, such as `provider_unreachable`, `token_nonce` or `address_taken`.
         reason: String,
         /// Number of times since the last event of this kind.

@@ -210,7 +210,8 @@ impl RelyingParty {
         let url = Url::parse(console).ok()?;
         let Some(Host::Domain(host)) = url.host() else { return None };
         // An address with a dot at its end is another host for a browser, and no relying party.
-        if host.ends_with('.') || !(url.scheme() == "https" || url.scheme() == "http" && host == "localhost") {
+        if host.ends_with('.') || !(url.scheme() == "https" || url.scheme() == "http" && host == "localhost")
+        {
             return None;
         }
         let origin = Url::parse(&url.origin().ascii_serialization()).ok()?;

@@ -1,7 +1,7 @@
 //! Accounts of people and programs, and every way into them.
 //! `users`, `grants` and `giving` say who an account is and what it can do, `abilities` what a page offers it. `owners`
 //! has one-time links and the commands for Owners, `hand_over` the clients of an account that goes. `sign_in`,
-//! `password`, `password_policy`, `factors`, `devices`, `failures` and `sessions` lead into the Console, `tokens` into the
+//! `password`, `password_policy`, `factors`, `passkeys`, `devices`, `failures` and `sessions` lead into the Console, `tokens` into the
 //! API, and `login` from the Console to the command line. `sign_in_policy` says who must have a second factor.
 
 pub(crate) mod abilities;
@@ -15,6 +15,7 @@ pub(crate) mod hand_over;
 pub(crate) mod login;
 pub(crate) mod look_up;
 pub(crate) mod owners;
+pub(crate) mod passkeys;
 pub(crate) mod password;
 pub(crate) mod password_policy;
 pub(crate) mod session_limits;
