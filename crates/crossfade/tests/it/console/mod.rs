@@ -8,7 +8,7 @@ pub mod factors;
 mod forms;
 mod gate;
 mod messages;
-mod passkeys;
+pub mod passkeys;
 mod people;
 mod roles;
 mod sections;

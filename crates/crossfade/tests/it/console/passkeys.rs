@@ -40,7 +40,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const NEW: &str = "four quite unrelated words";
 
 /// Adds a passkey. Returns it with the answer of the server.
-async fn add(browser: &Browser<'_>, name: &str) -> (Passkey, Answer) {
+pub async fn add(browser: &Browser<'_>, name: &str) -> (Passkey, Answer) {
     let asked = request(browser, "/console/account/passkeys/begin").await;
     let (passkey, credential) = Passkey::make(&asked, &Manner::default());
     (passkey, send(browser, name, &credential, &asked).await)
@@ -53,7 +53,7 @@ async fn send(browser: &Browser<'_>, name: &str, credential: &str, asked: &Value
 }
 
 /// Adds the first factor of an account, a passkey. Returns it with the recovery codes.
-async fn enrol(browser: &Browser<'_>) -> (Passkey, Vec<String>) {
+pub async fn enrol(browser: &Browser<'_>) -> (Passkey, Vec<String>) {
     let (passkey, answer) = add(browser, "laptop").await;
     let page = answer.page(200);
     let codes = page.split_once("<pre id=\"recovery-codes\" tabindex=\"0\">").unwrap().1;
@@ -68,13 +68,13 @@ async fn enter(browser: &Browser<'_>, credential: &str) -> Answer {
     browser.post("/console/sign-in/passkey", &fields).await
 }
 
-async fn sign_in(browser: &Browser<'_>, passkey: &Passkey, manner: &Manner) -> Answer {
+pub async fn sign_in(browser: &Browser<'_>, passkey: &Passkey, manner: &Manner) -> Answer {
     let asked = request(browser, "/console/sign-in/passkey/begin").await;
     enter(browser, &passkey.sign(&asked, manner)).await
 }
 
 /// Sends an answer to the page for the code.
-async fn finish(browser: &Browser<'_>, passkey: &Passkey, manner: &Manner) -> Answer {
+pub async fn finish(browser: &Browser<'_>, passkey: &Passkey, manner: &Manner) -> Answer {
     let asked = request(browser, "/console/sign-in/code/passkey").await;
     let (credential, state) = (passkey.sign(&asked, manner), asked["state"].as_str().unwrap());
     browser.post("/console/sign-in/code", &[("passkey", &*credential), ("state", state)]).await
