@@ -6,7 +6,7 @@ import { start } from "./server.mjs";
 import { validate } from "./validity.mjs";
 
 /** Each has an instance of its own. */
-const WALKS = ["rotation", "first_sight", "keyboard", "sections", "plain", "viewer", "guard", "drill", "change_over", "attacks", "bad_input", "trail", "plain_http", "history", "touch", "keys", "networks", "leaks", "webhooks", "profile", "owners", "unregistered", "command_line", "single_sign_on", "factors", "access"];
+const WALKS = ["rotation", "first_sight", "keyboard", "sections", "plain", "viewer", "guard", "drill", "change_over", "attacks", "bad_input", "trail", "plain_http", "history", "touch", "keys", "networks", "leaks", "webhooks", "profile", "owners", "unregistered", "command_line", "single_sign_on", "factors", "passkeys", "access"];
 
 for (const name of args.only ? [args.only] : WALKS) {
   const walk = await import(`./walks/${name}.mjs`);

@@ -1,6 +1,8 @@
 // A server of its own for the checks: a throwaway instance with an Owner, and callers of its token endpoint.
 import { execFile, spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { createHash, X509Certificate } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { request } from "node:https";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -19,8 +21,23 @@ const freePort = () => new Promise((resolve) => {
   });
 });
 
-/** Starts a server. With `host` it is reached by that name over plain http, as behind a declared proxy; `settings` are further ones. */
-export async function start(binary, { host, settings: further } = {}) {
+/** Makes a certificate for localhost that nobody has signed; gives the settings for it, and the hash of its key for a browser. */
+function certificate(directory) {
+  const [cert, key] = [join(directory, "cert.pem"), join(directory, "key.pem")];
+  const made = spawnSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", cert], { encoding: "utf8" });
+  if (made.status !== 0) throw new Error(made.stderr);
+  const spki = new X509Certificate(readFileSync(cert)).publicKey.export({ type: "spki", format: "der" });
+  return { settings: { CROSSFADE_TLS_CERT_FILE: cert, CROSSFADE_TLS_KEY_FILE: key }, spki: createHash("sha256").update(spki).digest("base64") };
+}
+
+/** Whether a server with a certificate of its own is ready. */
+const isReady = (url) => new Promise((resolve) => {
+  request(`${url}/readyz`, { rejectUnauthorized: false }, (answer) => { answer.resume(); resolve(answer.statusCode === 200); }).on("error", () => resolve(false)).end();
+});
+
+/** Starts a server. With `host` it is reached by that name over plain http, as behind a declared proxy; with `https`, at
+    https://localhost; `settings` are further ones. */
+export async function start(binary, { host, https, settings: further } = {}) {
   const directory = mkdtempSync(join(tmpdir(), "crossfade-console-"));
   const data = join(directory, "data");
   const port = await freePort();
@@ -32,14 +49,15 @@ export async function start(binary, { host, settings: further } = {}) {
   local(["init", "--owner-email", EMAIL, "--password-stdin"], `${PASSWORD}\n`);
   const token = local(["token", "create", "--user", EMAIL, "--name", "checks"]);
   const direct = `http://127.0.0.1:${port}`;
-  const url = host ? `http://${host}:${port}` : direct;
-  const settings = host ? { CROSSFADE_PUBLIC_URL: url, CROSSFADE_TRUSTED_PROXIES: "127.0.0.0/8", ...further } : { ...further };
+  const own = https && certificate(directory);
+  const url = https ? `https://localhost:${port}` : host ? `http://${host}:${port}` : direct;
+  const settings = https ? { CROSSFADE_PUBLIC_URL: url, ...own.settings, ...further } : host ? { CROSSFADE_PUBLIC_URL: url, CROSSFADE_TRUSTED_PROXIES: "127.0.0.0/8", ...further } : { ...further };
   let server;
   let log = "";
   const serve = async () => {
     server = spawn(binary, ["serve", "--drain-seconds", "0", "--listen", `127.0.0.1:${port}`, "--data-dir", data], { env: { ...environment, ...settings }, stdio: ["ignore", "ignore", "pipe"] });
     server.stderr.on("data", (chunk) => { log += chunk; });
-    await until(async () => (await fetch(`${direct}/readyz`).catch(() => undefined))?.ok, `the server is ready\n${log}`);
+    await until(async () => https ? isReady(`https://127.0.0.1:${port}`) : (await fetch(`${direct}/readyz`).catch(() => undefined))?.ok, `the server is ready\n${log}`);
   };
   await serve();
 
@@ -83,7 +101,7 @@ export async function start(binary, { host, settings: further } = {}) {
     server.once("exit", () => { rmSync(directory, { recursive: true, force: true }); resolve(); });
     server.kill("SIGTERM");
   });
-  return { url, token, api, use, age, earlier, crash, cli, stop, log: () => log };
+  return { url, spki: own?.spki, token, api, use, age, earlier, crash, cli, stop, log: () => log };
 }
 
 /** Asks again and again, for at most 20 seconds. */

@@ -27,7 +27,10 @@ use crate::{
         state::{Node, Parts},
     },
     options::Options,
-    people::password::PasswordCost,
+    people::{
+        passkeys::{ANSWER_WITHIN, Ceremonies, PasskeyStates},
+        password::PasswordCost,
+    },
     providers::state::SignInStates,
     secrets::security::Security,
     trail::{shipping::Shipping, statements::open_chain},
@@ -40,6 +43,7 @@ use crossfade_core::{
     audit::{Actor, Origin},
     ended::Cause,
     environment::{DEFAULTS, Slug},
+    second_factor::RelyingParty,
 };
 use crossfade_outbound::{Providers, Relay};
 use crossfade_store::{Db, Fault, Purpose, ServeLock, StoreError};
@@ -95,6 +99,10 @@ pub struct App {
     pub(crate) sign_in_states: SignInStates,
     /// Sign-ins with providers of each network.
     pub(crate) provider_sign_ins: Paces<String>,
+    /// Asks for passkeys and checks their answers; `None` where no browser offers any.
+    pub(crate) passkeys: Option<Ceremonies>,
+    /// Seals what browsers bring back with answers of passkeys.
+    pub(crate) passkey_states: PasskeyStates,
     /// Logout tokens of each network.
     pub(crate) provider_logouts: Paces<String>,
     /// Whether the process is about to stop, so that load balancers send requests elsewhere.
@@ -247,6 +255,9 @@ impl App {
             trusted_proxies: RwLock::default(),
             clock: options.clock,
             random: options.random,
+            passkeys: RelyingParty::of(&options.admin_url)
+                .map(|party| Ceremonies::new(&party, ANSWER_WITHIN)),
+            passkey_states: PasskeyStates::new(&root),
             public_url: options.public_url,
             admin_url: options.admin_url,
             cursors: Cursors::new(&root),

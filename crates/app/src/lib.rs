@@ -69,6 +69,7 @@ pub use people::devices::{KNOWN_FOR, join_devices, parse_devices};
 pub use people::factors::{Added, CODE_WITHIN, CodeEntered, Enrolment, FactorSummary, OwnFactors};
 pub use people::login::{NewLogin, code_challenge};
 pub use people::owners::{LinkKind, OneTimeLink, OwnerFactors};
+pub use people::passkeys::{ANSWER_WITHIN, PasskeyAnswer, PasskeyRequest, PasskeySignIn, Proof};
 pub use people::password::PasswordCost;
 pub use people::session_limits::{ABSOLUTE_LIMIT, IDLE_LIMIT};
 pub use people::sessions::{Confirmed, Session, SessionSummary, Visitor};

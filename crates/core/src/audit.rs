@@ -159,6 +159,13 @@ events! {
         /// API tokens that ended with them.
         ended_tokens: u64,
     }
+    /// A passkey was refused because its counter went back, which a copy of it does.
+    FactorSuspected = "factor.suspected" {
+        /// The factor.
+        factor_id: FactorId,
+        /// Name given by its owner.
+        name: String,
+    }
     /// A person created recovery codes, which replace earlier ones.
     RecoveryCodesCreated = "recovery_codes.created" {
         /// Number of codes.
@@ -299,7 +306,7 @@ events! {
     /// A sign-in or a confirmation with the password failed.
     SessionRefused = "session.refused" {
         /// Reason: `password`, `unknown_account`, `no_password`, `passwords_off`, `code` if the code of the second factor was
-        /// wrong, `verifier` if someone presented a code of the command line without its verifier, `throttled`, or `busy` if too many sign-ins were waiting; at a provider, one of the reasons in the guide to
+        /// wrong, `passkey` if a passkey was not accepted, `verifier` if someone presented a code of the command line without its verifier, `throttled`, or `busy` if too many sign-ins were waiting; at a provider, one of the reasons in the guide to
         /// single sign-on, such as `provider_unreachable`, `token_nonce` or `address_taken`.
         reason: String,
         /// Number of times since the last event of this kind.

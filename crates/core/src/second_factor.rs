@@ -1,10 +1,11 @@
-//! The second factor of a password: time-based codes (RFC 6238), recovery codes, and who is asked for a factor.
+//! The second factor of a password: time-based codes (RFC 6238), passkeys, recovery codes, and who is asked for a factor.
 
 use crate::{Random, Timestamp, account::UserKind, typed_code::TypedCode};
 use aws_lc_rs::{constant_time, hmac};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{fmt, time::Duration};
+use url::{Host, Url};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// Length of the shared secret of a code generator in bytes: that of the hash (RFC 4226 §4).
@@ -127,6 +128,8 @@ impl EnteredCode {
 pub enum FactorKind {
     /// Codes that a device computes from a shared secret and the time.
     Totp,
+    /// A key pair of a device or a password manager, which signs for this Console alone (WebAuthn).
+    Passkey,
 }
 
 impl FactorKind {
@@ -134,12 +137,38 @@ impl FactorKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Totp => "totp",
+            Self::Passkey => "passkey",
         }
     }
 
     /// Parses the word.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Totp].into_iter().find(|kind| kind.as_str() == text)
+        [Self::Totp, Self::Passkey].into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// For whom passkeys sign: the relying party (WebAuthn §4).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RelyingParty {
+    /// Host name of the Console, to which its passkeys belong.
+    pub id: String,
+    /// Origin of the Console, the only one that answers are accepted from.
+    pub origin: Url,
+}
+
+impl RelyingParty {
+    /// Returns the relying party of the Console at this URL; `None` if no browser offers passkeys there: they need a host
+    /// name, and https or this machine.
+    pub fn of(console: &str) -> Option<Self> {
+        let url = Url::parse(console).ok()?;
+        let Some(Host::Domain(host)) = url.host() else { return None };
+        // An address with a dot at its end is another host for a browser, and no relying party.
+        if host.ends_with('.') || !(url.scheme() == "https" || url.scheme() == "http" && host == "localhost")
+        {
+            return None;
+        }
+        let origin = Url::parse(&url.origin().ascii_serialization()).ok()?;
+        Some(Self { id: host.to_owned(), origin })
     }
 }
 
@@ -324,6 +353,33 @@ mod tests {
     }
 
     #[test]
+    fn passkeys_belong_to_a_host_name_with_https_or_to_this_machine() {
+        for (console, id, origin) in [
+            ("https://auth.example.com", "auth.example.com", "https://auth.example.com/"),
+            ("https://auth.example.com:8443/below", "auth.example.com", "https://auth.example.com:8443/"),
+            ("https://AUTH.example.com", "auth.example.com", "https://auth.example.com/"),
+            ("https://localhost:1234", "localhost", "https://localhost:1234/"),
+            ("http://localhost:8080", "localhost", "http://localhost:8080/"),
+        ] {
+            let party = RelyingParty::of(console).unwrap();
+            assert_eq!((party.id.as_str(), party.origin.as_str()), (id, origin), "{console}");
+        }
+        for console in [
+            "http://auth.example.com",
+            "http://127.0.0.1:8080",
+            "https://192.0.2.1",
+            "https://[::1]",
+            "https://auth.example.com.",
+            "http://localhost.example.com",
+            "http://app.localhost",
+            "auth.example.com",
+            "",
+        ] {
+            assert_eq!(RelyingParty::of(console), None, "{console}");
+        }
+    }
+
+    #[test]
     fn no_value_is_shown_by_accident() {
         assert_eq!(format!("{:?}", SharedSecret::generate(&From(1))), "SharedSecret(…)");
     }
@@ -376,6 +432,8 @@ mod tests {
             assert_eq!(AskedFor::parse(it.as_str()), Some(it));
         }
         assert_eq!(AskedFor::parse("nobody"), None);
-        assert_eq!(FactorKind::parse(FactorKind::Totp.as_str()), Some(FactorKind::Totp));
+        for kind in [FactorKind::Totp, FactorKind::Passkey] {
+            assert_eq!(FactorKind::parse(kind.as_str()), Some(kind));
+        }
     }
 }

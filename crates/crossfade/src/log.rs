@@ -1,7 +1,11 @@
 //! Log levels, for everything and for individual parts.
 
 use crate::failure::Failure;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+/// Parts whose lines quote what browsers sent, which strangers could fill the log with. What they find is in the trail. They
+/// log only if a directive names them.
+const QUIET_PARTS: [&str; 2] = ["webauthn_rs_core", "crypto_glue"];
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -23,7 +27,12 @@ pub(crate) fn checked(directives: String) -> Result<String, Failure> {
 pub(crate) fn filter(directives: &str) -> Result<Targets, Failure> {
     // A space would become part of a name.
     let directives: String = directives.split_whitespace().collect();
-    directives.parse().map_err(|_| Failure::usage(format!("log is not a valid filter: {directives}.")))
+    let filter: Targets = directives
+        .parse()
+        .map_err(|_| Failure::usage(format!("log is not a valid filter: {directives}.")))?;
+    let is_named = |part: &&str| directives.split(',').any(|it| it.starts_with(*part));
+    let quiet = QUIET_PARTS.into_iter().filter(|part| !is_named(part));
+    Ok(filter.with_targets(quiet.map(|part| (part, LevelFilter::OFF))))
 }
 
 fn is_directive(text: &str) -> bool {
@@ -69,6 +78,16 @@ mod tests {
         ] {
             assert_eq!(filter.would_enable(part, &level), wanted, "{part} {level}");
         }
+    }
+
+    #[test]
+    fn what_browsers_sent_is_logged_only_if_it_is_asked_for_by_name() {
+        use tracing::Level;
+        let enables = |directives: &str, level| {
+            filter(directives).unwrap().would_enable("webauthn_rs_core::core", &level)
+        };
+        assert!(!enables("trace", Level::ERROR) && !enables("info,crossfade_web=debug", Level::ERROR));
+        assert!(enables("info,webauthn_rs_core=debug", Level::DEBUG));
     }
 
     #[test]

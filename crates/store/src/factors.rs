@@ -21,7 +21,7 @@ pub struct FactorRow {
     pub kind: FactorKind,
     /// Name given by its owner.
     pub name: String,
-    /// The shared secret, sealed.
+    /// The shared secret, or the public key of a passkey with its counter, sealed.
     pub sealed: Vec<u8>,
     /// When it was begun.
     pub created_at: Timestamp,
@@ -53,6 +53,8 @@ pub struct FactorStanding {
     pub passwords_on_since: Option<Timestamp>,
     /// Whether the account has a confirmed factor.
     pub has_factor: bool,
+    /// Whether one of them is a passkey.
+    pub has_passkey: bool,
     /// Whether the account can sign in with a provider.
     pub has_identity: bool,
 }
@@ -74,6 +76,13 @@ pub struct WithoutFactor {
 
 statements! {
     INSERT = "INSERT INTO factors (id, user_id, kind, name, sealed, created_at, last_step) VALUES ($1, $2, $3, $4, $5, $6, 0)";
+    // Another account can have added it at the same time.
+    INSERT_PASSKEY = "INSERT INTO factors (id, user_id, kind, name, sealed, created_at, confirmed_at, last_step, credential_id) VALUES ($1, $2, $3, $4, $5, $6, $6, 0, $7)
+                      ON CONFLICT (credential_id) DO NOTHING";
+    PASSKEY = "SELECT id, user_id, kind, name, sealed, created_at, confirmed_at, last_used_at, last_step FROM factors WHERE credential_id = $1";
+    USE_PASSKEY = "UPDATE factors SET sealed = $2, last_used_at = $3 WHERE id = $1";
+    FORGET_CHALLENGES = "DELETE FROM passkey_challenges WHERE expires_at <= $1";
+    INSERT_CHALLENGE = "INSERT INTO passkey_challenges (digest, expires_at) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING";
     OF_USER = "SELECT id, user_id, kind, name, sealed, created_at, confirmed_at, last_used_at, last_step FROM factors WHERE user_id = $1 ORDER BY created_at, id";
     FORGET_UNCONFIRMED = "DELETE FROM factors WHERE confirmed_at IS NULL AND (user_id = $1 OR created_at <= $2)";
     CONFIRM = "UPDATE factors SET confirmed_at = $2, last_used_at = $2, last_step = $3 WHERE id = $1 AND confirmed_at IS NULL";
@@ -101,6 +110,7 @@ statements! {
     END_PENDING_OF = "DELETE FROM pending_sign_ins WHERE user_id = $1";
     STANDING = "SELECT p.second_factor, p.told_at, p.secret_roles_told_at, p.passwords_on_since,
                   (SELECT COUNT(*) FROM factors f WHERE f.user_id = $1 AND f.confirmed_at IS NOT NULL) AS factors,
+                  (SELECT COUNT(*) FROM factors f WHERE f.user_id = $1 AND f.credential_id IS NOT NULL) AS passkeys,
                   (SELECT COUNT(*) FROM identities i WHERE i.user_id = $1) AS identities
                 FROM (SELECT 1 AS one) AS o LEFT JOIN sign_in_policy p ON p.one = o.one";
     WITHOUT_FACTOR = "SELECT u.id, u.email, u.created_at, u.password_hash, (SELECT COUNT(*) FROM identities i WHERE i.user_id = u.id) AS identities FROM users u WHERE u.deleted_at IS NULL AND u.kind = 'person' AND u.email IS NOT NULL
@@ -136,6 +146,51 @@ impl Tx {
             new.created_at.into(),
         ];
         self.execute(INSERT, args).await.map(drop)
+    }
+
+    /// Stores a passkey, which counts from now on. Returns whether it was in no account before.
+    pub async fn insert_passkey(&mut self, new: &FactorRow, credential_id: &str) -> Result<bool, StoreError> {
+        let args = vec![
+            new.id.as_str().into(),
+            new.user_id.as_str().into(),
+            new.kind.as_str().into(),
+            new.name.as_str().into(),
+            new.sealed.as_slice().into(),
+            new.created_at.into(),
+            credential_id.into(),
+        ];
+        let is_new = self.execute(INSERT_PASSKEY, args).await? > 0;
+        if is_new {
+            self.note(Noted::FactorAdded(new.id.clone(), new.user_id.clone()));
+        }
+        Ok(is_new)
+    }
+
+    /// Returns the passkey with this ID.
+    pub async fn passkey(&mut self, credential_id: &str) -> Result<Option<FactorRow>, StoreError> {
+        self.optional(PASSKEY, vec![credential_id.into()]).await?.as_ref().map(factor).transpose()
+    }
+
+    /// Records that a passkey was used, with its new counter.
+    pub async fn use_passkey(
+        &mut self,
+        id: &FactorId,
+        sealed: &[u8],
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.execute(USE_PASSKEY, vec![id.as_str().into(), sealed.into(), at.into()]).await.map(drop)
+    }
+
+    /// Records a challenge of a passkey as answered, until it could not be answered any more. Returns whether it is the
+    /// first time.
+    pub async fn take_passkey_challenge(
+        &mut self,
+        digest: &[u8],
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.execute(FORGET_CHALLENGES, vec![now.into()]).await?;
+        Ok(self.execute(INSERT_CHALLENGE, vec![digest.into(), until.into()]).await? > 0)
     }
 
     /// Returns the factors of an account, oldest first, also unconfirmed ones.
@@ -194,7 +249,7 @@ impl Tx {
         self.look_up(WITH_FACTOR, &keys).await?.iter().map(user).collect()
     }
 
-    /// Passes on the sealed shared secret of every factor.
+    /// Passes on the sealed value of every factor.
     pub async fn each_sealed_factor<E: From<StoreError>>(
         &mut self,
         mut work: impl FnMut(&UserId, &FactorId, &[u8]) -> Result<(), E>,
@@ -311,6 +366,7 @@ impl Tx {
             policy: factor_policy(&row)?,
             passwords_on_since: row.opt_time("passwords_on_since")?,
             has_factor: row.int("factors")? > 0,
+            has_passkey: row.int("passkeys")? > 0,
             has_identity: row.int("identities")? > 0,
         })
     }

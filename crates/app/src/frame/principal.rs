@@ -33,6 +33,8 @@ pub struct Principal {
     only: Option<OneRegistration>,
     /// Whether its account has a second factor.
     has_factor: bool,
+    /// Whether one of them is a passkey.
+    has_passkey: bool,
     /// Since when its account is asked for one; `None` if it is not.
     asked_since: Option<Timestamp>,
     /// Whether it can go no further than to its own account, because its account must have a second factor and has none.
@@ -106,6 +108,11 @@ impl Principal {
     /// Whether its account has a second factor.
     pub fn has_factor(&self) -> bool {
         self.has_factor
+    }
+
+    /// Whether its account has a passkey.
+    pub fn has_passkey(&self) -> bool {
+        self.has_passkey
     }
 
     /// Whether the policy asks its account for a second factor.
@@ -226,6 +233,7 @@ pub(crate) fn factor_required() -> Problem {
 struct Held {
     grants: Vec<Grant>,
     has_factor: bool,
+    has_passkey: bool,
     asked_since: Option<Timestamp>,
 }
 
@@ -238,6 +246,7 @@ async fn held(tx: &mut Tx, user: &User) -> Result<Held, StoreError> {
             policy: FactorPolicy::default(),
             passwords_on_since: None,
             has_factor: false,
+            has_passkey: false,
             has_identity: false,
         },
     };
@@ -251,7 +260,8 @@ async fn held(tx: &mut Tx, user: &User) -> Result<Held, StoreError> {
         asked_since => asked_since,
     };
     let grants = rows.into_iter().map(|row| row.grant).collect();
-    Ok(Held { grants, has_factor: standing.has_factor, asked_since })
+    let FactorStanding { has_factor, has_passkey, .. } = standing;
+    Ok(Held { grants, has_factor, has_passkey, asked_since })
 }
 
 /// Returns what decides whether an account with these roles is asked for a second factor.
@@ -289,7 +299,7 @@ async fn by_token_digest(
         .scope
         .as_ref()
         .map(|words| words.iter().filter_map(|word| Permission::parse(word)).collect::<Vec<_>>());
-    let Held { grants: all, has_factor, asked_since } = held(tx, &owner.user).await?;
+    let Held { grants: all, has_factor, has_passkey, asked_since } = held(tx, &owner.user).await?;
     if !has_factor && asked_since.is_some_and(|since| since.after(TOKENS_WORK_FOR) <= now) {
         return Err(factor_required().into());
     }
@@ -306,6 +316,7 @@ async fn by_token_digest(
         grants,
         only: owner.token.only,
         has_factor,
+        has_passkey,
         asked_since,
         must_add_factor: false,
         user: owner.user.id,
@@ -352,6 +363,7 @@ async fn of_session(
     let principal = Principal {
         actor: actor(&user),
         has_factor: held.has_factor,
+        has_passkey: held.has_passkey,
         asked_since: held.asked_since,
         must_add_factor: needs_second_factor(&held, session),
         grants: held.grants,

@@ -27,11 +27,13 @@ pub(crate) enum SealPlace<'a> {
     Provider { id: &'a ProviderId },
     /// What a browser keeps while its person is at a provider.
     SignIn { provider: &'a ProviderId },
+    /// What a browser brings back with the answer of a passkey: what it is for, and the session or sign-in that it is for.
+    Passkey { purpose: &'a str, holder: &'a str },
     /// The instance that a database belongs to.
     Instance { id: &'a str },
     /// A one-time link in a message that is still to be sent.
     MessageLink { message: &'a str },
-    /// The shared secret of a second factor.
+    /// The shared secret or the passkey of a second factor.
     Factor { user: &'a UserId, factor: &'a FactorId },
     /// A cursor, and the list that issued it.
     Cursor { list: &'a str },
@@ -52,6 +54,7 @@ impl SealPlace<'_> {
             }
             Self::Provider { id } => &["providers", id.as_str()],
             Self::SignIn { provider } => &["sign_in", provider.as_str()],
+            Self::Passkey { purpose, holder } => &["passkey", purpose, holder],
             Self::Instance { id } => &["instance", id],
             Self::MessageLink { message } => &["message_links", message],
             Self::Factor { user, factor } => &["factors", user.as_str(), factor.as_str()],
@@ -83,6 +86,7 @@ impl fmt::Display for SealPlace<'_> {
             }
             Self::Provider { id } => write!(f, "providers/{id}"),
             Self::SignIn { provider } => write!(f, "sign-in with {provider}"),
+            Self::Passkey { purpose, .. } => write!(f, "answer of a passkey to {purpose}"),
             Self::Instance { id } => write!(f, "instance/{id}"),
             Self::MessageLink { message } => write!(f, "message_links/{message}"),
             Self::Factor { user, factor } => write!(f, "factors/{user}/{factor}"),
@@ -165,6 +169,11 @@ mod tests {
                 SealPlace::SignIn { provider: &provider },
                 "0000000000000007 7369676e5f696e 000000000000001a 6964705f30303030303030303030303030303030303030303034",
                 "sign-in with idp_0000000000000000000004",
+            ),
+            (
+                SealPlace::Passkey { purpose: "add", holder: "ses" },
+                "0000000000000007 706173736b6579 0000000000000003 616464 0000000000000003 736573",
+                "answer of a passkey to add",
             ),
             (
                 SealPlace::Instance { id: "i" },

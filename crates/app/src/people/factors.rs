@@ -13,6 +13,7 @@ use crate::{
     node::throttle::Subject,
     people::{
         devices::Knows,
+        passkeys::{Proof, Purpose, unless_full},
         sessions::{Begun, Session, Visitor, author_in},
         sign_in::{NewSession, SignIn},
     },
@@ -20,9 +21,7 @@ use crate::{
 use crossfade_core::{
     Code, FactorId, Problem, SessionId, Timestamp, UserId,
     audit::{Actor, Event},
-    second_factor::{
-        CONFIRMED_WITHIN, EnteredCode, FactorKind, MAX_FACTORS, RECOVERY_CODES, RecoveryCode, SharedSecret,
-    },
+    second_factor::{CONFIRMED_WITHIN, EnteredCode, FactorKind, RECOVERY_CODES, RecoveryCode, SharedSecret},
     secret::{SecretKind, SecretValue},
     text::Name,
 };
@@ -42,6 +41,8 @@ const ISSUER: &str = "Crossfade";
 pub struct FactorSummary {
     /// ID.
     pub id: FactorId,
+    /// Kind.
+    pub kind: FactorKind,
     /// Name.
     pub name: String,
     /// When it was added.
@@ -182,7 +183,7 @@ impl App {
             }
         }
         let now = self.code_time();
-        for factor in &factors {
+        for factor in factors.iter().filter(|factor| factor.kind == FactorKind::Totp) {
             let step = self.open_factor(factor)?.step_of(&code, now, factor.last_step);
             let Some(step) = step else { continue };
             if act.tx.use_step(&factor.id, step, act.now).await? {
@@ -196,6 +197,22 @@ impl App {
             self.count_failure(act.tx, subject, stored, act.now).await?;
         }
         Ok(Checked::Wrong)
+    }
+
+    /// Checks the proof of a second factor in a session that is asked for one.
+    pub(crate) async fn check_proof_in(
+        &self,
+        act: &mut Act<'_>,
+        user: &User,
+        (session, proof): (&SessionId, Proof<'_>),
+        visitor: &Visitor,
+    ) -> Result<Checked, Error> {
+        match proof {
+            Proof::Code(code) => self.check_code(act, user, code, Some(&Subject::of_codes_in(session))).await,
+            Proof::Passkey(answer) => {
+                self.check_passkey(act, user, (Purpose::Confirm(session), answer), visitor).await
+            }
+        }
     }
 
     /// Uses up a recovery code, records that and tells the person. Returns whether it was one of the account.
@@ -264,8 +281,13 @@ impl App {
         }
     }
 
-    /// Finishes a sign-in with the code of a second factor, or with a recovery code.
-    pub async fn enter_code(&self, value: &str, code: &str, visitor: &Visitor) -> Result<CodeEntered, Error> {
+    /// Finishes a sign-in with the code of a second factor, a recovery code, or a passkey.
+    pub async fn enter_code(
+        &self,
+        value: &str,
+        proof: Proof<'_>,
+        visitor: &Visitor,
+    ) -> Result<CodeEntered, Error> {
         // Looked up before anything is written, in the queue of strangers.
         if !self.waits_for_code(value, visitor).await? {
             return Ok(CodeEntered::Over);
@@ -285,7 +307,14 @@ impl App {
                 let subject = (knows == Knows::Nobody).then(|| Subject::of_codes(&user.id));
                 let session = SessionId::generate(self.random.as_ref());
                 let mut act = self.act(tx, now, author_in(&session, &user, visitor));
-                let entered = match self.check_code(&mut act, &user, code, subject.as_ref()).await? {
+                let checked = match proof {
+                    Proof::Code(code) => self.check_code(&mut act, &user, code, subject.as_ref()).await?,
+                    Proof::Passkey(answer) => {
+                        let answer = (Purpose::Finish(&digest), answer);
+                        self.check_passkey(&mut act, &user, answer, visitor).await?
+                    }
+                };
+                let entered = match checked {
                     Checked::Right => {
                         act.tx.end_pending_sign_in(&digest).await?;
                         let is_new_browser = knows == Knows::Nobody;
@@ -317,7 +346,7 @@ impl App {
             .await?;
         match &entered {
             CodeEntered::Wrong(_) => {
-                self.audit_refused_sign_in(user.as_ref(), "code", 1, visitor, None).await?
+                self.audit_refused_sign_in(user.as_ref(), proof.reason(), 1, visitor, None).await?
             }
             CodeEntered::Wait(_) => {
                 self.audit_refused_sign_in(user.as_ref(), "throttled", 1, visitor, None).await?;
@@ -335,6 +364,7 @@ impl App {
             let factors = tx.factors(&principal.user).await?;
             let summary = |factor: FactorRow| FactorSummary {
                 id: factor.id,
+                kind: factor.kind,
                 name: factor.name,
                 created_at: factor.created_at,
                 last_used_at: factor.last_used_at,
@@ -358,14 +388,9 @@ impl App {
         self.change_own(&session.principal, async |act, principal| {
             let user = own_user(act.tx, principal).await?;
             let factors = act.tx.factors(&user.id).await?;
-            let confirmed: Vec<&FactorRow> = factors.iter().filter(|it| it.confirmed_at.is_some()).collect();
-            if confirmed.len() >= MAX_FACTORS {
-                let text = format!(
-                    "Your account already has {MAX_FACTORS} second factors. Nothing was changed. Remove one first."
-                );
-                return Err(Problem::new(Code::InvalidBody, text).with_field("name").into());
-            }
-            if confirmed.iter().any(|factor| factor.name == name.to_string()) {
+            unless_full(&factors)?;
+            let mut confirmed = factors.iter().filter(|it| it.confirmed_at.is_some());
+            if confirmed.any(|factor| factor.name == name.to_string()) {
                 return Err(Problem::invalid("name", "is the name of another factor of yours").into());
             }
             let place = SealPlace::Factor { user: &user.id, factor: &id };
@@ -452,26 +477,38 @@ impl App {
             if !act.tx.confirm_factor(&id, &user.id, act.now, step).await? {
                 return Err(Problem::not_found().into());
             }
-            let ended_sessions = match is_first {
-                true => act.tx.end_sessions(&user.id, principal.session(), act.now).await?,
-                false => 0,
-            };
-            let event = Event::FactorAdded {
-                factor_id: id.clone(),
-                kind: factor.kind,
-                name: factor.name.clone(),
-                ended_sessions,
-            };
-            act.audit(&event, About::target(&user.id)).await?;
-            self.tell_of_factor(act, &event, &user).await?;
-            if !is_first {
-                return Ok(Added::Further);
-            }
-            let codes = self.make_recovery_codes(act, &user).await?;
-            let devices = self.know_browser(act.tx, &user.id, visitor, act.now).await?;
-            Ok(Added::First { codes, devices })
+            self.count_factor(act, principal, (&user, &factor), (is_first, visitor)).await
         })
         .await
+    }
+
+    /// Records that a factor counts from now on, and tells the person. With the first one, every other session of the account
+    /// ends, every browser but this one is no longer known, and recovery codes are created.
+    pub(crate) async fn count_factor(
+        &self,
+        act: &mut Act<'_>,
+        principal: &Principal,
+        (user, factor): (&User, &FactorRow),
+        (is_first, visitor): (bool, &Visitor),
+    ) -> Result<Added, Error> {
+        let ended_sessions = match is_first {
+            true => act.tx.end_sessions(&user.id, principal.session(), act.now).await?,
+            false => 0,
+        };
+        let event = Event::FactorAdded {
+            factor_id: factor.id.clone(),
+            kind: factor.kind,
+            name: factor.name.clone(),
+            ended_sessions,
+        };
+        act.audit(&event, About::target(&user.id)).await?;
+        self.tell_of_factor(act, &event, user).await?;
+        if !is_first {
+            return Ok(Added::Further);
+        }
+        let codes = self.make_recovery_codes(act, user).await?;
+        let devices = self.know_browser(act.tx, &user.id, visitor, act.now).await?;
+        Ok(Added::First { codes, devices })
     }
 
     /// Removes a factor of the signed-in person; with the last one, the recovery codes. Refused for the last one while
@@ -528,16 +565,16 @@ impl App {
         Ok(codes)
     }
 
-    /// Records a wrong code of a session that is asked to confirm.
+    /// Records a wrong code, or a wrong answer of a passkey, of a session that is asked to confirm.
     pub(crate) async fn audit_wrong_code(
         &self,
         session: &Session,
-        checked: Checked,
+        (checked, reason): (Checked, &'static str),
         visitor: &Visitor,
     ) -> Result<(), Error> {
         let reason = match checked {
             Checked::Right => return Ok(()),
-            Checked::Wrong => "code",
+            Checked::Wrong => reason,
             Checked::Wait(_) => "throttled",
         };
         let user: UserId = session.principal.user().clone();
@@ -548,7 +585,7 @@ impl App {
 }
 
 /// Returns the account of a principal.
-async fn own_user(tx: &mut Tx, principal: &Principal) -> Result<User, Error> {
+pub(crate) async fn own_user(tx: &mut Tx, principal: &Principal) -> Result<User, Error> {
     Ok(tx.user(&principal.user).await?.ok_or_else(Problem::not_found)?)
 }
 

@@ -11,6 +11,7 @@ use crate::{
     node::throttle::Subject,
     people::{
         factors::Checked,
+        passkeys::Proof,
         session_limits::{ABSOLUTE_LIMIT, IDLE_LIMIT},
         sign_in::NewSession,
         sign_in_policy::accepts_password,
@@ -76,6 +77,8 @@ pub struct Session {
     pub provider: Option<OfferedProvider>,
     /// Whether the account has a second factor, whose code is asked for with the password.
     pub has_factor: bool,
+    /// Whether the account has a passkey.
+    pub has_passkey: bool,
     /// Whether the person must add a second factor before anything else.
     pub must_add_factor: bool,
     /// Time at which this was read.
@@ -112,13 +115,15 @@ pub enum Confirmed {
     Wrong,
     /// The password was correct, and the code of the second factor was wrong.
     WrongCode,
+    /// The answer of the passkey was wrong.
+    WrongPasskey,
     /// Too many passwords or codes were wrong; the next attempt is allowed at this time.
     Wait(Timestamp),
 }
 
 /// What a session begins with.
 pub(crate) enum Begun {
-    /// A password, or a one-time link.
+    /// A password, a passkey in its place, or a one-time link.
     Password,
     /// A provider.
     Provider {
@@ -165,11 +170,18 @@ impl App {
         Ok(Session { provider, ..self.seen_as(principal, &row, user, now) })
     }
 
-    fn seen_as(&self, principal: Principal, row: &SessionRow, user: User, now: Timestamp) -> Session {
+    pub(crate) fn seen_as(
+        &self,
+        principal: Principal,
+        row: &SessionRow,
+        user: User,
+        now: Timestamp,
+    ) -> Session {
         Session {
             provider: None,
             id: row.id.clone(),
             has_factor: principal.has_factor(),
+            has_passkey: principal.has_passkey(),
             must_add_factor: principal.must_add_factor(),
             principal,
             name: user.name,
@@ -292,8 +304,8 @@ impl App {
                     let text = "A password does not confirm this session. Nothing was changed. Sign in with your provider again.";
                     return Err(Problem::new(Code::Forbidden, text).into());
                 }
-                let checked =
-                    self.check_code(act, &user, code, Some(&Subject::of_codes_in(&session.id))).await?;
+                let subject = Subject::of_codes_in(&session.id);
+                let checked = self.check_code(act, &user, code, Some(&subject)).await?;
                 if checked != Checked::Right {
                     return Ok(Err(checked));
                 }
@@ -308,7 +320,7 @@ impl App {
         match confirmed {
             Ok(session) => Ok(Confirmed::Yes { value, session: Box::new(session) }),
             Err(checked) => {
-                self.audit_wrong_code(session, checked, visitor).await?;
+                self.audit_wrong_code(session, (checked, "code"), visitor).await?;
                 Ok(match checked {
                     Checked::Wait(until) => Confirmed::Wait(until),
                     Checked::Right | Checked::Wrong => Confirmed::WrongCode,
@@ -317,14 +329,14 @@ impl App {
         }
     }
 
-    /// Sets another password with the current one and the code of the second factor, if the account has one: the session
+    /// Sets another password with the current one and a proof of the second factor, if the account has one: the session
     /// is fresh afterwards. Ends every other session, every one-time link and, if requested, every API token of
     /// the account. Returns a new value for the cookie, so that a copy of the old one is worthless. The cookie of the
     /// known browser also gets a new value.
     pub async fn change_password(
         &self,
         session: &Session,
-        (current, code): (&str, &str),
+        (current, proof): (&str, Proof<'_>),
         new: &str,
         tokens: AccountTokens,
         visitor: &Visitor,
@@ -355,7 +367,7 @@ impl App {
                 let text = "A password does not confirm this session. Nothing was changed. Sign in with your provider again.";
                 return Err(Problem::new(Code::Forbidden, text).into());
             }
-            let checked = self.check_code(act, &user, code, Some(&Subject::of_codes_in(&session.id))).await?;
+            let checked = self.check_proof_in(act, &user, (&session.id, proof), visitor).await?;
             if checked != Checked::Right {
                 return Ok(Err(checked));
             }
@@ -374,8 +386,11 @@ impl App {
         let devices = match devices.await? {
             Ok(devices) => devices,
             Err(checked) => {
-                self.audit_wrong_code(session, checked, visitor).await?;
+                self.audit_wrong_code(session, (checked, proof.reason()), visitor).await?;
                 return Err(match checked {
+                    _ if matches!(proof, Proof::Passkey(_)) => {
+                        Problem::invalid("code", "is required, because the passkey was not accepted")
+                    }
                     Checked::Wait(_) => Problem::invalid("code", "was wrong too many times")
                         .advise("Wait 1 hour and try again, or enter a recovery code."),
                     Checked::Right | Checked::Wrong => {

@@ -326,6 +326,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (61, "provider_sessions", include_str!("../../migrations/0061_provider_sessions.sql")),
     (64, "logins", include_str!("../../migrations/0064_logins.sql")),
     (65, "last_active", include_str!("../../migrations/0065_last_active.sql")),
+    (66, "passkeys", include_str!("../../migrations/0066_passkeys.sql")),
 ];
 
 /// What migration 50 does on each engine instead of `{CLIENT_IDS}`: only PostgreSQL can drop a constraint.

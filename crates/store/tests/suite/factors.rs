@@ -19,6 +19,9 @@ on_both_engines! {
     a_waiting_sign_in_ends_with_the_password_and_with_every_session,
     waiting_sign_ins_of_known_browsers_are_forgotten_last,
     an_account_that_is_deleted_has_no_factors,
+    a_passkey_belongs_to_one_account_and_counts_immediately,
+    a_challenge_is_taken_once_until_it_ends,
+    a_copy_revives_no_removed_passkey,
     a_copy_revives_no_removed_factor_and_no_used_code,
     a_copy_without_a_factor_lets_no_password_in_alone,
     a_copy_asks_for_what_the_policy_asked_last,
@@ -110,6 +113,58 @@ async fn an_unconfirmed_factor_is_forgotten_with_the_next_one(t: TestDb) {
     assert_eq!(ids(1).await, [factor_id(1), factor_id(3)]);
     t.write(async |tx| tx.insert_factor(&factor(5, 2), at(3)).await).await;
     assert_eq!((ids(1).await, ids(2).await), (vec![factor_id(1)], vec![factor_id(5)]), "and old ones");
+}
+
+fn passkey(n: usize, of: usize) -> FactorRow {
+    FactorRow { kind: FactorKind::Passkey, confirmed_at: Some(at(n as u32)), ..factor(n, of) }
+}
+
+async fn a_passkey_belongs_to_one_account_and_counts_immediately(t: TestDb) {
+    some(&t).await;
+    let insert = async |n: usize, of: usize, id: &str| {
+        t.write(async |tx| tx.insert_passkey(&passkey(n, of), id).await).await
+    };
+    assert!(insert(2, 2, "AAEC").await);
+    assert!(!insert(3, 1, "AAEC").await && !insert(4, 2, "AAEC").await, "it is there already");
+    assert!(insert(5, 2, "AAED").await);
+    for (n, has_factor, has_passkey) in [(1, true, false), (2, true, true)] {
+        let standing = t.read(async |tx| tx.factor_standing(&user_id(n)).await).await;
+        assert_eq!((standing.has_factor, standing.has_passkey), (has_factor, has_passkey), "{n}");
+    }
+    t.write(async |tx| tx.use_passkey(&factor_id(2), &[7; 50], at(9)).await).await;
+    let used = FactorRow { sealed: vec![7; 50], last_used_at: Some(at(9)), ..passkey(2, 2) };
+    assert_eq!(t.read(async |tx| tx.passkey("AAEC").await).await, Some(used));
+    assert_eq!(t.read(async |tx| tx.passkey("AAEE").await).await, None);
+    let two = user_id(2);
+    assert_eq!(t.read(async |tx| tx.with_factor(&[&two]).await).await.len(), 1);
+    assert_eq!(t.write(async |tx| tx.remove_factors(&two).await).await.len(), 2);
+    assert_eq!(t.read(async |tx| tx.passkey("AAED").await).await, None);
+}
+
+async fn a_challenge_is_taken_once_until_it_ends(t: TestDb) {
+    let take = async |digest: u8, now: u32| {
+        t.write(async |tx| tx.take_passkey_challenge(&[digest; 32], at(5), at(now)).await).await
+    };
+    assert!(take(1, 1).await && !take(1, 1).await && take(2, 1).await);
+    assert!(!take(2, 4).await);
+    let both = || t.write(async |tx| tx.take_passkey_challenge(&[3; 32], at(5), at(1)).await);
+    let (a, b, c) = tokio::join!(both(), both(), both());
+    assert_eq!([a, b, c].into_iter().filter(|taken| *taken).count(), 1, "also at the same time");
+    assert!(take(1, 5).await, "those that nobody could answer any more are forgotten");
+}
+
+async fn a_copy_revives_no_removed_passkey(t: TestDb) {
+    some(&t).await;
+    t.write(async |tx| tx.insert_passkey(&passkey(2, 1), "AAEC").await).await;
+    t.write(async |tx| tx.insert_passkey(&passkey(3, 2), "AAED").await).await;
+    let removed = End::FactorRemoved { id: factor_id(2), at: micros(1) };
+    t.write(async |tx| tx.apply_end(&removed).await).await;
+    assert_eq!(t.read(async |tx| tx.passkey("AAEC").await).await, None);
+    let added = |n, of| End::FactorAdded { id: factor_id(n), user_id: user_id(of), at: micros(1) };
+    t.write(async |tx| tx.apply_end(&added(3, 2)).await).await;
+    assert!(has_password(&t, 2).await, "the passkey is there");
+    t.write(async |tx| tx.apply_end(&added(4, 2)).await).await;
+    assert!(!has_password(&t, 2).await, "without its password, no other passkey signs in either");
 }
 
 async fn no_step_is_used_twice(t: TestDb) {

@@ -86,6 +86,9 @@ const ROWS: &[(i64, i64, &str)] = &[
     (59, i64::MAX, "INSERT INTO recovery_codes (digest, user_id, created_at) VALUES ({B}, 'usr_1', 2)"),
     (59, i64::MAX, "INSERT INTO pending_sign_ins (digest, user_id, is_known, created_at, expires_at, wrong_codes) VALUES ({B}, 'usr_1', 0, 1, 9, 0)"),
     (59, i64::MAX, "INSERT INTO sign_in_policy (one, second_factor, told_at, secret_roles_told_at, passwords, break_glass, version) VALUES (1, 'everyone', 1, 1, 'everyone', '[]', 2)"),
+    (66, i64::MAX, "INSERT INTO factors (id, user_id, kind, name, sealed, created_at, confirmed_at, last_used_at, last_step, credential_id)
+         VALUES ('fac_2', 'usr_1', 'passkey', 'laptop', {B}, 1, 1, NULL, 0, 'AAEC')"),
+    (66, i64::MAX, "INSERT INTO passkey_challenges (digest, expires_at) VALUES ({B}, 9)"),
     (54, i64::MAX, "INSERT INTO adoptions (registration_id, begun_at, tested_at, is_public) VALUES ('reg_1', 1, 2, 0)"),
     (39, i64::MAX, "INSERT INTO seen (rotation_id, user_id, seen_at) VALUES ('rot_1', 'usr_1', 1)"),
     (39, i64::MAX, "INSERT INTO messages_off (subject, word, since) VALUES ('cl_1', 'digest', 1)"),

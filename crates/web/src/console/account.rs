@@ -7,7 +7,7 @@ use super::{
     message::redirect_with,
     offers::Offers,
     page, page_with,
-    session::{Fresh, SignedIn, Submitted},
+    session::{Fresh, PASSKEY_FIELDS, SignedIn, Submitted, passkey_in},
     sign_in,
 };
 use crate::{
@@ -20,13 +20,14 @@ use axum::{
     response::Response,
 };
 use crossfade_app::{
-    AccountTokens, Error, Input, ListQuery, NO_INPUT, NamedRegistration, OwnFactors, OwnIdentities,
+    AccountTokens, Error, Input, ListQuery, NO_INPUT, NamedRegistration, OwnFactors, OwnIdentities, Proof,
     SessionSummary,
 };
 use crossfade_core::{
     Code, Problem, Timestamp, UserId,
     api::{Token, UpdateOwnMessages},
     roles::Permission,
+    second_factor::FactorKind,
 };
 use serde::Deserialize;
 
@@ -61,6 +62,10 @@ pub(super) struct AccountPage {
     profile: Form,
     /// The form for a new second factor.
     pub(super) factor: Form,
+    /// The form for a new passkey.
+    pub(super) passkey: Form,
+    /// Whether browsers offer passkeys here.
+    offers_passkeys: bool,
     messages: Form,
     password: Form,
     /// The initial form for signing out everywhere.
@@ -133,6 +138,8 @@ impl AccountPage {
             must_add_factor: signed.session.must_add_factor,
             profile: Form::new("profile", Fields::default().with("name", &*signed.session.name)),
             factor: Form::new("factor", Fields::default().with("name", "")),
+            passkey: Form::new("passkey", Fields::default().with("name", "")),
+            offers_passkeys: signed.app.offers_passkeys(),
             created: None,
         })
     }
@@ -140,6 +147,14 @@ impl AccountPage {
     /// Returns the address of the first page; empty on the first page.
     fn first(&self) -> &'static str {
         if self.is_first { "" } else { "/console/account#tokens-title" }
+    }
+
+    /// Returns what the code for a new password is.
+    fn code_hint(&self) -> &'static str {
+        match self.layout.person.uses_passkey {
+            true => "The code of your second factor, or a recovery code. Not needed with a passkey.",
+            false => "The code of your second factor, or a recovery code.",
+        }
     }
 
     fn create_command(&self) -> String {
@@ -242,7 +257,8 @@ pub(super) async fn change_password(Submitted { signed, fields }: Submitted) -> 
     let tokens = account_tokens(&fields);
     let changed = match new == fields.text("repeated") {
         true => {
-            let proof = (current, fields.text("code"));
+            let passkey = passkey_in(&fields, PASSKEY_FIELDS);
+            let proof = (current, passkey.map_or(Proof::Code(fields.text("code")), Proof::Passkey));
             signed.app.change_password(&signed.session, proof, new, tokens, &signed.visitor).await
         }
         false => Err(Problem::invalid("repeated", "does not match the new password").into()),
@@ -363,6 +379,7 @@ mod tests {
             own: OwnFactors {
                 factors: vec![FactorSummary {
                     id: FactorId::parse("fac_0000000000000000000001").unwrap(),
+                    kind: FactorKind::Passkey,
                     name: "<phone>".into(),
                     created_at: now(),
                     last_used_at: None,
@@ -373,6 +390,8 @@ mod tests {
             must_add_factor: false,
             profile: Form::new("profile", Fields::default().with("name", "Ada")),
             factor: Form::new("factor", Fields::default()),
+            passkey: Form::new("passkey", Fields::default()),
+            offers_passkeys: true,
             next: String::new(),
             is_first: true,
             layout: Layout::sample(Section::Account, "Your account"),
@@ -430,6 +449,12 @@ mod tests {
         assert!(AccountPage { created, ..sample() }.render().unwrap().contains("crossfade_api_x"));
         assert_eq!(html.matches("name=\"end_tokens\" value=\"yes\" checked").count(), 2, "{html}");
         assert!(html.contains("&#60;phone&#62;") && html.contains("7 recovery codes are left"), "{html}");
+        assert!(html.contains("The passkey <strong>&#60;phone&#62;</strong> no longer works"), "{html}");
+        let elsewhere = AccountPage { offers_passkeys: false, ..sample() }.render().unwrap();
+        assert!(
+            !elsewhere.contains("pass-key") && elsewhere.contains("so none can be added here"),
+            "{elsewhere}"
+        );
         let must = AccountPage { own: OwnFactors::default(), must_add_factor: true, ..sample() };
         let must = must.render().unwrap();
         assert!(

@@ -39,7 +39,7 @@ asset! {
 asset! {
     /// The custom elements and related code, as one module.
     SCRIPT = "/console/assets/console.js", "text/javascript; charset=utf-8",
-    ["base.js", "dialogs.js", "secret-field.js", "time.js", "search.js", "live-region.js", "keys.js", "link.js", "clients.js"]
+    ["base.js", "dialogs.js", "passkeys.js", "secret-field.js", "time.js", "search.js", "live-region.js", "keys.js", "link.js", "clients.js"]
 }
 asset! {
     /// The icon of a browser's tab.

@@ -1,4 +1,4 @@
-//! The code of a second factor, which a sign-in asks for after the password.
+//! The code of a second factor, or a passkey, which a sign-in asks for after the password.
 
 use super::{
     cookies,
@@ -8,7 +8,9 @@ use super::{
     message::redirect_with,
     page, page_with,
     paths::own_page,
-    session::{Sent, SignedIn, WRONG_CODE, seconds_until, visitor, wait},
+    session::{
+        PASSKEY_FIELDS, Sent, SignedIn, WRONG_CODE, passkey_in, passkey_request, seconds_until, visitor, wait,
+    },
     theme::Theme,
 };
 use crate::{
@@ -21,10 +23,15 @@ use axum::{
     http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Redirect, Response},
 };
-use crossfade_app::{CodeEntered, Visitor};
+use crossfade_app::{CodeEntered, Proof, Visitor};
 use crossfade_core::{Code, Problem, secret::SecretValue};
 use serde::Deserialize;
 
+/// What a wrong answer of a passkey is answered with here.
+const WRONG_PASSKEY_HERE: &str =
+    "The passkey was not accepted. Try again with a passkey of this account, or enter a code.";
+/// What is said where no sign-in waits any more.
+const OVER: &str = "The sign-in took too long, or was replaced. Nothing was changed. Sign in again.";
 const PATH: &str = "/console/sign-in/code";
 
 #[derive(Template)]
@@ -34,6 +41,8 @@ struct CodePage {
     form: Form,
     /// Where to go after the sign-in.
     to: String,
+    /// Whether browsers offer passkeys here.
+    offers_passkeys: bool,
 }
 
 #[derive(Deserialize)]
@@ -77,7 +86,21 @@ pub(super) async fn show(
         return Ok(Redirect::to("/console/sign-in").into_response());
     }
     let form = Form::new("", Fields::default());
-    Ok(page(&CodePage { sheet: sheet(theme), form, to: to.to_owned() }))
+    let offers_passkeys = web.app.offers_passkeys();
+    Ok(page(&CodePage { sheet: sheet(theme), form, to: to.to_owned(), offers_passkeys }))
+}
+
+/// Asks for a passkey that finishes the sign-in.
+pub(super) async fn begin_passkey(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    Sent { visitor, .. }: Sent,
+) -> Reply {
+    let value = cookies::sign_in(&web.app, &headers).unwrap_or_default();
+    match web.app.begin_passkey_code(&value, &visitor).await? {
+        Some(request) => Ok(passkey_request(&request)),
+        None => Err(Problem::new(Code::InvalidBody, OVER).into()),
+    }
 }
 
 pub(super) async fn submit(
@@ -89,7 +112,9 @@ pub(super) async fn submit(
 ) -> Reply {
     let to = own_page(fields.text("to")).unwrap_or("/console").to_owned();
     let value = cookies::sign_in(&web.app, &headers).unwrap_or_default();
-    let (status, why, until) = match web.app.enter_code(&value, fields.text("code"), &visitor).await? {
+    let passkey = passkey_in(&fields, PASSKEY_FIELDS);
+    let proof = passkey.map_or(Proof::Code(fields.text("code")), Proof::Passkey);
+    let (status, why, until) = match web.app.enter_code(&value, proof, &visitor).await? {
         CodeEntered::Done(new) => {
             // The cookie is about to be replaced, and its session must not continue unseen.
             if let Ok(replaced) = replaced {
@@ -101,6 +126,9 @@ pub(super) async fn submit(
         }
         CodeEntered::Over => return over(&web, "code-over"),
         CodeEntered::Wrong(0) => return over(&web, "code-wrong"),
+        CodeEntered::Wrong(_) if passkey.is_some() => {
+            (StatusCode::UNPROCESSABLE_ENTITY, WRONG_PASSKEY_HERE.to_owned(), None)
+        }
         CodeEntered::Wrong(_) => (StatusCode::UNPROCESSABLE_ENTITY, WRONG_CODE.to_owned(), None),
         CodeEntered::Wait(until) => (
             StatusCode::TOO_MANY_REQUESTS,
@@ -108,9 +136,11 @@ pub(super) async fn submit(
             Some(until),
         ),
     };
-    let problem = Problem::new(Code::InvalidBody, why).with_field("code");
+    let problem = Problem::new(Code::InvalidBody, why);
+    let problem = if passkey.is_some() { problem } else { problem.with_field("code") };
     let form = Form::new("", Fields::default().with("code", "")).refused(problem);
-    let mut response = page_with(status, &CodePage { sheet: sheet(theme), form, to });
+    let offers_passkeys = web.app.offers_passkeys();
+    let mut response = page_with(status, &CodePage { sheet: sheet(theme), form, to, offers_passkeys });
     retry_after(&mut response, until.map(|until| seconds_until(&web.app, until)));
     Ok(response)
 }
@@ -136,6 +166,7 @@ mod tests {
             sheet: sheet(Theme::System),
             form: Form::new("", Fields::default()),
             to: "/console/clients?q=\"".into(),
+            offers_passkeys: true,
         };
         let html = shown.render().unwrap();
         assert!(html.contains("autocomplete=\"one-time-code\"") && html.contains("q=&#34;\""), "{html}");

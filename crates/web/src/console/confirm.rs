@@ -1,4 +1,4 @@
-//! **Confirm it is you**: the password, and the code of a second factor, before a dangerous action. With JavaScript it is a dialog over the page;
+//! **Confirm it is you**: the password, and the code of a second factor, or a passkey, before a dangerous action. With JavaScript it is a dialog over the page;
 //! without, this page keeps everything that was typed.
 
 use super::{
@@ -6,7 +6,10 @@ use super::{
     form::{Fields, Form},
     layout::{Layout, Section},
     page_with,
-    session::{CONFIRM_CODE_FIELD, CONFIRM_FIELD, SignedIn, Submitted, Unconfirmed},
+    session::{
+        CONFIRM_CODE_FIELD, CONFIRM_FIELD, PASSKEY_FIELDS, SignedIn, Submitted, Unconfirmed, passkey_in,
+        passkey_request,
+    },
 };
 use crate::reply::Reply;
 use askama::Template;
@@ -44,9 +47,18 @@ pub(super) async fn state(signed: SignedIn) -> Response {
     Json(json!({"fresh": signed.session.is_fresh})).into_response()
 }
 
-/// Handles the password from the dialog.
+/// Asks for a passkey that confirms the session.
+pub(super) async fn begin_passkey(Submitted { signed, .. }: Submitted) -> Reply {
+    Ok(passkey_request(&signed.app.begin_passkey_confirmation(&signed.session).await?))
+}
+
+/// Handles the password, or the answer of a passkey, from the dialog.
 pub(super) async fn submit(headers: HeaderMap, Submitted { mut signed, fields }: Submitted) -> Reply {
-    match signed.confirm(fields.text("password"), fields.text("code")).await? {
+    let confirmed = match passkey_in(&fields, PASSKEY_FIELDS) {
+        Some(answer) => signed.confirm_with_passkey(answer).await?,
+        None => signed.confirm(fields.text("password"), fields.text("code")).await?,
+    };
+    match confirmed {
         Ok(()) if is_script(&headers) => Ok(Json(json!({"fresh": true})).into_response()),
         Ok(()) => Ok(Redirect::to("/console").into_response()),
         Err(Unconfirmed { field, why }) => {

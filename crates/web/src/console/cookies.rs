@@ -5,7 +5,9 @@ use axum::{
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Redirect, Response},
 };
-use crossfade_app::{App, CODE_WITHIN, KNOWN_FOR, NewSession, SIGN_IN_WITHIN, join_devices, parse_devices};
+use crossfade_app::{
+    ANSWER_WITHIN, App, CODE_WITHIN, KNOWN_FOR, NewSession, SIGN_IN_WITHIN, join_devices, parse_devices,
+};
 use crossfade_core::secret::SecretValue;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -40,6 +42,8 @@ const SESSION: &str = "session";
 const DEVICE: &str = "device";
 /// Kind of the cookie of a sign-in that waits for the code of a second factor.
 const SIGN_IN: &str = "signin";
+/// Kind of the cookie of a sign-in with a passkey.
+const PASSKEY: &str = "passkey";
 const THEME: &str = "theme";
 /// Kind of the cookie with the result of a form. The page's code follows, so that two tabs keep their messages apart.
 const DONE: &str = "done_";
@@ -83,6 +87,21 @@ pub(super) fn of_sign_in(app: &App, value: &SecretValue) -> Result<HeaderValue, 
 /// Returns the cookie that removes a sign-in that waited for a code.
 pub(super) fn without_sign_in(app: &App) -> Result<HeaderValue, Refused> {
     cookie(app, SIGN_IN, "", Some(0))
+}
+
+/// Returns the value of a request's cookie of a sign-in with a passkey.
+pub(super) fn passkey(app: &App, headers: &HeaderMap) -> Option<String> {
+    read(headers, &name(app, PASSKEY))
+}
+
+/// Returns the cookie of a sign-in with a passkey.
+pub(super) fn of_passkey(app: &App, value: &str) -> Result<HeaderValue, Refused> {
+    cookie(app, PASSKEY, value, Some(ANSWER_WITHIN.as_secs()))
+}
+
+/// Returns the cookie that removes that of a sign-in with a passkey.
+pub(super) fn without_passkey(app: &App) -> Result<HeaderValue, Refused> {
+    cookie(app, PASSKEY, "", Some(0))
 }
 
 /// Returns the value of a request's theme cookie.

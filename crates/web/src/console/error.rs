@@ -100,6 +100,7 @@ fn page_in_words(
                     name: session.name.clone(),
                     email: session.email.clone(),
                     has_factor: session.has_factor,
+                    uses_passkey: false,
                 },
                 theme,
                 here: "/console".to_owned(),

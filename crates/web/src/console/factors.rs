@@ -1,4 +1,4 @@
-//! Second factors on the account page: adding one with a QR code, removing one, and recovery codes.
+//! Second factors on the account page: adding an app with a QR code, removing one, and recovery codes.
 
 use super::{
     account::{self, AccountPage},
@@ -107,20 +107,27 @@ pub(super) async fn begin(Fresh { signed, fields }: Fresh) -> Reply {
 }
 
 /// Adds the factor with its first code.
-pub(super) async fn add(Path(id): Path<String>, Fresh { mut signed, fields }: Fresh) -> Reply {
+pub(super) async fn add(Path(id): Path<String>, Fresh { signed, fields }: Fresh) -> Reply {
     match signed.app.add_factor(&signed.session, &id, fields.text("code"), &signed.visitor).await? {
-        Added::First { codes, devices } => {
-            signed.session.has_factor = true;
-            signed.know_browser(&devices)?;
-            Ok(page(&codes_page(&signed, &codes, true)))
-        }
-        Added::Further => Ok(to("factor-added")),
         Added::Wrong => {
             let enrolment = signed.app.read_enrolment(&signed.session, &id).await?;
             let problem = Problem::new(Code::InvalidBody, WRONG_CODE).with_field("code");
             let shown = enrolment_page(&signed, &enrolment, code_form().refused(problem))?;
             Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &shown))
         }
+        right => added(signed, right),
+    }
+}
+
+/// Returns the page after a factor was added: with the first one, its recovery codes.
+pub(super) fn added(mut signed: SignedIn, added: Added) -> Reply {
+    match added {
+        Added::First { codes, devices } => {
+            signed.session.has_factor = true;
+            signed.know_browser(&devices)?;
+            Ok(page(&codes_page(&signed, &codes, true)))
+        }
+        Added::Further | Added::Wrong => Ok(to("factor-added")),
     }
 }
 

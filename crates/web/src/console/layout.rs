@@ -139,6 +139,8 @@ pub(crate) struct Person {
     pub(crate) email: String,
     /// Whether the code of a second factor is asked for with the password.
     pub(crate) has_factor: bool,
+    /// Whether a passkey can confirm instead, here.
+    pub(crate) uses_passkey: bool,
 }
 
 impl Person {
@@ -232,6 +234,7 @@ impl Layout {
                 name: "Ada Lovelace".into(),
                 email: "ada@example.com".into(),
                 has_factor: false,
+                uses_passkey: false,
             },
             theme: Theme::System,
             here: section.path().to_owned(),
@@ -256,7 +259,8 @@ mod tests {
         for (name, initials) in
             [("Ada Lovelace", "AL"), ("ada", "A"), ("Ana María de la Cruz", "AC"), ("", ""), ("ßen", "SS")]
         {
-            let person = Person { name: name.into(), email: String::new(), has_factor: false };
+            let person =
+                Person { name: name.into(), email: String::new(), has_factor: false, uses_passkey: false };
             assert_eq!(person.initials(), initials, "{name}");
         }
     }

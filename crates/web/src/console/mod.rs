@@ -29,6 +29,7 @@ mod message;
 mod moment;
 mod nodes;
 mod offers;
+mod passkeys;
 mod paths;
 mod people;
 mod properties;
@@ -98,6 +99,9 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         .route("/console/sign-in/out/{provider}", get(provider_sign_in::sign_out))
         .route("/console/sign-in/back-channel/{provider}", post(provider_sign_in::back_channel))
         .route("/console/sign-in/code", get(code::show).post(code::submit))
+        .route("/console/sign-in/code/passkey", post(code::begin_passkey))
+        .route("/console/sign-in/passkey", post(passkeys::sign_in))
+        .route("/console/sign-in/passkey/begin", post(passkeys::begin_sign_in))
         .route("/console/sign-in-policy", get(sign_in_policy::show).post(sign_in_policy::update))
         .route("/console/sign-out", post(sign_in::sign_out))
         .route("/console/link", get(link::show).post(link::submit))
@@ -105,12 +109,15 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         .route("/console/command-line/token", post(command_line::redeem))
         .route("/console/session", get(confirm::state))
         .route("/console/confirm", post(confirm::submit))
+        .route("/console/confirm/passkey", post(confirm::begin_passkey))
         .route("/console/theme", post(theme::submit))
         .route("/console/account", get(account::show))
         .route("/console/account/name", post(account::rename))
         .route("/console/account/factors", post(factors::begin))
         .route("/console/account/factors/{factor}", post(factors::add))
         .route("/console/account/factors/{factor}/remove", post(factors::remove))
+        .route("/console/account/passkeys", post(passkeys::add))
+        .route("/console/account/passkeys/begin", post(passkeys::begin))
         .route("/console/account/recovery-codes", post(factors::create_codes))
         .route("/console/account/messages", post(account::switch_messages))
         .route("/console/account/password", post(account::change_password))

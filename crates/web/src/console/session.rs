@@ -23,7 +23,9 @@ use axum::{
     http::{StatusCode, header, request::Parts},
     response::{IntoResponse, Redirect, Response},
 };
-use crossfade_app::{App, Confirmed, IfMatch, NewSession, Principal, Session, Visitor};
+use crossfade_app::{
+    App, Confirmed, IfMatch, NewSession, PasskeyAnswer, PasskeyRequest, Principal, Session, Visitor,
+};
 use crossfade_core::{Code, Problem, roles::Permission, secret::SecretValue};
 use serde_json::json;
 use std::{convert::Infallible, sync::Arc};
@@ -32,6 +34,10 @@ use std::{convert::Infallible, sync::Arc};
 pub(super) const CONFIRM_FIELD: &str = "confirm_password";
 /// Name of the field for the code that confirms a form.
 pub(super) const CONFIRM_CODE_FIELD: &str = "confirm_code";
+/// Names of the fields for the answer of a passkey that confirms a form, and for the state of its request.
+pub(super) const CONFIRM_PASSKEY_FIELDS: (&str, &str) = ("confirm_passkey", "confirm_state");
+/// Names of the fields for the answer of a passkey, and for the state of its request.
+pub(super) const PASSKEY_FIELDS: (&str, &str) = ("passkey", "state");
 
 /// The signed-in person.
 #[derive(Clone)]
@@ -76,6 +82,7 @@ impl SignedIn {
                 name: self.session.name.clone(),
                 email: self.session.email.clone(),
                 has_factor: self.session.has_factor,
+                uses_passkey: self.session.has_passkey && self.app.offers_passkeys(),
             },
             theme: self.theme,
             here: if self.is_page { self.path.clone() } else { section.path().to_owned() },
@@ -145,8 +152,22 @@ impl SignedIn {
         password: &str,
         code: &str,
     ) -> Result<Result<(), Unconfirmed>, Refused> {
+        let confirmed = self.app.confirm_session(&self.session, password, code, &self.visitor).await?;
+        self.is_confirmed(confirmed)
+    }
+
+    /// Confirms the session with a passkey; `Err` says why that failed.
+    pub(super) async fn confirm_with_passkey(
+        &mut self,
+        answer: PasskeyAnswer<'_>,
+    ) -> Result<Result<(), Unconfirmed>, Refused> {
+        let confirmed = self.app.confirm_with_passkey(&self.session, answer, &self.visitor).await?;
+        self.is_confirmed(confirmed)
+    }
+
+    fn is_confirmed(&mut self, confirmed: Confirmed) -> Result<Result<(), Unconfirmed>, Refused> {
         let wrong = |field, why: String| Ok(Err(Unconfirmed { field, why }));
-        match self.app.confirm_session(&self.session, password, code, &self.visitor).await? {
+        match confirmed {
             Confirmed::Yes { value, session } => {
                 self.renew(&value)?;
                 self.session = *session;
@@ -154,6 +175,7 @@ impl SignedIn {
             }
             Confirmed::Wrong => wrong(Asked::Password, "Wrong password. Nothing was changed.".to_owned()),
             Confirmed::WrongCode => wrong(Asked::Code, format!("{WRONG_CODE} Nothing was changed.")),
+            Confirmed::WrongPasskey => wrong(Asked::Password, WRONG_PASSKEY.to_owned()),
             Confirmed::Wait(until) => wrong(
                 Asked::Password,
                 format!(
@@ -168,6 +190,21 @@ impl SignedIn {
 
 /// What a wrong code is answered with.
 pub(super) const WRONG_CODE: &str = "The code is wrong or was used before. Wait for the next one.";
+
+/// What a wrong answer of a passkey is answered with.
+pub(super) const WRONG_PASSKEY: &str =
+    "The passkey was not accepted. Nothing was changed. Try again, or use your password.";
+
+/// Returns the answer of a passkey in a form, if it has one.
+pub(super) fn passkey_in<'a>(fields: &'a Fields, names: (&str, &str)) -> Option<PasskeyAnswer<'a>> {
+    let credential = fields.filled(names.0)?;
+    Some(PasskeyAnswer { credential, state: fields.text(names.1) })
+}
+
+/// Returns a request for a passkey, for the script. The state goes with the answer.
+pub(super) fn passkey_request(request: &PasskeyRequest) -> Response {
+    Json(json!({"options": request.options, "state": request.state})).into_response()
+}
 
 /// What is asked for before a dangerous action.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -269,8 +306,18 @@ impl FromRequest<Web> for Fresh {
         let Submitted { mut signed, mut fields } = Submitted::from_request(request, web).await?;
         let password = fields.take(CONFIRM_FIELD);
         let code = fields.take(CONFIRM_CODE_FIELD).unwrap_or_default();
+        let (credential, state) = CONFIRM_PASSKEY_FIELDS;
+        let passkey = fields.take(credential).filter(|text| !text.is_empty());
+        let state = fields.take(state).unwrap_or_default();
         if signed.session.is_fresh {
             return Ok(Self { signed, fields });
+        }
+        if let Some(credential) = passkey {
+            let answer = PasskeyAnswer { credential: &credential, state: &state };
+            return match signed.confirm_with_passkey(answer).await.map_err(IntoResponse::into_response)? {
+                Ok(()) => Ok(Self { signed, fields }),
+                Err(why) => Err(confirm::ask(&signed, &fields, Some(why))),
+            };
         }
         match password {
             Some(password) => {

@@ -22,7 +22,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
 };
-use crossfade_app::{CodeEntered, OfferedProvider, SignIn};
+use crossfade_app::{CodeEntered, OfferedProvider, Proof, SignIn};
 use crossfade_core::{Code, Problem};
 use serde::Deserialize;
 
@@ -39,6 +39,8 @@ struct SignInPage {
     has_owner: bool,
     /// Providers to sign in with: name and address.
     providers: Vec<(String, String)>,
+    /// Whether browsers offer passkeys here.
+    offers_passkeys: bool,
     /// Whether only Owners that are kept for emergencies can sign in with a password.
     passwords_off: bool,
     /// The provider that the person is still signed in at: name and address to sign out there.
@@ -76,9 +78,17 @@ pub(super) async fn page_of(web: &Web, theme: Theme, (status, form): (StatusCode
     let has_owner = web.app.has_owner().await?;
     let to = to.to_owned();
     let passwords_off = web.app.are_passwords_off().await.unwrap_or(false);
-    let sheet = sheet(theme);
-    let shown =
-        SignInPage { sheet, form, to, done: None, has_owner, providers, passwords_off, elsewhere: None };
+    let shown = SignInPage {
+        sheet: sheet(theme),
+        form,
+        to,
+        done: None,
+        has_owner,
+        providers,
+        offers_passkeys: web.app.offers_passkeys(),
+        passwords_off,
+        elsewhere: None,
+    };
     Ok(page_with(status, &shown))
 }
 
@@ -111,6 +121,7 @@ pub(super) async fn show(
         to: to.to_owned(),
         done,
         has_owner,
+        offers_passkeys: web.app.offers_passkeys(),
         passwords_off: web.app.are_passwords_off().await.unwrap_or(false),
         providers: offered.into_iter().map(|it| (it.name, it.address)).collect(),
         elsewhere,
@@ -149,7 +160,7 @@ pub(super) async fn submit(
         Ok(SignIn::NeedsCode(value)) if !is_script(&headers) => return code::ask(&web, &value, &to),
         // From the dialog over a page, which asks for both together.
         Ok(SignIn::NeedsCode(value)) => {
-            match web.app.enter_code(value.reveal(), fields.text("code"), &visitor).await? {
+            match web.app.enter_code(value.reveal(), Proof::Code(fields.text("code")), &visitor).await? {
                 CodeEntered::Done(new) => return signed_in(&web.app, &new, &to),
                 CodeEntered::Wait(until) => (
                     StatusCode::TOO_MANY_REQUESTS,
@@ -229,6 +240,7 @@ mod tests {
             done: None,
             has_owner: true,
             providers: vec![("<Example>".into(), "/console/sign-in/idp_1?to=%2Fconsole".into())],
+            offers_passkeys: true,
             passwords_off: false,
             elsewhere: None,
         }

@@ -34,6 +34,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("device.ended", "Browser no longer known"),
     ("factor.added", "Second factor added"),
     ("factor.removed", "Second factor removed"),
+    ("factor.suspected", "Copied passkey refused"),
     ("recovery_codes.created", "Recovery codes created"),
     ("sign_in_policy.updated", "Sign-in policy updated"),
     ("secret.revealed", "Secret shown"),

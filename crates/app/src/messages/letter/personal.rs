@@ -86,6 +86,13 @@ pub(super) fn letter(message: &Notification, base: &str, zone: &TimeZone) -> Opt
         .fact("Second factor", quoted(text(&facts, "name")?))
         .fact("Other sessions", ended(facts.number("ended_sessions")?, "session")),
         Action::FactorRemoved => removed(&facts)?,
+        Action::FactorSuspected => Said::new(
+            "A passkey of your account may have been copied",
+            "It was refused, because its counter went back. A copy of the passkey does that. Remove the passkey on your \
+            account page now, and add another one.",
+        )
+        .fact("Passkey", quoted(text(&facts, "name")?))
+        .button("Open your account", "/console/account"),
         Action::RecoveryCodesCreated => Said::new(
             "Recovery codes were created for your account",
             "Earlier recovery codes no longer work. If this was not you, change your password now, and ask an Owner to remove \

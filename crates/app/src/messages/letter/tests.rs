@@ -202,6 +202,7 @@ fn own_samples() -> Vec<Notification> {
             Action::FactorRemoved,
             json!({"account": account, "names": ["phone", "tablet"], "ended_sessions": 2, "ended_tokens": 3}),
         ),
+        own(Action::FactorSuspected, json!({"account": account, "name": "<b>key</b>"})),
         own(Action::RecoveryCodesCreated, json!({"account": account, "count": 10})),
         own(Action::RecoveryCodeUsed, json!({"account": account, "left": 9})),
         own(

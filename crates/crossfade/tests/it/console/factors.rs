@@ -5,7 +5,7 @@ use super::browser::{Browser, PASSWORD};
 use crate::engines::on_both_engines;
 use crate::mail_server::MailServer;
 use crate::world::{Answer, OWNER, World};
-use crossfade_app::{CodeEntered, OwnerFactors, Visitor};
+use crossfade_app::{CodeEntered, OwnerFactors, Proof, Visitor};
 use crossfade_core::audit::Origin;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -241,7 +241,10 @@ async fn two_nodes_accept_a_code_once(world: World) {
     let code = phone.code(&world);
     let enter = async |at: usize| {
         let app = if at.is_multiple_of(2) { &world.app } else { &beside };
-        matches!(app.enter_code(&waiting[at], &code, &visitor).await.unwrap(), CodeEntered::Done(_))
+        matches!(
+            app.enter_code(&waiting[at], Proof::Code(&code), &visitor).await.unwrap(),
+            CodeEntered::Done(_)
+        )
     };
     let done = tokio::join!(enter(0), enter(1), enter(2), enter(3), enter(4), enter(5));
     let done = [done.0, done.1, done.2, done.3, done.4, done.5];

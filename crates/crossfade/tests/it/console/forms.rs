@@ -9,6 +9,8 @@ pub const FRESH: &[&str] = &[
     "/console/account/factors/{factor}",
     "/console/account/factors/{factor}/remove",
     "/console/account/name",
+    "/console/account/passkeys",
+    "/console/account/passkeys/begin",
     "/console/account/recovery-codes",
     "/console/account/messages",
     // Who can sign in to the account, and with what.
@@ -68,12 +70,16 @@ pub const NOT_FRESH: &[&str] = &[
     // These check a password or a link themselves.
     "/console/account/password",
     "/console/confirm",
+    "/console/confirm/passkey",
     "/console/command-line/token",
     "/console/link",
     "/console/sign-in",
     // Has the signature of a provider.
     "/console/sign-in/back-channel/{provider}",
     "/console/sign-in/code",
+    "/console/sign-in/code/passkey",
+    "/console/sign-in/passkey",
+    "/console/sign-in/passkey/begin",
     // Whoever has lost a device must be able to end its sign-in at once.
     "/console/account/sessions/end",
     "/console/account/sessions/{session}/end",

@@ -1,5 +1,6 @@
 //! The Console as a browser sees it: pages, forms, cookies.
 
+pub mod authenticator;
 pub mod browser;
 mod clients;
 mod command_line;
@@ -7,6 +8,7 @@ pub mod factors;
 mod forms;
 mod gate;
 mod messages;
+pub mod passkeys;
 mod people;
 mod roles;
 mod sections;

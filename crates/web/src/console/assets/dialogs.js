@@ -106,7 +106,7 @@ if (refusedDialogs.length) readFreshDialogs().catch(() => {});
 // A browser can fill in again what stood there before a reload.
 for (const form of all("dialog:not([open]) form")) if (!form.closest("dialog:modal")) form.reset();
 
-/** Opens the dialog "Confirm it is you"; true once the password, and the code of a second factor, was right. Whoever was signed out meanwhile signs in
+/** Opens the dialog "Confirm it is you"; true once the password, and the code of a second factor, or a passkey, was right. Whoever was signed out meanwhile signs in
     with it, and goes on with what they had typed. */
 function confirmItIsYou(signedOut = false) {
   const dialog = one("#confirm-it-is-you");
@@ -121,6 +121,10 @@ function confirmItIsYou(signedOut = false) {
   // Only for an account with a second factor.
   const code = one("input[name=code]", form);
   const button = one("[type=submit]", form);
+  // Only for an account with a passkey.
+  const passkey = one("pass-key", form);
+  passkey?.setAttribute("begin", signedOut ? "/console/sign-in/passkey/begin" : "/console/confirm/passkey");
+  passkey?.refuse("");
   const refused = (text, field = password) => {
     for (const input of [password, code]) {
       const error = input && one("[data-error]", input.closest(".field"));
@@ -137,6 +141,9 @@ function confirmItIsYou(signedOut = false) {
   const why = one("[data-why]", form);
   why.dataset.why ||= why.textContent;
   why.textContent = signedOut ? "You were signed out. Sign in again to continue. Nothing you typed is lost." : why.dataset.why;
+  const sendPasskey = (taken) => signedOut
+    ? post("/console/sign-in/passkey", { passkey: taken.passkey, to: "/console/session" })
+    : post(form.action, taken);
   const send = () => signedOut
     ? post("/console/sign-in", { email: form.elements.email.value, password: password.value, code: code?.value ?? "", to: "/console/session" })
     : post(form.action, { password: password.value, code: code?.value ?? "" });
@@ -148,10 +155,12 @@ function confirmItIsYou(signedOut = false) {
       event.preventDefault();
       if (button.ariaBusy === "true") return;
       button.ariaBusy = "true";
+      const taken = passkey?.take();
       try {
-        await send();
+        await (taken?.passkey ? sendPasskey(taken) : send());
         dialog.close("confirmed");
       } catch (problem) {
+        if (taken?.passkey) { passkey.refuse(problem.message); return; }
         const field = problem.field === "code" && code ? code : password;
         refused(problem.message, field);
         field.select();
