@@ -35,7 +35,7 @@ use crate::{
 };
 use crossfade_authority::{Authority, Clock, VerifierKeys};
 use crossfade_core::{
-    Code, NodeId, Problem, Random, RegistrationId, SecretId,
+    Code, NodeId, Problem, ProviderId, Random, RegistrationId, SecretId,
     api::{self, Page},
     audit::{Actor, Origin},
     ended::Cause,
@@ -97,6 +97,8 @@ pub struct App {
     pub(crate) provider_sign_ins: Paces<String>,
     /// Logout tokens of each network.
     pub(crate) provider_logouts: Paces<String>,
+    /// Requests with which each provider provisions.
+    pub(crate) provisioning_requests: Paces<ProviderId>,
     /// Whether the process is about to stop, so that load balancers send requests elsewhere.
     is_leaving: AtomicBool,
     /// Whether the process ends, so that no further message is sent.
@@ -154,6 +156,9 @@ const RATE_OF_REFUSED_SELF_ROTATIONS: Rate = Rate { burst: 1, interval: Duration
 const RATE_OF_PROVIDER_SIGN_INS: Rate = Rate { burst: 60, interval: Duration::from_secs(1) };
 /// Logout tokens from one network. Each costs the check of a signature.
 const RATE_OF_PROVIDER_LOGOUTS: Rate = Rate { burst: 120, interval: Duration::from_millis(500) };
+
+/// Requests with which a provider provisions. Providers send some dozens a second when they begin.
+const RATE_OF_PROVISIONING: Rate = Rate { burst: 1000, interval: Duration::from_millis(20) };
 
 /// Texts that an account searches for secrets. Each is an event that is kept.
 const RATE_OF_SEARCHES: Rate = Rate { burst: 200, interval: Duration::from_secs(1) };
@@ -258,6 +263,7 @@ impl App {
             sign_in_states: SignInStates::new(&root),
             provider_sign_ins: Paces::new(RATE_OF_PROVIDER_SIGN_INS),
             provider_logouts: Paces::new(RATE_OF_PROVIDER_LOGOUTS),
+            provisioning_requests: Paces::new(RATE_OF_PROVISIONING),
             posting: Posting::new(options.poster),
             upstream_outcomes: Outcomes::default(),
             unregistered: Unregistered::default(),

@@ -46,7 +46,7 @@ pub(crate) use self::{
     operations::lacking,
     password_policy::PasswordPolicy,
     properties::{Limits, Property, PropertyPlace},
-    providers::{CreateProvider, Provider, UpdateProvider},
+    providers::{CreateProvider, Provider, ProvisioningToken, UpdateProvider},
     registrations::{Registration, RegistrationChange, UpdateRegistration},
     secrets::{End, Revoke, Rotate, Secret},
     sign_in_policy::SignInPolicy,

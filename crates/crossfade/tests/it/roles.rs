@@ -64,6 +64,7 @@ pub struct Stage<'w> {
     places: [Place; 4],
     /// A provider that is disabled, so that nothing is asked of it.
     provider: String,
+    provisioning_token: String,
 }
 
 impl<'w> Holder<'w> {
@@ -216,7 +217,9 @@ impl<'w> Stage<'w> {
         });
         let provider = text(&owner.post("/providers", provider).await.created()["id"]);
         owner.patch(&format!("/providers/{provider}"), json!({"enabled": false})).await.ok();
-        Self { world, owner, places, provider }
+        let tokens = format!("/providers/{provider}/provisioning-tokens");
+        let provisioning_token = text(&owner.post(&tokens, json!({})).await.created()["id"]);
+        Self { world, owner, places, provider, provisioning_token }
     }
 
     pub async fn holder(&self, role: Option<Role>) -> Holder<'w> {
@@ -299,6 +302,7 @@ impl<'w> Stage<'w> {
             ("{delivery}", &place.delivery),
             ("{user}", &account.user),
             ("{grant}", &account.grant),
+            ("/provisioning-tokens/{token}", &*format!("/provisioning-tokens/{}", self.provisioning_token)),
             ("{token}", &account.token),
             ("{session}", &account.session),
             ("{provider}", &self.provider),

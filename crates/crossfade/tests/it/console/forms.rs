@@ -54,6 +54,8 @@ pub const FRESH: &[&str] = &[
     "/console/providers/{provider}/delete",
     "/console/providers/{provider}/groups",
     "/console/providers/{provider}/groups/remove",
+    "/console/providers/{provider}/provisioning-tokens",
+    "/console/providers/{provider}/provisioning-tokens/{token}/delete",
     "/console/mail/release",
     "/console/quarantine/release",
     "/console/sign-in-policy",

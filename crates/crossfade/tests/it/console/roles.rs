@@ -176,6 +176,8 @@ const FORMS: &[(&str, Shows)] = &[
     ("/console/providers/{provider}/delete", Operates(DeleteProvider)),
     ("/console/providers/{provider}/groups", Operates(UpdateProvider)),
     ("/console/providers/{provider}/groups/remove", Operates(UpdateProvider)),
+    ("/console/providers/{provider}/provisioning-tokens", Operates(CreateProvisioningToken)),
+    ("/console/providers/{provider}/provisioning-tokens/{token}/delete", Operates(DeleteProvisioningToken)),
     ("/console/quarantine/release", Operates(ReleaseQuarantine)),
     ("/console/sign-in-policy", Operates(UpdateSignInPolicy)),
     ("/console/theme", Anybody),
