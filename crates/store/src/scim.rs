@@ -51,8 +51,6 @@ pub struct ScimGroupRow {
 pub struct ScimMemberRow {
     /// The person.
     pub id: ScimUserId,
-    /// `userName` of the person.
-    pub user_name: String,
     /// The account; `None`: the person is not active.
     pub user_id: Option<UserId>,
 }
@@ -98,7 +96,7 @@ statements! {
     GROUP_BY_NAME = concat!("SELECT ", group_columns!(), " FROM scim_groups WHERE provider_id = $1 AND name_key = $2");
     GROUPS = concat!("SELECT ", group_columns!(), " FROM scim_groups WHERE provider_id = $1 ORDER BY created_at, id LIMIT $2 OFFSET $3");
     COUNT_GROUPS = "SELECT CAST(COUNT(*) AS BIGINT) AS n FROM scim_groups WHERE provider_id = $1";
-    MEMBERS = "SELECT m.group_id, u.id, u.user_name, u.user_id FROM scim_members m JOIN scim_users u ON u.id = m.member_id
+    MEMBERS = "SELECT m.group_id, u.id, u.user_id FROM scim_members m JOIN scim_users u ON u.id = m.member_id
                JOIN (VALUES {rows:1}) AS v ON m.group_id = v.column1 ORDER BY m.group_id, u.id";
     GROUPS_OF_USERS = "SELECT m.member_id, g.id, g.name FROM scim_members m JOIN scim_groups g ON g.id = m.group_id
                        JOIN (VALUES {rows:1}) AS v ON m.member_id = v.column1 ORDER BY m.member_id, g.id";
@@ -343,7 +341,6 @@ impl Tx {
         for row in self.look_up(MEMBERS, &keys).await? {
             let member = ScimMemberRow {
                 id: scim_user_id(&row, "id")?,
-                user_name: row.text("user_name")?,
                 user_id: row.opt_parsed("user_id", |text| UserId::parse(text).ok())?,
             };
             all.entry(group_id(&row, "group_id")?).or_default().push(member);

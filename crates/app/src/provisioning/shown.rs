@@ -66,7 +66,8 @@ impl App {
         let mut shown = shown_group(&row.body);
         if !members.is_empty() {
             let base = self.scim_url(&row.provider_id);
-            let member = |it: &ScimMemberRow| json!({"value": it.id, "display": it.user_name, "$ref": format!("{base}/Users/{}", it.id)});
+            let member =
+                |it: &ScimMemberRow| json!({"value": it.id, "$ref": format!("{base}/Users/{}", it.id)});
             shown.insert("members".to_owned(), members.iter().map(member).collect());
         }
         let times = (row.created_at, row.updated_at, row.version);

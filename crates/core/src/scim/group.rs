@@ -201,7 +201,7 @@ mod tests {
             (json!([{"op": "add", "path": "members", "value": [{"value": "usr_1"}]}]), "invalidValue"),
             (json!([{"op": "add", "path": "members", "value": [{"display": "ada"}]}]), "invalidValue"),
             (json!([{"op": "remove", "path": "members[value sw \"su_\"]"}]), "invalidFilter"),
-            (json!([{"op": "remove", "path": "members[display eq \"ada\"]"}]), "invalidFilter"),
+            (json!([{"op": "remove", "path": "members[$ref eq \"ada\"]"}]), "invalidFilter"),
             (
                 json!([{"op": "replace", "path": format!("members[value eq \"{}\"]", id(1)), "value": {}}]),
                 "invalidPath",

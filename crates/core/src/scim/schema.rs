@@ -157,7 +157,13 @@ static USER: &[Attribute] = &[
         subs: &[
             Attribute { name: "value", description: "ID of the group.", ..READ_ONLY },
             Attribute { name: "display", description: "Name of the group.", ..READ_ONLY },
-            Attribute { name: "$ref", kind: Kind::Reference, refers_to: "Group", description: "URI of the group.", ..READ_ONLY },
+            Attribute {
+                name: "$ref",
+                kind: Kind::Reference,
+                refers_to: "Group",
+                description: "URI of the group.",
+                ..READ_ONLY
+            },
         ],
         ..READ_ONLY
     },
@@ -181,8 +187,13 @@ static GROUP: &[Attribute] = &[
         description: "People in the group. Groups cannot be members.",
         subs: &[
             Attribute { name: "value", is_exact: true, description: "ID of the person.", ..TEXT },
-            Attribute { name: "display", description: "userName of the person.", ..READ_ONLY },
-            Attribute { name: "$ref", kind: Kind::Reference, refers_to: "User", description: "URI of the person. Ignored in requests.", ..TEXT },
+            Attribute {
+                name: "$ref",
+                kind: Kind::Reference,
+                refers_to: "User",
+                description: "URI of the person. Ignored in requests.",
+                ..TEXT
+            },
         ],
         ..TEXT
     },

@@ -6,7 +6,7 @@ mod request;
 
 use self::{
     reply::{Answer, created, done, not_found, ok, refused, unsupported},
-    request::{Entered, Path1, Path2},
+    request::{Entered, Path1, Path2, Wanted},
 };
 use crate::{Web, observe};
 use axum::{
@@ -16,7 +16,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, any, delete, get, patch, post, put},
 };
-use crossfade_core::scim::{Resource, document, documents, project, read_patch, service_provider_config};
+use crossfade_app::ScimPage;
+use crossfade_core::{
+    Code, Problem,
+    scim::{MAX_RESULTS, Resource, document, documents, project, read_patch, service_provider_config},
+};
 use serde_json::Value;
 
 pub(crate) fn router() -> Router<Web> {
@@ -39,6 +43,7 @@ pub(crate) fn router() -> Router<Web> {
         .merge(named(delete(delete_group), "delete_scim_group"));
     let scim = Router::new()
         .route("/Users", list(Resource::User))
+        .route("/.search", named(post(search_all), "list_scim_resources"))
         .route("/Users/.search", named(post(search_users), "list_scim_users"))
         .route("/Users/{id}", user)
         .route("/Groups", list(Resource::Group))
@@ -59,14 +64,37 @@ pub(crate) fn router() -> Router<Web> {
 async fn list_users(Path1(provider): Path1, entered: Entered) -> Answer {
     let query = entered.query(Resource::User)?;
     let page = entered.app.list_scim_users(entered.by(&provider)?, &query).await?;
-    Ok(listed(page.shown(), &entered.wanted(Resource::User)))
+    Ok(listed(page, &entered.wanted(Resource::User)))
 }
 
 async fn search_users(Path1(provider): Path1, entered: Entered) -> Answer {
     let entered = entered.searching()?;
     let query = entered.query(Resource::User)?;
     let page = entered.app.list_scim_users(entered.by(&provider)?, &query).await?;
-    Ok(listed(page.shown(), &entered.wanted(Resource::User)))
+    Ok(listed(page, &entered.wanted(Resource::User)))
+}
+
+/// Searches people, and groups after them. A filter that one of both does not have finds none of it.
+async fn search_all(Path1(provider): Path1, entered: Entered) -> Answer {
+    let entered = entered.searching()?;
+    let by = entered.by(&provider)?;
+    let (people, groups) = (entered.query(Resource::User), entered.query(Resource::Group));
+    let mut found = match people {
+        Ok(query) => entered.app.list_scim_users(by, &query).await?,
+        Err(problem) if groups.is_err() => return Err(problem.into()),
+        Err(_) => ScimPage { resources: Vec::new(), total: 0, start_index: 1 },
+    };
+    shorten(&mut found.resources, &entered.wanted(Resource::User));
+    if let Ok(mut query) = groups {
+        found.start_index = query.start_index;
+        query.count = query.count.min(MAX_RESULTS).saturating_sub(found.resources.len());
+        query.start_index = query.start_index.saturating_sub(found.total).max(1);
+        let mut more = entered.app.list_scim_groups(by, &query).await?;
+        shorten(&mut more.resources, &entered.wanted(Resource::Group));
+        found.resources.append(&mut more.resources);
+        found.total += more.total;
+    }
+    Ok(reply::json(StatusCode::OK, &found.shown()))
 }
 
 async fn create_user(Path1(provider): Path1, entered: Entered) -> Answer {
@@ -100,14 +128,14 @@ async fn delete_user(Path2(provider, id): Path2, entered: Entered) -> Answer {
 async fn list_groups(Path1(provider): Path1, entered: Entered) -> Answer {
     let query = entered.query(Resource::Group)?;
     let page = entered.app.list_scim_groups(entered.by(&provider)?, &query).await?;
-    Ok(listed(page.shown(), &entered.wanted(Resource::Group)))
+    Ok(listed(page, &entered.wanted(Resource::Group)))
 }
 
 async fn search_groups(Path1(provider): Path1, entered: Entered) -> Answer {
     let entered = entered.searching()?;
     let query = entered.query(Resource::Group)?;
     let page = entered.app.list_scim_groups(entered.by(&provider)?, &query).await?;
-    Ok(listed(page.shown(), &entered.wanted(Resource::Group)))
+    Ok(listed(page, &entered.wanted(Resource::Group)))
 }
 
 async fn create_group(Path1(provider): Path1, entered: Entered) -> Answer {
@@ -171,8 +199,7 @@ async fn schema(Path2(provider, id): Path2, entered: Entered) -> Answer {
 fn described(provider: &str, entered: &Entered, list: &str) -> Answer {
     entered.by(provider)?;
     if entered.parameter("filter").is_some() {
-        let problem =
-            crossfade_core::Problem::new(crossfade_core::Code::Forbidden, "This list cannot be filtered.");
+        let problem = Problem::new(Code::Forbidden, "This list cannot be filtered.");
         return Ok(refused(&problem));
     }
     Ok(reply::json(StatusCode::OK, &documents(list, &entered.base)))
@@ -182,16 +209,18 @@ fn described_one(provider: &str, entered: &Entered, (list, id): (&str, &str)) ->
     entered.by(provider)?;
     match document(list, id, &entered.base) {
         Some(found) => Ok(reply::json(StatusCode::OK, &found)),
-        None => Ok(refused(&crossfade_core::Problem::not_found())),
+        None => Ok(refused(&Problem::not_found())),
     }
 }
 
 /// Returns a list whose resources have only the attributes that were asked for.
-fn listed(mut page: Value, wanted: &request::Wanted) -> Response {
-    if let Some(Value::Array(resources)) = page.get_mut("Resources") {
-        for resource in resources {
-            project(resource, wanted.attributes.as_deref(), wanted.excluded.as_deref(), wanted.of);
-        }
+fn listed(mut page: ScimPage, wanted: &Wanted) -> Response {
+    shorten(&mut page.resources, wanted);
+    reply::json(StatusCode::OK, &page.shown())
+}
+
+fn shorten(resources: &mut [Value], wanted: &Wanted) {
+    for resource in resources {
+        project(resource, wanted.attributes.as_deref(), wanted.excluded.as_deref(), wanted.of);
     }
-    reply::json(StatusCode::OK, &page)
 }
