@@ -213,6 +213,7 @@ const WITHOUT_A_ROUTE: &[Operation] = &[
     ReadUpstreamCredential,
     ListGrants,
     ListTokens,
+    ListProvisioningTokens,
     ReadAuditCheckpoint,
     ListAuthenticationFailures,
     ListDeliveries,
@@ -347,6 +348,9 @@ async fn a_session_opens_and_changes_what_its_role_permits_and_nothing_else(worl
             for object in (0..objects_of(*shows, template)).rev() {
                 if browser.cookie().is_none() || !browser.is_signed_in().await {
                     browser = stage.signed_in(&holder.own).await;
+                }
+                if template.contains("/provisioning-tokens/{token}") {
+                    stage.renew_provisioning_token().await;
                 }
                 let path = stage.filled(template, &holder, object);
                 let before = stage.changes().await;
