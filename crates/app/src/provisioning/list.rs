@@ -3,14 +3,19 @@
 use super::{caller::Provisioner, shown::ScimResource};
 use crate::{app::App, error::Error};
 use crossfade_core::{
-    ScimGroupId, ScimUserId,
+    Code, Problem, ScimGroupId, ScimUserId,
     scim::{Equal, Filter, LIST_SCHEMA, MAX_RESULTS, Resource},
 };
 use crossfade_store::{Provider, ScimGroupRow, ScimUserRow, Slice, Tx};
 use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// Number of rows that a filter reads at a time.
 const AT_A_TIME: i64 = 500;
+
+/// How long a list waits for another one that is filtered.
+const SEARCHED_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a list is asked for.
 #[derive(Clone, Debug)]
@@ -46,6 +51,15 @@ impl ScimPage {
     }
 }
 
+/// Whether an index finds what a filter asks for. Every row is read otherwise.
+fn is_indexed(filter: &Filter, of: Resource) -> bool {
+    let names = match of {
+        Resource::User => &["id", "externalId", "userName"][..],
+        Resource::Group => &["id", "displayName"],
+    };
+    filter.equal().is_some_and(|equal| names.contains(&equal.attribute))
+}
+
 /// Where a list begins and ends.
 #[derive(Clone, Copy)]
 struct Part {
@@ -71,6 +85,15 @@ impl App {
     }
 
     async fn list(&self, by: &Provisioner, query: &ScimQuery, of: Resource) -> Result<ScimPage, Error> {
+        let _turn = match query.filter.as_ref().is_some_and(|filter| !is_indexed(filter, of)) {
+            true => {
+                Some(timeout(SEARCHED_WITHIN, self.provisioning_searches.acquire()).await.map_err(|_| {
+                    let text = "Too many lists are being filtered. Try again in 5 seconds.";
+                    Problem::new(Code::TooManyRequests, text).retry_after(5)
+                })?)
+            }
+            false => None,
+        };
         self.provisioned(by, async |tx, provider| {
             let part = query.part();
             let start_index = part.skipped + 1;
@@ -103,7 +126,7 @@ impl App {
                 }
             };
             match filter.equal() {
-                Some(equal) if equal.attribute != "displayName" || of == Resource::Group => {
+                Some(equal) if is_indexed(filter, of) => {
                     match self.look_up_equal(tx, provider, of, equal, query).await? {
                         Some(found) => take(found),
                         None => self.each_slice(tx, provider, of, query, &mut take).await?,

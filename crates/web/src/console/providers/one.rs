@@ -153,7 +153,9 @@ pub(in crate::console) async fn show(Path(id): Path<String>, signed: SignedIn) -
     let done = match signed.said() {
         "created" => Some("The provider was added. Register the redirect URI there, then try to sign in."),
         "saved" => Some("The provider was changed."),
-        "added" => Some("The group gives the role from the next sign-in of each person."),
+        "added" => Some(
+            "The group gives the role: now if the provider provisions it, otherwise from the next sign-in of each person.",
+        ),
         "removed" => {
             Some("The group no longer gives the role. It was removed from everyone who had it by this group.")
         }
