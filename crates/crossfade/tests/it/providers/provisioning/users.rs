@@ -6,6 +6,8 @@ use crate::{
     providers::{MICRO, account, begun, events, idp::Idp, sign_in, signed_in},
     world::World,
 };
+use crossfade_app::Intent;
+use crossfade_core::audit::Origin;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -15,6 +17,7 @@ on_both_engines! {
     no_account_is_taken_over_by_its_address,
     what_is_not_valid_is_refused_with_its_word,
     two_requests_at_once_provision_one_person,
+    two_processes_provision_one_person,
     people_are_listed_filtered_and_paged,
     what_okta_and_entra_send_changes_a_person,
     another_address_changes_the_account_as_a_manager_does,
@@ -202,6 +205,25 @@ async fn two_requests_at_once_provision_one_person(mut world: World) {
     assert_eq!(statuses, [201, 409]);
     assert_eq!(world.number("SELECT COUNT(*) FROM scim_users").await, 1);
     assert_eq!(world.number("SELECT COUNT(*) FROM users").await, 2);
+}
+
+async fn two_processes_provision_one_person(mut world: World) {
+    begun(&mut world).await;
+    let scim = Scim::without_idp(&world, "Example", json!({})).await;
+    let beside = world.open_beside().await.unwrap();
+    let authenticated =
+        beside.authenticate_provisioner(&scim.id, &scim.token, Origin::default(), Intent::Change);
+    let by = authenticated.await.unwrap();
+    let body = |name: &str| json!({"userName": format!("{name}@example.com"), "externalId": "same"});
+    let other = body("two");
+    let (one, other) = tokio::join!(
+        scim.post("/Users", body("one")),
+        beside.create_scim_user(&by, other.as_object().unwrap())
+    );
+    let made = usize::from(one.status == 201) + usize::from(other.is_ok());
+    assert_eq!(made, 1, "{} {:?}", one.json(), other.err());
+    assert_eq!(world.number("SELECT COUNT(*) FROM scim_users").await, 1);
+    beside.close().await;
 }
 
 async fn people_are_listed_filtered_and_paged(mut world: World) {
