@@ -103,6 +103,21 @@ pub const NOT_FRESH: &[&str] = &[
 
 /// Paths that are routed outside the Console.
 const ELSEWHERE: &[&str] = &[
+    // Below /scim/v2/{provider}, with a provisioning token.
+    "/.search",
+    "/Bulk",
+    "/Groups",
+    "/Groups/.search",
+    "/Groups/{id}",
+    "/Me",
+    "/ResourceTypes",
+    "/ResourceTypes/{id}",
+    "/Schemas",
+    "/Schemas/{id}",
+    "/ServiceProviderConfig",
+    "/Users",
+    "/Users/.search",
+    "/Users/{id}",
     "/.well-known/oauth-authorization-server/env/{environment}",
     "/api/openapi.json",
     "/api/v1/",
