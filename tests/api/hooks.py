@@ -135,6 +135,12 @@ def new_provider():
     return {"provider": api("POST", "/providers", body)["id"]}
 
 
+def new_provisioning_token():
+    """A provisioning token of a provider of its own."""
+    path = new_provider()
+    return path | {"token": api("POST", f"/providers/{path['provider']}/provisioning-tokens", {})["id"]}
+
+
 def new_delivery():
     """The first delivery of a webhook of its own. Tests of webhooks have a pace."""
     path = new_webhook()
@@ -177,6 +183,9 @@ ARRANGED = {
     "read_provider": new_provider,
     "update_provider": new_provider,
     "delete_provider": new_provider,
+    "list_provisioning_tokens": new_provider,
+    "create_provisioning_token": new_provider,
+    "delete_provisioning_token": new_provisioning_token,
     "update_user": lambda: {"user": new_user()["id"]},
     "delete_user": lambda: {"user": new_user()["id"]},
     "create_link": lambda: {"user": new_user()["id"]},
@@ -236,6 +245,8 @@ def settle_body(operation, case):
         allow_audience(case, body["audience"])
     # What is a network cannot be said in a pattern, because all bits behind its prefix must be zero.
     if operation == "update_registration" and body.get("allowed_networks"):
+        body["allowed_networks"] = [f"10.{number}.0.0/16" for number, _ in enumerate(body["allowed_networks"])]
+    if operation == "create_provisioning_token" and body.get("allowed_networks"):
         body["allowed_networks"] = [f"10.{number}.0.0/16" for number, _ in enumerate(body["allowed_networks"])]
     if operation == "update_client" and "owners" in body:
         body["confirm_client_name"] = client_name(case)

@@ -17,6 +17,7 @@ import time
 
 import frame
 import front
+import provision
 from harness import HERE, Adapter, Registration, Server, eventually, fresh_database, require
 
 MAXIMUM_SECONDS = 1800
@@ -573,7 +574,7 @@ def webhooks(suite):
 Record = collections.namedtuple("Record", "secret begin end status")
 PHASES = [
     discovery, rotations, printed_commands, restricted_methods, scopes, introspection, revocation, verification, guide,
-    webhooks, load,
+    webhooks, provision.provisioning, load,
 ]
 
 

@@ -38,7 +38,7 @@ use crate::{
 };
 use crossfade_authority::{Authority, Clock, VerifierKeys};
 use crossfade_core::{
-    Code, NodeId, Problem, Random, RegistrationId, SecretId,
+    Code, NodeId, Problem, ProviderId, Random, RegistrationId, SecretId,
     api::{self, Page},
     audit::{Actor, Origin},
     ended::Cause,
@@ -56,7 +56,10 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::Instant,
+};
 
 /// The application.
 pub struct App {
@@ -105,6 +108,10 @@ pub struct App {
     pub(crate) passkey_states: PasskeyStates,
     /// Logout tokens of each network.
     pub(crate) provider_logouts: Paces<String>,
+    /// Requests with which each provider provisions.
+    pub(crate) provisioning_requests: Paces<ProviderId>,
+    /// Lists of providers that are filtered without an index, one at a time.
+    pub(crate) provisioning_searches: Semaphore,
     /// Whether the process is about to stop, so that load balancers send requests elsewhere.
     is_leaving: AtomicBool,
     /// Whether the process ends, so that no further message is sent.
@@ -162,6 +169,9 @@ const RATE_OF_REFUSED_SELF_ROTATIONS: Rate = Rate { burst: 1, interval: Duration
 const RATE_OF_PROVIDER_SIGN_INS: Rate = Rate { burst: 60, interval: Duration::from_secs(1) };
 /// Logout tokens from one network. Each costs the check of a signature.
 const RATE_OF_PROVIDER_LOGOUTS: Rate = Rate { burst: 120, interval: Duration::from_millis(500) };
+
+/// Requests with which a provider provisions. Providers send some dozens a second when they begin.
+const RATE_OF_PROVISIONING: Rate = Rate { burst: 1000, interval: Duration::from_millis(20) };
 
 /// Texts that an account searches for secrets. Each is an event that is kept.
 const RATE_OF_SEARCHES: Rate = Rate { burst: 200, interval: Duration::from_secs(1) };
@@ -269,6 +279,8 @@ impl App {
             sign_in_states: SignInStates::new(&root),
             provider_sign_ins: Paces::new(RATE_OF_PROVIDER_SIGN_INS),
             provider_logouts: Paces::new(RATE_OF_PROVIDER_LOGOUTS),
+            provisioning_requests: Paces::new(RATE_OF_PROVISIONING),
+            provisioning_searches: Semaphore::new(1),
             posting: Posting::new(options.poster),
             upstream_outcomes: Outcomes::default(),
             unregistered: Unregistered::default(),

@@ -19,6 +19,7 @@ mod options;
 mod people;
 mod properties;
 mod providers;
+mod provisioning;
 mod registrations;
 mod secrets;
 mod trail;
@@ -82,6 +83,11 @@ pub use providers::{
     provider::{OfferedProvider, ProviderPath},
     sign_in::{Arrival, Departure, RefusedSignIn, Return},
     state::{ProviderPurpose, SIGN_IN_WITHIN, cookie_of_state},
+};
+pub use provisioning::{
+    caller::Provisioner,
+    list::{ScimPage, ScimQuery},
+    shown::ScimResource,
 };
 pub use secrets::change_over::ChangeOverQuery;
 pub use secrets::list::{RotationLine, TokensEnded};

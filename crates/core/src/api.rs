@@ -44,7 +44,10 @@ pub use places::{
     CreateEnvironment, Environment, Limits, Property, PropertyBody, RotateSigningKey, SigningKey,
     UpdateEnvironment, UpdateLimits,
 };
-pub use providers::{CreateProvider, GroupGrant, Identity, Provider, UpdateProvider};
+pub use providers::{
+    CreateProvider, CreateProvisioningToken, GroupGrant, Identity, Provider, ProvisioningToken,
+    UpdateProvider,
+};
 pub use quarantine::{HeldGrant, HeldSecret, HeldToken, Quarantine, QuarantineReleased, ReleaseQuarantine};
 pub use secrets::{
     ExtendSecret, IncomingSecret, NotRotated, OutgoingSecret, PreviousSecret, RevealReply, RevealSecret,

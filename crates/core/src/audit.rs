@@ -11,13 +11,14 @@ pub mod verify;
 pub use actor::{Actor, Origin, Via};
 pub use facts::{
     ClientFacts, EnvironmentFacts, GrantFacts, GroupGrantFacts, LimitsFacts, OwnMessagesFacts, ProviderFacts,
-    RefusedCallerFacts, RegistrationFacts, SignInFacts, UpstreamFacts, UpstreamServerFacts, UserFacts,
-    WebhookFacts,
+    RefusedCallerFacts, RegistrationFacts, ScimUserFacts, SignInFacts, UpstreamFacts, UpstreamServerFacts,
+    UserFacts, WebhookFacts,
 };
 
 use crate::{
-    ClientId, DeliveryId, DrillId, FactorId, NodeId, OauthClientId, PropertyId, ProviderId, RegistrationId,
-    RotationId, SecretId, Timestamp, TransitionHours, UserId, WebhookId,
+    ClientId, DeliveryId, DrillId, FactorId, NodeId, OauthClientId, PropertyId, ProviderId,
+    ProvisioningTokenId, RegistrationId, RotationId, ScimUserId, SecretId, Timestamp, TransitionHours,
+    UserId, WebhookId,
     account::UserKind,
     change_over::Verdict,
     drill::StoppedAs,
@@ -241,6 +242,102 @@ events! {
         provider: Box<ProviderFacts>,
         /// Sessions that ended with it.
         ended_sessions: u64,
+    }
+    /// A token with which a provider provisions people was created.
+    ProvisioningTokenCreated = "provisioning_token.created" {
+        /// The provider.
+        provider_id: ProviderId,
+        /// Name of the provider.
+        provider_name: String,
+        /// The token.
+        provisioning_token_id: ProvisioningTokenId,
+        /// When it expires.
+        expires_at: Timestamp,
+        /// Networks it can be used from; `null`: any.
+        allowed_networks: Option<Vec<String>>,
+    }
+    /// A token with which a provider provisions people was ended.
+    ProvisioningTokenDeleted = "provisioning_token.deleted" {
+        /// The provider.
+        provider_id: ProviderId,
+        /// Name of the provider.
+        provider_name: String,
+        /// The token.
+        provisioning_token_id: ProvisioningTokenId,
+    }
+    /// A provider provisioned a person.
+    ScimUserCreated = "scim_user.created" {
+        /// The provider.
+        provider_id: ProviderId,
+        /// The person.
+        user: ScimUserFacts,
+        /// The account; `null`: the person is not active.
+        user_id: Option<UserId>,
+        /// Whether the account existed: the person had linked it with the provider.
+        account_existed: bool,
+    }
+    /// A provider changed a person whom it provisions.
+    ScimUserUpdated = "scim_user.updated" {
+        /// The provider.
+        provider_id: ProviderId,
+        /// Before the change.
+        before: ScimUserFacts,
+        /// After the change.
+        after: ScimUserFacts,
+        /// The account; `null`: the person is not active.
+        user_id: Option<UserId>,
+    }
+    /// A provider no longer provisions a person.
+    ScimUserDeleted = "scim_user.deleted" {
+        /// The provider.
+        provider_id: ProviderId,
+        /// The person.
+        user: ScimUserFacts,
+    }
+    /// An account was kept although its provider has deactivated the person: nobody else is an Owner, or could sign in with a
+    /// password when no provider works.
+    UserKept = "user.kept" {
+        /// The provider.
+        provider_id: ProviderId,
+        /// The account.
+        user_id: UserId,
+        /// Why: `last_owner` or `break_glass`.
+        cause: String,
+    }
+    /// A provider provisioned a group.
+    ScimGroupCreated = "scim_group.created" {
+        /// The provider.
+        provider_id: ProviderId,
+        /// Name of the group.
+        name: String,
+        /// Number of its members.
+        members: u64,
+    }
+    /// A provider changed a group that it provisions.
+    ScimGroupUpdated = "scim_group.updated" {
+        /// The provider.
+        provider_id: ProviderId,
+        /// Name before the change.
+        name_before: String,
+        /// Name of the group.
+        name: String,
+        /// People who were added, at most 100 of them.
+        added: Vec<ScimUserId>,
+        /// Number of people who were added.
+        added_count: u64,
+        /// People who were removed, at most 100 of them.
+        removed: Vec<ScimUserId>,
+        /// Number of people who were removed.
+        removed_count: u64,
+    }
+    /// A provider no longer provisions a group.
+    ScimGroupDeleted = "scim_group.deleted" {
+        /// The provider.
+        provider_id: ProviderId,
+        /// Name of the group.
+        name: String,
+        /// Number of its members.
+        members: u64,
     }
     /// An account can be signed in to with a provider.
     IdentityLinked = "identity.linked" {

@@ -1,8 +1,9 @@
 //! What the journal records outside the database: each end, and the state of a registration whose secrets changed.
 
 use crate::{
-    ClientId, FactorId, GrantId, ProviderId, RegistrationId, RotationId, SecretId, Timestamp, TokenId,
-    UserId, account::Passwords, environment::Slug, second_factor::AskedFor,
+    ClientId, FactorId, GrantId, ProviderId, ProvisioningTokenId, RegistrationId, RotationId, ScimGroupId,
+    ScimUserId, SecretId, Timestamp, TokenId, UserId, account::Passwords, environment::Slug,
+    second_factor::AskedFor,
 };
 use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
@@ -111,6 +112,22 @@ pub enum End {
         provider_id: ProviderId,
         /// The account.
         user_id: UserId,
+        /// When.
+        at: Timestamp,
+    },
+    /// A token with which a provider provisions people was ended.
+    ProvisioningToken {
+        /// The token.
+        id: ProvisioningTokenId,
+        /// When.
+        at: Timestamp,
+    },
+    /// A provider removed a person from a group that it provisions.
+    ScimMember {
+        /// The group.
+        group_id: ScimGroupId,
+        /// The person.
+        member_id: ScimUserId,
         /// When.
         at: Timestamp,
     },
@@ -329,6 +346,8 @@ impl End {
             Self::SignInPolicy { .. } => "sign-in policy".to_owned(),
             Self::Provider { id, .. } => id.to_string(),
             Self::Identity { provider_id, user_id, .. } => format!("identity of {user_id} at {provider_id}"),
+            Self::ProvisioningToken { id, .. } => id.to_string(),
+            Self::ScimMember { group_id, member_id, .. } => format!("member {member_id} of {group_id}"),
             Self::Grant { id } => id.to_string(),
             Self::ApiToken { id, .. } => id.to_string(),
             Self::SigningKey { kid, .. } => format!("signing key {kid}"),
@@ -364,6 +383,8 @@ impl End {
             | Self::SignInPolicy { at, .. }
             | Self::Provider { at, .. }
             | Self::Identity { at, .. }
+            | Self::ProvisioningToken { at, .. }
+            | Self::ScimMember { at, .. }
             | Self::SigningKey { at, .. }
             | Self::Environment { at, .. } => Some(*at),
             Self::Password { .. }

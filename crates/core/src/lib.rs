@@ -26,6 +26,7 @@ pub mod provider;
 pub mod registration;
 pub mod roles;
 pub mod rotation;
+pub mod scim;
 pub mod second_factor;
 pub mod secret;
 pub mod self_rotation;
@@ -41,7 +42,8 @@ pub mod webhook;
 
 pub use ids::{
     ClientId, DeliveryId, DrillId, FactorId, GrantId, NodeId, OauthClientId, PropertyId, ProviderId,
-    RegistrationId, RotationId, SecretId, SessionId, TokenId, UserId, WebhookId,
+    ProvisioningTokenId, RegistrationId, RotationId, ScimGroupId, ScimUserId, SecretId, SessionId, TokenId,
+    UserId, WebhookId,
 };
 pub use operations::Operation;
 pub use problem::{Code, Problem};

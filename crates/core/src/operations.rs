@@ -277,6 +277,13 @@ operations! {
     /// Deletes a provider. Its sessions end, and the roles that its groups gave are removed; the last Owner keeps theirs.
     /// Accounts stay, and list the identity until they are deleted.
     DeleteProvider = "delete_provider" Delete "/providers/{provider}" Needs(ProviderManage), [];
+    /// Lists the tokens with which a provider provisions people and groups, oldest first.
+    ListProvisioningTokens = "list_provisioning_tokens" Get "/providers/{provider}/provisioning-tokens" Needs(ProviderManage), [];
+    /// Creates a token with which a provider provisions people and groups. The response contains its value, only this once. A
+    /// provider has at most two, so that one can be replaced without a pause.
+    CreateProvisioningToken = "create_provisioning_token" Post "/providers/{provider}/provisioning-tokens" Needs(ProviderManage), [InUse];
+    /// Ends a token with which a provider provisions people and groups.
+    DeleteProvisioningToken = "delete_provisioning_token" Delete "/providers/{provider}/provisioning-tokens/{token}" Needs(ProviderManage), [];
 
     /// Removes every second factor and every recovery code of another person who has lost them, and ends the person's
     /// sessions, API tokens and links. Only Owners can. The password stays, and the person is notified.

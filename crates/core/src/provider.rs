@@ -23,6 +23,41 @@ pub const MAX_GROUP_GRANTS: usize = 200;
 pub const DEFAULT_SCOPES: [&str; 3] = ["openid", "email", "profile"];
 /// Claim of a provider that names none.
 pub const DEFAULT_GROUPS_CLAIM: &str = "groups";
+/// Claim that says who a person is in provisioning, of a provider that names none.
+pub const DEFAULT_EXTERNAL_ID_CLAIM: &str = "sub";
+/// Maximum number of provisioning tokens of a provider at a time: the one in use, and the one that replaces it.
+pub const MAX_PROVISIONING_TOKENS: usize = 2;
+/// Maximum number of days until a provisioning token expires, and the number if none is said.
+pub const MAX_PROVISIONING_TOKEN_DAYS: u32 = 365;
+
+/// Where the groups of people come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupsFrom {
+    /// From the groups claim, at each sign-in.
+    #[default]
+    Claim,
+    /// From the groups that the provider provisions, at each of their changes.
+    Provisioning,
+}
+
+impl GroupsFrom {
+    /// All sources.
+    pub const ALL: [Self; 2] = [Self::Claim, Self::Provisioning];
+
+    /// Returns the word that is stored and sent.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Claim => "claim",
+            Self::Provisioning => "provisioning",
+        }
+    }
+
+    /// Parses the word.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.as_str() == text)
+    }
+}
 
 /// How Crossfade authenticates at the token endpoint of a provider.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]

@@ -57,11 +57,13 @@ pub enum SecretKind {
     Device,
     /// Value of the cookie of a sign-in that waits for the code of a second factor.
     SignIn,
+    /// A token with which a provider provisions people.
+    Provisioning,
 }
 
 impl SecretKind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Client(EnvironmentKind::Live),
         Self::Client(EnvironmentKind::Test),
         Self::ApiToken,
@@ -69,6 +71,7 @@ impl SecretKind {
         Self::Session,
         Self::Device,
         Self::SignIn,
+        Self::Provisioning,
     ];
 
     /// Returns the prefix of this kind of value: the product, then the purpose of the value.
@@ -81,6 +84,7 @@ impl SecretKind {
             Self::Session => "crossfade_session_",
             Self::Device => "crossfade_device_",
             Self::SignIn => "crossfade_signin_",
+            Self::Provisioning => "crossfade_scim_",
         }
     }
 }
@@ -269,6 +273,7 @@ mod tests {
             "crossfade_session_",
             "crossfade_device_",
             "crossfade_signin_",
+            "crossfade_scim_",
         ];
         assert_eq!(prefixes, expected);
         let random = Counting(std::sync::atomic::AtomicU64::new(7));

@@ -370,6 +370,7 @@ impl Tx {
             self.delete_grant(&row.id).await?;
         }
         self.delete_identities_of(id).await?;
+        self.detach_scim_users(id).await?;
         self.remove_factors(id).await?;
         self.set_switches(SwitchedFor::Person(id), &[], now).await?;
         self.note(Noted::Account(id.clone()));

@@ -5,9 +5,9 @@ use crate::{
     access, adoptions, audit, backup, carry_over, chain, change_log, checks, clients, counts, db, deliveries,
     devices, drills, ends, environments, evidence, factors, failures, guard, history, holders, idempotency,
     incidents, keys, leaks, limits, lines, logins, makers, message_links, messages, nodes, properties,
-    providers, proxies, recorders, refused, rotations, secrets, seen, sending_place, sessions,
-    sign_in_failures, sign_in_policy, switches, token_revocations, told, unregistered, upstream, verifiers,
-    webhooks, weekly,
+    providers, provisioning_tokens, proxies, recorders, refused, rotations, scim, secrets, seen,
+    sending_place, sessions, sign_in_failures, sign_in_policy, switches, token_revocations, told,
+    unregistered, upstream, verifiers, webhooks, weekly,
 };
 
 use std::borrow::Cow;
@@ -67,10 +67,12 @@ impl Statement {
             nodes::STATEMENTS,
             properties::STATEMENTS,
             providers::STATEMENTS,
+            provisioning_tokens::STATEMENTS,
             recorders::STATEMENTS,
             proxies::STATEMENTS,
             refused::STATEMENTS,
             rotations::STATEMENTS,
+            scim::STATEMENTS,
             secrets::STATEMENTS,
             unregistered::STATEMENTS,
             upstream::STATEMENTS,

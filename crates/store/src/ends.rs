@@ -3,8 +3,8 @@
 
 use crate::{StoreError, Tx, catalogue::statements, db::Row, sign_in_policy::SignInPolicyRow};
 use crossfade_core::{
-    ClientId, FactorId, GrantId, ProviderId, RegistrationId, RotationId, SecretId, Timestamp, TokenId,
-    UserId,
+    ClientId, FactorId, GrantId, ProviderId, ProvisioningTokenId, RegistrationId, RotationId, ScimGroupId,
+    ScimUserId, SecretId, Timestamp, TokenId, UserId,
     ended::{
         End, EndHash, EnvironmentRules, Hex, LatestRotation, RegistrationSettings, RegistrationState,
         ValidSecret,
@@ -27,6 +27,8 @@ pub(crate) enum Noted {
     SignInPolicy,
     Provider(ProviderId),
     Identity(ProviderId, UserId),
+    ProvisioningToken(ProvisioningTokenId),
+    ScimMember(ScimGroupId, ScimUserId),
     Grant(GrantId),
     ApiToken(TokenId),
     FactorAdded(FactorId, UserId),
@@ -241,6 +243,10 @@ impl Tx {
             Noted::Identity(provider, user) => {
                 End::Identity { provider_id: provider.clone(), user_id: user.clone(), at }
             }
+            Noted::ProvisioningToken(id) => End::ProvisioningToken { id: id.clone(), at },
+            Noted::ScimMember(group, member) => {
+                End::ScimMember { group_id: group.clone(), member_id: member.clone(), at }
+            }
             Noted::Grant(id) => End::Grant { id: id.clone() },
             Noted::ApiToken(id) => End::ApiToken { id: id.clone(), at },
             Noted::SigningKey(kid) => {
@@ -389,6 +395,10 @@ impl Tx {
             End::Provider { id, at } => self.disable_provider(id, *at).await?,
             End::Identity { provider_id, user_id, at } => {
                 self.delete_identity_until(user_id, provider_id, *at).await?
+            }
+            End::ProvisioningToken { id, at } => u64::from(self.delete_provisioning_token(id, *at).await?),
+            End::ScimMember { group_id, member_id, at } => {
+                self.remove_scim_member_until(group_id, member_id, *at).await?
             }
             End::Grant { id } => match self.grant(id).await? {
                 Some(_) => {

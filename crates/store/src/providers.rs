@@ -4,7 +4,7 @@ use crate::{PageStart, StoreError, Tx, access::words_json, catalogue::statements
 use crossfade_core::{
     ProviderId, SessionId, Timestamp, UserId,
     api::{GroupGrant, Identity},
-    provider::ClientAuthentication,
+    provider::{ClientAuthentication, DEFAULT_EXTERNAL_ID_CLAIM, GroupsFrom},
     text::Name,
 };
 use std::collections::HashMap;
@@ -34,6 +34,10 @@ pub struct Provider {
     pub acr_values: Vec<String>,
     /// Roles that groups give.
     pub group_grants: Vec<GroupGrant>,
+    /// Where the groups of people come from.
+    pub groups_from: GroupsFrom,
+    /// Claim that says who a person is in provisioning.
+    pub external_id_claim: String,
     /// When it was disabled; `None` if it is enabled.
     pub disabled_at: Option<Timestamp>,
     /// When it was created.
@@ -61,6 +65,8 @@ pub struct IdentityRow {
     pub created_account: bool,
     /// When the account was created or linked with it.
     pub created_at: Timestamp,
+    /// Value of the claim that says who the person is in provisioning, at the last sign-in.
+    pub external_id: Option<String>,
 }
 
 /// A session that was begun with a provider.
@@ -74,13 +80,13 @@ pub struct ProviderSession {
 
 macro_rules! columns {
     () => {
-        "id, name, issuer, client_id, client_secret, client_authentication, scopes, domains, groups_claim, acr_values, group_grants, disabled_at, created_at, version"
+        "id, name, issuer, client_id, client_secret, client_authentication, scopes, domains, groups_claim, acr_values, group_grants, disabled_at, created_at, version, external_id_claim, groups_from"
     };
 }
 
 statements! {
-    INSERT = "INSERT INTO providers (id, name, issuer, client_id, client_secret, client_authentication, scopes, domains, groups_claim, acr_values, group_grants, created_at, version)
-              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1)";
+    INSERT = "INSERT INTO providers (id, name, issuer, client_id, client_secret, client_authentication, scopes, domains, groups_claim, acr_values, group_grants, created_at, version, external_id_claim, groups_from)
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1, $13, $14)";
     GET = concat!("SELECT ", columns!(), " FROM providers WHERE id = $1 AND deleted_at IS NULL");
     LIST = concat!("SELECT ", columns!(), " FROM providers
             WHERE deleted_at IS NULL AND (CAST($1 AS BIGINT) IS NULL OR created_at > $1 OR (created_at = $1 AND id > $2))
@@ -88,22 +94,26 @@ statements! {
     ENABLED = concat!("SELECT ", columns!(), " FROM providers WHERE deleted_at IS NULL AND disabled_at IS NULL ORDER BY created_at, id");
     NAMES = "SELECT id, name FROM providers WHERE deleted_at IS NULL ORDER BY id";
     UPDATE = "UPDATE providers SET name = $2, issuer = $3, client_id = $4, client_secret = $5, client_authentication = $6, scopes = $7, domains = $8,
-              groups_claim = $9, acr_values = $10, group_grants = $11, disabled_at = $12, version = version + 1 WHERE id = $1";
+              groups_claim = $9, acr_values = $10, group_grants = $11, disabled_at = $12, external_id_claim = $13, groups_from = $14, version = version + 1 WHERE id = $1";
     DELETE = "UPDATE providers SET deleted_at = $2, client_secret = NULL, version = version + 1 WHERE id = $1";
     SEALED = "SELECT id, client_secret FROM providers WHERE client_secret IS NOT NULL ORDER BY id";
-    INSERT_IDENTITY = "INSERT INTO identities (provider_id, subject, user_id, created_account, created_at, last_used_at) VALUES ($1, $2, $3, $4, $5, $6)";
-    IDENTITY = "SELECT provider_id, subject, user_id, created_account, created_at FROM identities WHERE provider_id = $1 AND subject = $2";
+    INSERT_IDENTITY = "INSERT INTO identities (provider_id, subject, user_id, created_account, created_at, last_used_at, external_id) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    IDENTITY = "SELECT provider_id, subject, user_id, created_account, created_at, external_id FROM identities WHERE provider_id = $1 AND subject = $2";
+    IDENTITIES_BY_EXTERNAL_ID = "SELECT provider_id, subject, user_id, created_account, created_at, external_id FROM identities
+                                 WHERE provider_id = $1 AND external_id = $2 ORDER BY subject";
+    SUBJECTS_AS_EXTERNAL_IDS = "UPDATE identities SET external_id = subject WHERE provider_id = $1";
+    FORGET_EXTERNAL_IDS = "UPDATE identities SET external_id = NULL WHERE provider_id = $1";
     IDENTITIES_OF = "SELECT i.user_id, i.provider_id, i.subject, i.created_at, i.last_used_at, p.name FROM identities i
                      JOIN providers p ON p.id = i.provider_id JOIN (VALUES {rows:1}) AS v ON i.user_id = v.column1 ORDER BY i.created_at, i.provider_id";
     USABLE = "SELECT i.provider_id FROM identities i JOIN providers p ON p.id = i.provider_id
               WHERE i.user_id = $1 AND i.provider_id <> $2 AND p.deleted_at IS NULL AND p.disabled_at IS NULL LIMIT 1";
-    USED = "UPDATE identities SET last_used_at = $3 WHERE provider_id = $1 AND subject = $2";
+    USED = "UPDATE identities SET last_used_at = $3, external_id = $4 WHERE provider_id = $1 AND subject = $2";
     DELETE_IDENTITY = "DELETE FROM identities WHERE user_id = $1 AND provider_id = $2";
     DELETE_LINKED = "DELETE FROM identities WHERE user_id = $1 AND created_account = 0 AND (CAST($2 AS TEXT) IS NULL OR provider_id <> $2) RETURNING provider_id";
     DELETE_IDENTITY_UNTIL = "DELETE FROM identities WHERE user_id = $1 AND provider_id = $2 AND created_at <= $3";
     DISABLE = "UPDATE providers SET disabled_at = $2, version = version + 1 WHERE id = $1 AND disabled_at IS NULL";
     // Its address is another person's now, so the next closing of the account ends it like a linked one.
-    DISOWN = "UPDATE identities SET created_account = 0 WHERE user_id = $1";
+    DISOWN = "UPDATE identities SET created_account = 0 WHERE user_id = $1 AND (CAST($2 AS TEXT) IS NULL OR provider_id <> $2)";
     ANY_USABLE = "SELECT i.provider_id FROM identities i JOIN providers p ON p.id = i.provider_id
                   WHERE i.user_id = $1 AND p.deleted_at IS NULL AND p.disabled_at IS NULL LIMIT 1";
     DELETE_IDENTITIES_OF = "DELETE FROM identities WHERE user_id = $1";
@@ -136,6 +146,8 @@ fn provider(row: &Row) -> Result<Provider, StoreError> {
         disabled_at: row.opt_time("disabled_at")?,
         created_at: row.time("created_at")?,
         version: row.int("version")?,
+        external_id_claim: row.text("external_id_claim")?,
+        groups_from: row.parsed("groups_from", GroupsFrom::parse)?,
     })
 }
 
@@ -145,6 +157,17 @@ fn provider_id(row: &Row, column: &'static str) -> Result<ProviderId, StoreError
 
 fn user_id(row: &Row) -> Result<UserId, StoreError> {
     row.parsed("user_id", |text| UserId::parse(text).ok())
+}
+
+fn identity(row: &Row) -> Result<IdentityRow, StoreError> {
+    Ok(IdentityRow {
+        provider_id: provider_id(row, "provider_id")?,
+        subject: row.text("subject")?,
+        user_id: user_id(row)?,
+        created_account: row.int("created_account")? != 0,
+        created_at: row.time("created_at")?,
+        external_id: row.opt_text("external_id")?,
+    })
 }
 
 fn group_grants_json(list: &[GroupGrant]) -> Result<String, StoreError> {
@@ -167,6 +190,8 @@ impl Tx {
             words_json(Some(&new.acr_values)).into(),
             group_grants_json(&new.group_grants)?.into(),
             new.created_at.into(),
+            new.external_id_claim.as_str().into(),
+            new.groups_from.as_str().into(),
         ];
         self.execute(INSERT, args).await.map(drop)
     }
@@ -207,6 +232,8 @@ impl Tx {
             words_json(Some(&new.acr_values)).into(),
             group_grants_json(&new.group_grants)?.into(),
             new.disabled_at.into(),
+            new.external_id_claim.as_str().into(),
+            new.groups_from.as_str().into(),
         ];
         self.note(Noted::Provider(new.id.clone()));
         self.execute(UPDATE, args).await.map(drop)
@@ -239,6 +266,7 @@ impl Tx {
             i64::from(new.created_account).into(),
             new.created_at.into(),
             last_used_at.into(),
+            new.external_id.clone().into(),
         ];
         self.execute(INSERT_IDENTITY, args).await.map(drop)
     }
@@ -250,16 +278,31 @@ impl Tx {
         subject: &str,
     ) -> Result<Option<IdentityRow>, StoreError> {
         let row = self.optional(IDENTITY, vec![provider.as_str().into(), subject.into()]).await?;
-        row.map(|row| {
-            Ok(IdentityRow {
-                provider_id: provider_id(&row, "provider_id")?,
-                subject: row.text("subject")?,
-                user_id: user_id(&row)?,
-                created_account: row.int("created_account")? != 0,
-                created_at: row.time("created_at")?,
-            })
-        })
-        .transpose()
+        row.as_ref().map(identity).transpose()
+    }
+
+    /// Returns the only identity with this value of the claim that says who a person is in provisioning. Of several, none is
+    /// meant.
+    pub async fn identity_by_external_id(
+        &mut self,
+        provider: &ProviderId,
+        external_id: &str,
+    ) -> Result<Option<IdentityRow>, StoreError> {
+        let args = vec![provider.as_str().into(), external_id.into()];
+        let rows = self.rows(IDENTITIES_BY_EXTERNAL_ID, args).await?;
+        match rows.as_slice() {
+            [row] => identity(row).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Forgets who people are in provisioning, because another claim says it from now on. That of the subject is known.
+    pub async fn reset_external_ids(&mut self, provider: &ProviderId, claim: &str) -> Result<(), StoreError> {
+        let statement = match claim == DEFAULT_EXTERNAL_ID_CLAIM {
+            true => SUBJECTS_AS_EXTERNAL_IDS,
+            false => FORGET_EXTERNAL_IDS,
+        };
+        self.execute(statement, vec![provider.as_str().into()]).await.map(drop)
     }
 
     /// Returns the identities of each of these accounts, oldest first, in one statement.
@@ -297,14 +340,15 @@ impl Tx {
         Ok(self.optional(USABLE, args).await?.is_some())
     }
 
-    /// Records a sign-in with an identity.
+    /// Records a sign-in with an identity, and who the person is in provisioning.
     pub async fn touch_identity(
         &mut self,
         provider: &ProviderId,
-        subject: &str,
+        (subject, external_id): (&str, Option<&str>),
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        self.execute(USED, vec![provider.as_str().into(), subject.into(), now.into()]).await.map(drop)
+        let args = vec![provider.as_str().into(), subject.into(), now.into(), external_id.into()];
+        self.execute(USED, args).await.map(drop)
     }
 
     /// Unlinks an account from a provider. Returns whether it was linked.
@@ -353,9 +397,16 @@ impl Tx {
         Ok(deleted.len() as u64)
     }
 
-    /// Lets the identities of an account count as linked by someone else: the account has got another address.
-    pub async fn disown_identities(&mut self, account: &UserId) -> Result<(), StoreError> {
-        self.execute(DISOWN, vec![account.as_str().into()]).await.map(drop)
+    /// Lets the identities of an account count as linked by someone else, except that of one provider: the account has got
+    /// another address.
+    pub async fn disown_identities(
+        &mut self,
+        account: &UserId,
+        except: Option<&ProviderId>,
+    ) -> Result<(), StoreError> {
+        self.disown_scim_users(account, except).await?;
+        let args = vec![account.as_str().into(), except.map(ProviderId::as_str).into()];
+        self.execute(DISOWN, args).await.map(drop)
     }
 
     /// Whether an account can sign in with any provider.

@@ -16,6 +16,7 @@ mod observe;
 #[cfg(target_os = "linux")]
 mod process;
 mod reply;
+mod scim;
 mod source;
 mod transport;
 mod unread;
@@ -100,6 +101,7 @@ impl Routers {
     fn administration(&self) -> Router<Web> {
         Router::new()
             .merge(api::router())
+            .merge(scim::router())
             .merge(console::router(&self.web))
             .merge(docs::router())
             .merge(health::router())

@@ -241,7 +241,7 @@ async function walk(server, idp, second) {
   await group.getByLabel("Group", { exact: true }).fill("auditors");
   await group.getByLabel("Role", { exact: true }).selectOption("auditor");
   await button(group, "Add role").click();
-  await tab.getByText("The group gives the role from the next sign-in").waitFor();
+  await tab.getByText("The group gives the role: now if the provider provisions it").waitFor();
   check("a role by group is added on the page", await tab.getByRole("row", { name: /auditors/ }).count() === 1);
   await tab.goto(`${server.url}/console/people/${(await grace()).id}`);
   check("the page of the account says which group gives the role", await tab.getByText("by the group engineers of Example").count() === 1);

@@ -240,6 +240,7 @@ impl App {
         }
         self.node.flush_evidence().await?;
         self.write_kept_refusals().await?;
-        self.write_token_uses().await
+        self.write_token_uses().await?;
+        self.write_provisioning_token_uses().await
     }
 }

@@ -15,6 +15,7 @@ pub(crate) struct Digests {
     logins: hmac::Key,
     devices: hmac::Key,
     sign_ins: hmac::Key,
+    provisioning: hmac::Key,
     recovery: hmac::Key,
     marks: hmac::Key,
     messages: hmac::Key,
@@ -35,6 +36,7 @@ impl Digests {
             logins: key(b"crossfade: codes of the command line"),
             devices: key(b"crossfade: digests of known browsers"),
             sign_ins: key(b"crossfade: digests of sign-ins that wait for a code"),
+            provisioning: key(b"crossfade: digests of provisioning tokens"),
             recovery: key(b"crossfade: digests of recovery codes"),
             marks: key(b"crossfade: marks of instances"),
             messages: key(b"crossfade: messages of the Console"),
@@ -99,6 +101,11 @@ impl Digests {
     /// Returns the digest of a sign-in that waits for a code.
     pub(crate) fn sign_in(&self, value: &str) -> Vec<u8> {
         hmac::sign(&self.sign_ins, &fingerprint(value)).as_ref().to_vec()
+    }
+
+    /// Returns the digest of a token with which a provider provisions people.
+    pub(crate) fn provisioning_token(&self, value: &str) -> Vec<u8> {
+        hmac::sign(&self.provisioning, &fingerprint(value)).as_ref().to_vec()
     }
 
     /// Returns the digest of a recovery code of an account. The same code of another account has another one.

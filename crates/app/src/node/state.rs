@@ -30,7 +30,7 @@ use crate::{
     options::Options,
 };
 use crossfade_authority::{Authority, Clock, Lease};
-use crossfade_core::{NodeId, Random, SecretId, environment::Slug};
+use crossfade_core::{NodeId, ProvisioningTokenId, Random, SecretId, environment::Slug};
 use crossfade_store::{Db, QuarantineRow, ServeLock, ServerRun};
 use std::{
     collections::HashMap,
@@ -136,6 +136,7 @@ pub(crate) struct Node {
     pub(crate) unflushed: Mutex<HashMap<SecretId, Unflushed>>,
     pub(crate) addresses: Addresses,
     pub(crate) touched: Touched,
+    pub(crate) touched_by_providers: Touched<ProvisioningTokenId>,
     pub(crate) refusals: Refusals,
     pub(crate) revocations: Revocations,
     pub(crate) in_flight: InFlight,
@@ -204,6 +205,7 @@ impl Node {
             unflushed: Mutex::default(),
             addresses,
             touched: Touched::default(),
+            touched_by_providers: Touched::default(),
             refusals: Refusals::default(),
             revocations: Revocations::default(),
             in_flight: InFlight::default(),

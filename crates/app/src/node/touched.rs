@@ -3,14 +3,20 @@
 use crossfade_core::{Timestamp, TokenId};
 use std::{
     collections::HashMap,
+    hash::Hash,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 const MINUTE: i64 = 60_000_000;
 
 /// When tokens were last used, to the minute, so that a busy token costs one write per minute.
-#[derive(Default)]
-pub(crate) struct Touched(Mutex<HashMap<TokenId, Touch>>);
+pub(crate) struct Touched<K = TokenId>(Mutex<HashMap<K, Touch>>);
+
+impl<K> Default for Touched<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
 
 struct Touch {
     minute: Timestamp,
@@ -21,8 +27,8 @@ fn minute(at: Timestamp) -> Timestamp {
     Timestamp::from_micros(at.as_micros() / MINUTE * MINUTE)
 }
 
-impl Touched {
-    pub(crate) fn note(&self, token: &TokenId, at: Timestamp) {
+impl<K: Clone + Eq + Hash> Touched<K> {
+    pub(crate) fn note(&self, token: &K, at: Timestamp) {
         let minute = minute(at);
         let mut touched = self.lock();
         match touched.get_mut(token) {
@@ -33,7 +39,7 @@ impl Touched {
     }
 
     /// Returns the uses to write, and remembers for a minute that they were written.
-    pub(crate) fn take(&self, now: Timestamp) -> Vec<(TokenId, Timestamp)> {
+    pub(crate) fn take(&self, now: Timestamp) -> Vec<(K, Timestamp)> {
         let mut touched = self.lock();
         touched.retain(|_, touch| !touch.written || touch.minute >= minute(now));
         let unwritten = touched.iter_mut().filter(|(_, touch)| !touch.written);
@@ -45,7 +51,7 @@ impl Touched {
             .collect()
     }
 
-    pub(crate) fn put_back(&self, unwritten: &[(TokenId, Timestamp)]) {
+    pub(crate) fn put_back(&self, unwritten: &[(K, Timestamp)]) {
         let mut touched = self.lock();
         for (token, minute) in unwritten {
             let touch = touched.entry(token.clone()).or_insert(Touch { minute: *minute, written: true });
@@ -53,7 +59,7 @@ impl Touched {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<TokenId, Touch>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, Touch>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -64,7 +70,8 @@ mod tests {
 
     #[test]
     fn a_busy_token_is_written_once_a_minute_and_again_when_that_failed() {
-        let (touched, token) = (Touched::default(), TokenId::parse("tok_0000000000000000000001").unwrap());
+        let (touched, token) =
+            (Touched::<TokenId>::default(), TokenId::parse("tok_0000000000000000000001").unwrap());
         let at = |seconds| Timestamp::from_seconds(seconds);
         let note = |seconds| touched.note(&token, at(seconds));
         for second in [61, 65, 62] {

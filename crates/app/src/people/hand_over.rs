@@ -184,6 +184,23 @@ pub(crate) async fn hand_over_ended(
     replace_owner(act, random, gone, owned, None).await.map(drop)
 }
 
+/// Replaces the address of an owner by a new one of the same account, which a provider has changed.
+pub(crate) async fn follow_address_of(
+    act: &mut Act<'_>,
+    random: &dyn Random,
+    user: &User,
+    new: &str,
+) -> Result<(), Error> {
+    let Some(address) = &user.email else { return Ok(()) };
+    let owned = act.tx.clients_owned_by(address).await?;
+    if owned.is_empty() {
+        return Ok(());
+    }
+    let changed = |client: &Client| owners::after(&client.owners, address, Some(new), [], &HashSet::new());
+    let cause = HandOverCause::AddressChanged;
+    change_owners(act, random, user, owned, (cause, changed)).await.map(drop)
+}
+
 /// Replaces the owner of these clients, whose account was deleted: by `chosen`, or else by the other owners of each client,
 /// or by its managers. Returns the webhooks that hear of everything, too.
 async fn replace_owner(

@@ -329,7 +329,7 @@ impl App {
                         // A link that went to the wrong address must not open the account of the right one.
                         act.tx.end_links(&account.user.id).await?;
                         // And who signed in with a provider may be another person than the one of this address.
-                        act.tx.disown_identities(&account.user.id).await?;
+                        act.tx.disown_identities(&account.user.id, None).await?;
                         let confirmed = body.confirm_user_name.as_deref();
                         self.follow_address(act, principal, &account.user, &email, confirmed).await?;
                     }
@@ -386,14 +386,24 @@ impl App {
                 confirm_user(&account.user, confirmed)?;
             }
             self.keep_an_owner(act, &account.user.id, &account.grants).await?;
-            self.end_tokens(act, &account.user.id).await?;
-            act.tx.delete_user(&account.user.id, act.now).await?;
-            let UserFacts { name, email } = account.facts();
-            let grants = account.grants.iter().map(|row| shown_grant(row).into()).collect();
-            act.audit(&Event::UserDeleted { name, email, grants }, About::target(&account.user.id)).await?;
+            self.end_account(act, &account.user, &account.grants).await?;
             self.hand_over(act, principal, &account.user, chosen.as_deref(), confirmed).await
         })
         .await
+    }
+
+    /// Deletes an account with everything that lets in to it, and records that. Its clients are not handed over yet.
+    pub(crate) async fn end_account(
+        &self,
+        act: &mut Act<'_>,
+        user: &User,
+        grants: &[GrantRow],
+    ) -> Result<(), Error> {
+        self.end_tokens(act, &user.id).await?;
+        act.tx.delete_user(&user.id, act.now).await?;
+        let grants = grants.iter().map(|row| shown_grant(row).into()).collect();
+        let event = Event::UserDeleted { name: user.name.clone(), email: user.email.clone(), grants };
+        act.audit(&event, About::target(&user.id)).await
     }
 
     /// Creates a one-time link with which a person sets a password. It replaces any earlier link.

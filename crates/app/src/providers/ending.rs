@@ -20,7 +20,7 @@ use crossfade_store::{GrantRow, Provider, User};
 
 impl App {
     /// Ends the sessions that were begun with a provider, or those of one account. Returns their number.
-    pub(super) async fn end_provider_sessions(
+    pub(crate) async fn end_provider_sessions(
         &self,
         act: &mut Act<'_>,
         provider: &ProviderId,
@@ -105,7 +105,7 @@ impl App {
     }
 
     /// Returns the entries of a list that was stored before, if the principal could grant the role of each.
-    pub(super) async fn still_giveable(
+    pub(crate) async fn still_giveable(
         &self,
         act: &mut Act<'_>,
         principal: &Principal,

@@ -16,7 +16,7 @@ use crossfade_store::{GrantRow, GrantSource, Provider, User};
 impl App {
     /// Gives an account the roles of its groups, and removes those of groups that it is no longer in. `session` is the one
     /// that is being confirmed, which does not end.
-    pub(super) async fn settle_groups(
+    pub(crate) async fn settle_groups(
         &self,
         act: &mut Act<'_>,
         provider: &Provider,
@@ -69,6 +69,24 @@ impl App {
         }
         for row in own.iter().filter(|row| !is_given(row)) {
             self.end_group_grant(act, provider, row).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes the roles of groups that an account is no longer in, and gives none.
+    pub(crate) async fn take_group_roles(
+        &self,
+        act: &mut Act<'_>,
+        provider: &Provider,
+        user: &User,
+        groups: &[String],
+    ) -> Result<(), Error> {
+        for row in act.tx.grants(&user.id).await? {
+            let is_left =
+                |source: &GrantSource| source.provider == provider.id && !groups.contains(&source.group);
+            if row.source.as_ref().is_some_and(is_left) {
+                self.end_group_grant(act, provider, &row).await?;
+            }
         }
         Ok(())
     }

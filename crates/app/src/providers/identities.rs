@@ -56,6 +56,14 @@ impl App {
             let user = act.tx.user(&principal.user).await?.ok_or_else(Problem::not_found)?;
             let own = act.tx.identities(&user.id).await?;
             let identity = own.into_iter().find(|it| it.provider_id == id).ok_or_else(Problem::not_found)?;
+            if act.tx.scim_user_of(&id, &user.id).await?.is_some() {
+                // Whoever leaves there could keep the account.
+                let text = format!(
+                    "{} provisions your account. Nothing was changed. It ends with your account there.",
+                    identity.provider_name
+                );
+                return Err(Problem::new(Code::InUse, text).into());
+            }
             let by_password = user.password_hash.is_some() && accepts_password(act.tx, &user.id).await?;
             if !by_password && !act.tx.has_identity_beside(&user.id, &id).await? {
                 let text = "Your account has no other way to sign in. Nothing was changed. Ask someone who manages people for a \

@@ -23,12 +23,23 @@ pub(super) struct Person {
     pub(super) email_verified: bool,
     pub(super) name: Option<String>,
     pub(super) groups: Vec<String>,
+    /// Who the person is in provisioning; `None` if no token says it.
+    pub(super) external_id: Option<String>,
+}
+
+impl Person {
+    /// Returns the subject, and who the person is in provisioning.
+    pub(super) fn known_as(&self) -> (&str, Option<&str>) {
+        (&self.token.subject, self.external_id.as_deref())
+    }
 }
 
 /// The account that a person signs in to.
 pub(super) enum Found {
     /// One that exists.
     Account(Box<User>),
+    /// One that the provider has created by provisioning, and that is now linked.
+    Provisioned(Box<User>),
     /// One that is to be created with this email address.
     New(String),
 }
@@ -47,6 +58,9 @@ pub(super) async fn find(
             .ok_or_else(|| Error::internal("an identity without account"))?;
         return Ok(Ok(Found::Account(Box::new(user))));
     }
+    if let Some(provisioned) = provisioned(tx, provider, person).await? {
+        return Ok(provisioned);
+    }
     let Some(email) = &person.email else { return Ok(Err(Refusal::NoAddress)) };
     let Ok(email) = text::email("email", email) else { return Ok(Err(Refusal::NoAddress)) };
     if tx.user_by_email(&email).await?.is_some() {
@@ -61,6 +75,48 @@ pub(super) async fn find(
         return Ok(Err(Refusal::Unverified));
     }
     Ok(Ok(Found::New(email)))
+}
+
+/// Finds the account that the provider has created for a person by provisioning; `None` if it provisions no such person.
+async fn provisioned(
+    tx: &mut Tx,
+    provider: &Provider,
+    person: &Person,
+) -> Result<Option<Result<Found, Refusal>>, Error> {
+    let Some(external_id) = &person.external_id else { return Ok(None) };
+    let Some(row) = tx.scim_user_by_external_id(&provider.id, external_id).await? else { return Ok(None) };
+    let Some(account) = row.user_id else { return Ok(Some(Err(Refusal::NotActive))) };
+    if !row.lets_in {
+        // The identity with which the account was found was unlinked, and only its person links it again.
+        return Ok(Some(Err(Refusal::AddressTaken)));
+    }
+    if tx.identities(&account).await?.iter().any(|it| it.provider_id == provider.id) {
+        return Ok(Some(Err(Refusal::OtherAccount)));
+    }
+    let user =
+        tx.user(&account).await?.ok_or_else(|| Error::internal("a provisioned person without account"))?;
+    Ok(Some(Ok(Found::Provisioned(Box::new(user)))))
+}
+
+/// Checks that the person of an account that the provider provisions is the one who links it, and that nobody else is.
+pub(super) async fn check_provisioned(
+    tx: &mut Tx,
+    provider: &Provider,
+    account: &UserId,
+    person: &Person,
+) -> Result<Result<(), Refusal>, Error> {
+    let own = tx.scim_user_of(&provider.id, account).await?;
+    if own.is_some_and(|own| Some(&own.body.external_id) != person.external_id.as_ref()) {
+        return Ok(Err(Refusal::OtherPerson));
+    }
+    let Some(external_id) = &person.external_id else { return Ok(Ok(())) };
+    Ok(match tx.scim_user_by_external_id(&provider.id, external_id).await? {
+        Some(row) if row.user_id.is_some() && row.user_id.as_ref() != Some(account) => {
+            Err(Refusal::OtherAccount)
+        }
+        Some(row) if row.user_id.is_none() => Err(Refusal::NotActive),
+        _ => Ok(()),
+    })
 }
 
 /// Checks that the address that a provider says is proven and in its domains, if it has any: an identity of another organisation
@@ -87,7 +143,7 @@ impl App {
         act: &Act<'_>,
     ) -> Result<(User, bool), Error> {
         let email = match found {
-            Found::Account(user) => return Ok((*user, false)),
+            Found::Account(user) | Found::Provisioned(user) => return Ok((*user, false)),
             Found::New(email) => email,
         };
         let local = email.split('@').next().unwrap_or(&email);
@@ -106,24 +162,29 @@ impl App {
         Ok((user, true))
     }
 
-    /// Stores an account that a sign-in creates, and its identity.
-    pub(super) async fn create_account(
+    /// Stores an account that a sign-in creates.
+    pub(super) async fn create_account(&self, act: &mut Act<'_>, user: &User) -> Result<(), Error> {
+        act.tx.insert_user(user).await?;
+        let event =
+            Event::UserCreated { kind: user.kind, name: user.name.clone(), email: user.email.clone() };
+        act.audit(&event, About::target(&user.id)).await
+    }
+
+    /// Links an account that a provider has created, at the first sign-in of its person.
+    pub(super) async fn link_created(
         &self,
         act: &mut Act<'_>,
         provider: &Provider,
         user: &User,
-        subject: &str,
+        person: &Person,
     ) -> Result<(), Error> {
-        act.tx.insert_user(user).await?;
-        let event =
-            Event::UserCreated { kind: user.kind, name: user.name.clone(), email: user.email.clone() };
-        act.audit(&event, About::target(&user.id)).await?;
         let identity = IdentityRow {
             provider_id: provider.id.clone(),
-            subject: subject.to_owned(),
+            subject: person.token.subject.clone(),
             user_id: user.id.clone(),
             created_account: true,
             created_at: act.now,
+            external_id: person.external_id.clone(),
         };
         act.tx.insert_identity(&identity, Some(act.now)).await?;
         let event = Event::IdentityLinked {

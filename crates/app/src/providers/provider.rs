@@ -20,7 +20,10 @@ use crossfade_core::{
     api::{self, CreateProvider, Page, UpdateProvider},
     audit::{Event, ProviderFacts},
     operations::Access,
-    provider::{ClientAuthentication, DEFAULT_GROUPS_CLAIM, DEFAULT_SCOPES, MAX_PROVIDERS},
+    provider::{
+        ClientAuthentication, DEFAULT_EXTERNAL_ID_CLAIM, DEFAULT_GROUPS_CLAIM, DEFAULT_SCOPES, GroupsFrom,
+        MAX_PROVIDERS,
+    },
     roles::{Object, Permission},
     text::{Name, folded},
 };
@@ -121,6 +124,11 @@ impl App {
                 )?,
                 acr_values: words("acr_values", &body.acr_values)?,
                 group_grants: group_grants(act, principal, &body.group_grants).await?,
+                groups_from: body.groups_from,
+                external_id_claim: word(
+                    "external_id_claim",
+                    body.external_id_claim.as_deref().unwrap_or(DEFAULT_EXTERNAL_ID_CLAIM),
+                )?,
                 disabled_at: None,
                 created_at: act.now,
                 version: 1,
@@ -196,12 +204,20 @@ impl App {
                 if let Some(list) = &body.acr_values {
                     provider.acr_values = words("acr_values", list)?;
                 }
+                provider.groups_from = body.groups_from.unwrap_or(provider.groups_from);
+                if let Some(text) = &body.external_id_claim {
+                    provider.external_id_claim = word("external_id_claim", text)?;
+                }
+                let has_other_source = provider.groups_from != before.groups_from;
+                let has_other_claim = provider.external_id_claim != before.external_id_claim;
                 let list = body.group_grants.as_deref();
                 let before_grants = provider.group_grants.clone();
                 let has_other_grants = list.is_some_and(|list| *list != before_grants);
                 // Whoever says who is in a group gives its roles, also with another issuer or claim (rule 24).
                 let lets_others_in = is_moved
                     || provider.groups_claim != before.groups_claim
+                    || has_other_source
+                    || has_other_claim
                     // A provider can say other groups to another client, and with other scopes.
                     || provider.client_id != before.client_id
                     || provider.scopes != before.scopes
@@ -216,6 +232,7 @@ impl App {
                 if is_moved {
                     confirm(&old_name, body.confirm_name.as_deref())?;
                 }
+                let is_enabled = body.enabled == Some(true) && provider.disabled_at.is_some();
                 let is_disabled = body.enabled == Some(false) && provider.disabled_at.is_none();
                 provider.disabled_at = match body.enabled {
                     Some(true) => None,
@@ -243,6 +260,22 @@ impl App {
                     ended_identities,
                 };
                 act.audit(&event, About::target(&provider.id)).await?;
+                if has_other_claim && !is_moved {
+                    act.tx.reset_external_ids(&provider.id, &provider.external_id_claim).await?;
+                }
+                if ends {
+                    self.end_provisioning_tokens(act, &provider).await?;
+                }
+                if is_moved {
+                    // They are other people, like its identities.
+                    act.tx.end_scim(&provider.id).await?;
+                }
+                let by_provisioning =
+                    provider.groups_from == GroupsFrom::Provisioning && provider.disabled_at.is_none();
+                if by_provisioning && !ends && (has_other_source || has_other_grants || is_enabled) {
+                    // What is given comes before what is removed.
+                    self.settle_provisioned(act, &provider).await?;
+                }
                 if ends || has_other_grants {
                     let kept = if ends { &[][..] } else { &provider.group_grants };
                     self.end_provider_grants(act, &provider, kept).await?;
@@ -269,6 +302,8 @@ impl App {
             let provider_facts = Box::new(self.shown_provider(&provider).into());
             let event = Event::ProviderDeleted { provider: provider_facts, ended_sessions };
             act.audit(&event, About::target(&provider.id)).await?;
+            self.end_provisioning_tokens(act, &provider).await?;
+            act.tx.end_scim(&provider.id).await?;
             self.end_provider_grants(act, &provider, &[]).await
         })
         .await
@@ -288,6 +323,8 @@ impl App {
             groups_claim: provider.groups_claim.clone(),
             acr_values: provider.acr_values.clone(),
             group_grants: provider.group_grants.clone(),
+            groups_from: provider.groups_from,
+            external_id_claim: provider.external_id_claim.clone(),
             enabled: provider.disabled_at.is_none(),
             redirect_uri: self.redirect_uri(&provider.id),
             back_channel_logout_uri: format!(
@@ -295,6 +332,7 @@ impl App {
                 self.admin_url, provider.id
             ),
             post_logout_redirect_uri: self.post_logout_uri(),
+            scim_url: self.scim_url(&provider.id),
             created_at: provider.created_at,
         }
     }

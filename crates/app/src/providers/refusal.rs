@@ -36,6 +36,8 @@ pub(crate) enum Refusal {
     OtherAccount,
     /// The account is linked with another identity of the provider.
     AlreadyLinked,
+    /// The provider has deactivated the person by provisioning.
+    NotActive,
     /// The session has ended since.
     SessionEnded,
 }
@@ -59,6 +61,7 @@ impl Refusal {
             Self::OtherPerson => "other_person",
             Self::OtherAccount => "other_account",
             Self::AlreadyLinked => "already_linked",
+            Self::NotActive => "not_active",
             Self::SessionEnded => "session_ended",
         }
     }
@@ -147,6 +150,9 @@ impl Refusal {
             Self::AlreadyLinked => format!(
                 "Your account is linked with another account of {provider} already. {unchanged} Unlink that one first."
             ),
+            Self::NotActive => format!(
+                "{provider} has deactivated your account here. {unchanged} Ask whoever manages people there."
+            ),
             Self::SessionEnded => {
                 format!(
                     "Your session has ended, or another person signed in since. {unchanged} Sign in and try again."
@@ -205,6 +211,7 @@ mod tests {
             Refusal::OtherPerson,
             Refusal::OtherAccount,
             Refusal::AlreadyLinked,
+            Refusal::NotActive,
             Refusal::SessionEnded,
         ];
         all.extend(TokenFault::ALL.iter().map(|fault| Refusal::Token(*fault)));

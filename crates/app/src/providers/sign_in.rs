@@ -1,7 +1,7 @@
 //! Leads a person to a provider, and takes them back: to sign in, to confirm a session, or to link an account.
 
 use super::{
-    people::{Person, find, has_own_address},
+    people::{Found, Person, check_provisioned, find, has_own_address},
     refusal::Refusal,
     state::{Pending, ProviderPurpose},
 };
@@ -25,11 +25,11 @@ use crossfade_core::{
     address::wide_network,
     audit::{Actor, Event},
     ended::Hex,
-    provider::{Expected, TokenFault, groups_in, is_fresh, read_id_token},
+    provider::{Expected, GroupsFrom, TokenFault, groups_in, is_fresh, read_id_token},
     secret::{SecretKind, SecretValue},
 };
 use crossfade_outbound::{Authorization, ProviderClient, ProviderLink, Providers, Redemption};
-use crossfade_store::{IdentityRow, Provider, Tx};
+use crossfade_store::{IdentityRow, Provider, Tx, User};
 use serde_json::{Map, Value, json};
 use std::{str, time::Duration};
 use tokio::time::{Instant, timeout};
@@ -288,11 +288,14 @@ impl App {
             return Ok(Err(TokenFault::Acr.into()));
         }
         let mut claims = verified.claims;
+        let external_id = claims.get(&provider.external_id_claim).and_then(Value::as_str).map(str::to_owned);
+        let by_claim = provider.groups_from == GroupsFrom::Claim;
         let groups = match groups_in(&claims, &provider.groups_claim) {
             Ok(groups) => groups,
+            Err(_) if !by_claim => None,
             Err(fault) => return Ok(Err(fault.into())),
         };
-        let needs_groups = groups.is_none() && !provider.group_grants.is_empty();
+        let needs_groups = by_claim && groups.is_none() && !provider.group_grants.is_empty();
         if needs_groups || !claims.contains_key("email") {
             match self.more_of(provider, &token.subject, tokens.access_token.as_ref()).await {
                 Ok(more) => {
@@ -303,12 +306,16 @@ impl App {
                 Err(refusal) => return Ok(Err(refusal)),
             }
         }
-        let groups = match groups_in(&claims, &provider.groups_claim) {
-            Ok(groups) => groups.unwrap_or_default(),
-            Err(fault) => return Ok(Err(fault.into())),
+        let groups = match provider.groups_from {
+            GroupsFrom::Provisioning => Vec::new(),
+            GroupsFrom::Claim => match groups_in(&claims, &provider.groups_claim) {
+                Ok(groups) => groups.unwrap_or_default(),
+                Err(fault) => return Ok(Err(fault.into())),
+            },
         };
         let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
         Ok(Ok(Person {
+            external_id,
             email: text("email"),
             email_verified: claims.get("email_verified") == Some(&Value::Bool(true)),
             name: text("name"),
@@ -362,15 +369,20 @@ impl App {
                     Ok(found) => found,
                     Err(refusal) => return Ok(Err(refusal)),
                 };
+                let is_provisioned = matches!(found, Found::Provisioned(_));
                 let id = SessionId::generate(self.random.as_ref());
                 let policy = Author::from(policy(&provider)).at(&visitor.origin);
                 let mut act = self.act(tx, now, policy);
                 let (user, is_new) = self.account_of(found, person, &act)?;
                 if is_new {
-                    self.create_account(&mut act, &provider, &user, &person.token.subject).await?;
+                    self.create_account(&mut act, &user).await?;
                 }
-                self.settle_groups(&mut act, &provider, &user, &person.groups, None).await?;
-                act.tx.touch_identity(&provider.id, &person.token.subject, now).await?;
+                if is_new || is_provisioned {
+                    self.link_created(&mut act, &provider, &user, person).await?;
+                }
+                let groups = groups_of(act.tx, &provider, &user, person).await?;
+                self.settle_groups(&mut act, &provider, &user, &groups, None).await?;
+                act.tx.touch_identity(&provider.id, person.known_as(), now).await?;
                 let mut act = self.act(tx, now, author_in(&id, &user, visitor));
                 let is_new_browser = !self.knows_browser(act.tx, &user.id, visitor, now).await?;
                 let begun = Begun::Provider {
@@ -421,10 +433,11 @@ impl App {
                 act.tx
                     .set_session_provider(&session.id, Some(&provider.id), person.token.sid.as_deref())
                     .await?;
-                act.tx.touch_identity(&provider.id, &person.token.subject, act.now).await?;
+                act.tx.touch_identity(&provider.id, person.known_as(), act.now).await?;
                 self.node.strangers.know(&digest);
                 let mut policy = act.on_behalf_of(Author::from(policy(&provider)).at(&back.visitor.origin));
-                self.settle_groups(&mut policy, &provider, &user, &person.groups, Some(&session.id)).await?;
+                let groups = groups_of(policy.tx, &provider, &user, person).await?;
+                self.settle_groups(&mut policy, &provider, &user, &groups, Some(&session.id)).await?;
                 by_session_digest(act.tx, &digest, &back.visitor.origin, act.now).await?;
                 Ok(Ok(()))
             })
@@ -458,6 +471,9 @@ impl App {
                     Some(_) => return Ok(Err(Refusal::OtherAccount)),
                     None => {}
                 }
+                if let Err(refusal) = check_provisioned(act.tx, &provider, &principal.user, person).await? {
+                    return Ok(Err(refusal));
+                }
                 let known = act.tx.identities(&principal.user).await?;
                 if known.iter().any(|it| it.provider_id == provider.id) {
                     return Ok(Err(Refusal::AlreadyLinked));
@@ -468,6 +484,7 @@ impl App {
                     user_id: principal.user.clone(),
                     created_account: false,
                     created_at: act.now,
+                    external_id: person.external_id.clone(),
                 };
                 act.tx.insert_identity(&identity, None).await?;
                 let event = Event::IdentityLinked {
@@ -506,9 +523,24 @@ async fn same_provider(tx: &mut Tx, asked: &Provider) -> Result<Option<Provider>
             && it.issuer == asked.issuer
             && it.client_id == asked.client_id
             && it.groups_claim == asked.groups_claim
+            && it.groups_from == asked.groups_from
+            && it.external_id_claim == asked.external_id_claim
             && it.acr_values == asked.acr_values
     };
     Ok(stored.filter(is_same))
+}
+
+/// Returns the groups of a person: those that the token says, or those that the provider has provisioned.
+async fn groups_of(
+    tx: &mut Tx,
+    provider: &Provider,
+    user: &User,
+    person: &Person,
+) -> Result<Vec<String>, Error> {
+    match provider.groups_from {
+        GroupsFrom::Claim => Ok(person.groups.clone()),
+        GroupsFrom::Provisioning => Ok(tx.scim_group_names(&provider.id, &user.id).await?),
+    }
 }
 
 /// Returns who gives and removes roles by groups.

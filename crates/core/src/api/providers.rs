@@ -2,9 +2,12 @@
 
 use super::{present, users::one_scope};
 use crate::{
-    ClientId, PropertyId, ProviderId, Timestamp,
+    ClientId, PropertyId, ProviderId, ProvisioningTokenId, Timestamp,
     environment::{MAX_ENVIRONMENTS, Slug},
-    provider::{ClientAuthentication, MAX_GROUP_GRANTS, MAX_LISTED, MAX_NAME, MAX_TEXT},
+    provider::{
+        ClientAuthentication, GroupsFrom, MAX_GROUP_GRANTS, MAX_LISTED, MAX_NAME,
+        MAX_PROVISIONING_TOKEN_DAYS, MAX_TEXT,
+    },
     roles::Role,
     text::NAME_PATTERN,
 };
@@ -43,6 +46,10 @@ pub struct Provider {
     pub acr_values: Vec<String>,
     /// Roles that groups give.
     pub group_grants: Vec<GroupGrant>,
+    /// Where the groups of people come from.
+    pub groups_from: GroupsFrom,
+    /// Claim of the ID token whose value is the `externalId` of the person in provisioning.
+    pub external_id_claim: String,
     /// Whether people can sign in with it.
     pub enabled: bool,
     /// Redirect URI to register at the provider.
@@ -51,6 +58,8 @@ pub struct Provider {
     pub back_channel_logout_uri: String,
     /// URI to register at the provider as post-logout redirect URI.
     pub post_logout_redirect_uri: String,
+    /// Base URL at which the provider provisions people and groups (SCIM 2.0).
+    pub scim_url: String,
     /// When it was created.
     pub created_at: Timestamp,
 }
@@ -119,6 +128,13 @@ pub struct CreateProvider {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_GROUP_GRANTS))]
     pub group_grants: Vec<GroupGrant>,
+    /// Where the groups of people come from.
+    #[serde(default)]
+    pub groups_from: GroupsFrom,
+    /// Claim of the ID token whose value is the `externalId` of the person in provisioning. Defaults to `sub`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = MAX_NAME), regex(pattern = WORD_PATTERN))]
+    pub external_id_claim: Option<String>,
 }
 
 impl std::fmt::Debug for CreateProvider {
@@ -167,10 +183,18 @@ pub struct UpdateProvider {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_LISTED), inner(length(max = MAX_NAME), regex(pattern = WORD_PATTERN)))]
     pub acr_values: Option<Vec<String>>,
-    /// Roles that groups give. Replaces the present ones. Takes effect at the next sign-in of each person.
+    /// Roles that groups give. Replaces the present ones. Roles are removed now, and given at the next sign-in of each person,
+    /// or now if the provider provisions the groups.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_GROUP_GRANTS))]
     pub group_grants: Option<Vec<GroupGrant>>,
+    /// Where the groups of people come from. With `provisioning`, roles follow the provisioned groups from now on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups_from: Option<GroupsFrom>,
+    /// Claim of the ID token whose value is the `externalId` of the person in provisioning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = MAX_NAME), regex(pattern = WORD_PATTERN))]
+    pub external_id_claim: Option<String>,
     /// Whether people can sign in with it. Disabling it ends its sessions and removes the roles that its groups gave.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
@@ -198,4 +222,42 @@ pub struct Identity {
     pub created_at: Timestamp,
     /// Its last sign-in; `null` if there was none.
     pub last_used_at: Option<Timestamp>,
+}
+
+/// A token with which a provider provisions people and groups. It can do nothing else.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProvisioningToken {
+    /// ID.
+    pub id: ProvisioningTokenId,
+    /// Networks it can be used from; `null`: any.
+    pub allowed_networks: Option<Vec<String>>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it expires.
+    pub expires_at: Timestamp,
+    /// Its last use, to the minute; `null` if there was none.
+    pub last_used_at: Option<Timestamp>,
+    /// Value, only in the response that creates it, and in its repetition within 10 minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+}
+
+impl std::fmt::Debug for ProvisioningToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ProvisioningToken").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Creates a provisioning token.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateProvisioningToken {
+    /// Days until it expires. Defaults to 365.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = MAX_PROVISIONING_TOKEN_DAYS))]
+    pub expires_days: Option<u32>,
+    /// Networks it can be used from, such as `192.0.2.0/24`; absent: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub allowed_networks: Option<Vec<String>>,
 }

@@ -6,7 +6,7 @@ use crate::{
     account::Passwords,
     api,
     environment::{EnvironmentKind, SigningAlg},
-    provider::ClientAuthentication,
+    provider::{ClientAuthentication, GroupsFrom},
     registration::AuthMethod,
     roles::Role,
     second_factor::AskedFor,
@@ -250,6 +250,10 @@ pub struct ProviderFacts {
     pub acr_values: Vec<String>,
     /// Roles that groups give.
     pub group_grants: Vec<GroupGrantFacts>,
+    /// Where the groups of people come from.
+    pub groups_from: GroupsFrom,
+    /// Claim that says who a person is in provisioning.
+    pub external_id_claim: String,
     /// Whether people can sign in with it.
     pub enabled: bool,
 }
@@ -289,9 +293,24 @@ impl From<api::Provider> for ProviderFacts {
             groups_claim: shown.groups_claim,
             acr_values: shown.acr_values,
             group_grants: shown.group_grants.into_iter().map(Into::into).collect(),
+            groups_from: shown.groups_from,
+            external_id_claim: shown.external_id_claim,
             enabled: shown.enabled,
         }
     }
+}
+
+/// A person whom a provider provisions.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+pub struct ScimUserFacts {
+    /// `userName`: the email address.
+    pub user_name: String,
+    /// `externalId`: who the person is at the provider.
+    pub external_id: String,
+    /// Name of the person.
+    pub name: String,
+    /// Whether the person is active: has an account.
+    pub active: bool,
 }
 
 /// The facts of an issuer that an environment is in front of.
@@ -379,7 +398,7 @@ mod tests {
             "group_grants": [{
                 "group": "admins", "role": "viewer", "property_id": null, "client_id": null, "environments": null,
             }],
-            "enabled": true,
+            "groups_from": "claim", "external_id_claim": "sub", "enabled": true,
         });
         let mut shown = facts.clone();
         for (name, value) in [
@@ -387,6 +406,7 @@ mod tests {
             ("redirect_uri", "https://auth.example.com/a"),
             ("back_channel_logout_uri", "https://auth.example.com/b"),
             ("post_logout_redirect_uri", "https://auth.example.com/c"),
+            ("scim_url", "https://auth.example.com/d"),
             ("created_at", AT),
         ] {
             shown[name] = value.into();

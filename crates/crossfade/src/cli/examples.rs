@@ -297,6 +297,24 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
             "crossfade provider delete idp_0123456789abcdefghijkl --confirm Example",
         ],
     ),
+    (
+        "provider token list",
+        ["crossfade provider token list Example", "crossfade provider token list Example --json"],
+    ),
+    (
+        "provider token create",
+        [
+            "crossfade provider token create Example",
+            "crossfade provider token create Example --expires-days 90 --network 192.0.2.0/24",
+        ],
+    ),
+    (
+        "provider token delete",
+        [
+            "crossfade provider token delete Example prov_0123456789abcdefghijkl",
+            "crossfade provider token delete idp_0123456789abcdefghijkl prov_0123456789abcdefghijkl",
+        ],
+    ),
     ("webhook list", ["crossfade webhook list", "crossfade webhook list --json"]),
     (
         "webhook show",

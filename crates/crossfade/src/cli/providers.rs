@@ -5,7 +5,12 @@ use super::{
     values::{item, one_of},
 };
 use clap::{Args, Subcommand};
-use crossfade_core::{ClientId, PropertyId, api::GroupGrant, provider::ClientAuthentication, roles::Role};
+use crossfade_core::{
+    ClientId, PropertyId,
+    api::GroupGrant,
+    provider::{ClientAuthentication, GroupsFrom},
+    roles::Role,
+};
 use std::path::PathBuf;
 
 #[derive(Subcommand)]
@@ -23,6 +28,9 @@ pub(crate) enum Provider {
     Create(CreateProvider),
     /// Change, disable or enable a provider.
     Update(UpdateProvider),
+    /// Manage the tokens with which a provider provisions people and groups.
+    #[command(subcommand)]
+    Token(ProvisioningToken),
     /// Delete a provider. Its sessions end, and the roles that its groups gave are removed.
     Delete {
         /// Provider ID (idp_…) or name.
@@ -30,6 +38,39 @@ pub(crate) enum Provider {
         /// Provider name, to confirm. Prompted for on a terminal if omitted.
         #[arg(long, value_name = "NAME")]
         confirm: Option<String>,
+        #[command(flatten)]
+        remote: Remote,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ProvisioningToken {
+    /// List the provisioning tokens of a provider.
+    List {
+        /// Provider ID (idp_…) or name.
+        provider: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Create a provisioning token. Its value is shown only this once.
+    Create {
+        /// Provider ID (idp_…) or name.
+        provider: String,
+        /// Days until it expires, 1 to 365. Defaults to 365.
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=365))]
+        expires_days: Option<u32>,
+        /// Network it can be used from, such as 192.0.2.0/24. Repeatable. Defaults to any.
+        #[arg(long, value_name = "NETWORK", value_delimiter = ',', value_parser = item)]
+        network: Vec<String>,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// End a provisioning token. Whatever uses it is refused immediately.
+    Delete {
+        /// Provider ID (idp_…) or name.
+        provider: String,
+        /// Token ID (prov_…).
+        token: String,
         #[command(flatten)]
         remote: Remote,
     },
@@ -67,6 +108,12 @@ pub(crate) struct CreateProvider {
     /// environments. Repeatable.
     #[arg(long, value_name = "GROUP=ROLE", value_parser = group_role)]
     pub(crate) group_role: Vec<GroupGrant>,
+    /// Where the groups of people come from.
+    #[arg(long, default_value = "claim", value_parser = one_of(GroupsFrom::ALL, GroupsFrom::as_str))]
+    pub(crate) groups_from: GroupsFrom,
+    /// Claim of the ID token whose value is the externalId of the person in provisioning. Defaults to sub.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) external_id_claim: Option<String>,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }
@@ -130,6 +177,12 @@ pub(crate) struct ProviderChange {
     /// Give no roles by group.
     #[arg(long)]
     pub(crate) no_group_roles: bool,
+    /// Where the groups of people come from.
+    #[arg(long, value_parser = one_of(GroupsFrom::ALL, GroupsFrom::as_str))]
+    pub(crate) groups_from: Option<GroupsFrom>,
+    /// Claim of the ID token whose value is the externalId of the person in provisioning.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) external_id_claim: Option<String>,
     /// Let people sign in again.
     #[arg(long, conflicts_with = "disable")]
     pub(crate) enable: bool,

@@ -5,13 +5,16 @@ use super::{
     http::Api,
 };
 use crate::{
-    cli::{CreateProvider as Create, Provider as Command, UpdateProvider as Update},
+    cli::{
+        CreateProvider as Create, Provider as Command, ProvisioningToken as TokenCommand,
+        UpdateProvider as Update,
+    },
     failure::Failure,
     output::{self, fixed, text},
 };
 use crossfade_core::{
-    ProviderId,
-    api::{CreateProvider, GroupGrant, Provider, UpdateProvider},
+    ProviderId, ProvisioningTokenId,
+    api::{CreateProvider, CreateProvisioningToken, GroupGrant, Provider, ProvisioningToken, UpdateProvider},
 };
 use reqwest::Method;
 use std::{io::Read, path::Path};
@@ -36,6 +39,7 @@ pub(crate) async fn provider(command: Command) -> Result<(), Failure> {
         }
         Command::Create(args) => create(args).await,
         Command::Update(args) => update(args).await,
+        Command::Token(command) => token(command).await,
         Command::Delete { provider, confirm, remote } => {
             let api = Api::new(&remote)?;
             let found = find(&api, &provider).await?;
@@ -64,6 +68,8 @@ async fn create(args: Create) -> Result<(), Failure> {
         groups_claim: args.groups_claim,
         acr_values: args.acr,
         group_grants: args.group_role,
+        groups_from: args.groups_from,
+        external_id_claim: args.external_id_claim,
     };
     one(api.send(Method::POST, "/providers", &body).await?, args.remote.json)
 }
@@ -99,6 +105,8 @@ async fn update(args: Update) -> Result<(), Failure> {
         groups_claim: change.groups_claim,
         acr_values: list(change.any_acr, change.acr),
         group_grants: (change.no_group_roles || !change.group_role.is_empty()).then_some(change.group_role),
+        groups_from: change.groups_from,
+        external_id_claim: change.external_id_claim,
         enabled: match (change.enable, change.disable) {
             (true, _) => Some(true),
             (_, true) => Some(false),
@@ -107,6 +115,59 @@ async fn update(args: Update) -> Result<(), Failure> {
         confirm_name,
     };
     one(api.send(Method::PATCH, &path(&found), &body).await?, remote.json)
+}
+
+/// Runs a command about provisioning tokens.
+async fn token(command: TokenCommand) -> Result<(), Failure> {
+    match command {
+        TokenCommand::List { provider, remote } => {
+            let api = Api::new(&remote)?;
+            let found = find(&api, &provider).await?;
+            let tokens: Vec<ProvisioningToken> = api.list(&tokens_path(&found), usize::MAX).await?;
+            if remote.json {
+                return output::json(&tokens);
+            }
+            let row = |it: ProvisioningToken| {
+                let networks = it.allowed_networks.map_or_else(|| "any".to_owned(), |list| list.join(", "));
+                let used = it.last_used_at.map_or_else(|| "never".to_owned(), |at| at.to_string());
+                vec![it.id.to_string(), networks, it.created_at.to_string(), used, it.expires_at.to_string()]
+            };
+            let columns =
+                [fixed("id"), text("networks"), fixed("created"), fixed("last used"), fixed("expires")];
+            output::table(&columns, tokens.into_iter().map(row).collect())
+        }
+        TokenCommand::Create { provider, expires_days, network, remote } => {
+            let api = Api::new(&remote)?;
+            let found = find(&api, &provider).await?;
+            let allowed_networks = (!network.is_empty()).then_some(network);
+            let body = CreateProvisioningToken { expires_days, allowed_networks };
+            let created: ProvisioningToken = api.send(Method::POST, &tokens_path(&found), &body).await?;
+            if remote.json {
+                return output::json(&created);
+            }
+            let until = created.expires_at;
+            output::note(&format!(
+                "Created a provisioning token for {}, which expires {until}. It is not shown again.",
+                found.name
+            ));
+            output::note(&format!("Base URL at the provider: {}", found.scim_url));
+            let lost = "End the token with crossfade provider token delete, and create another.";
+            output::value(&format!("{}\n", created.value.unwrap_or_default()), lost)
+        }
+        TokenCommand::Delete { provider, token, remote } => {
+            let api = Api::new(&remote)?;
+            let found = find(&api, &provider).await?;
+            let id = ProvisioningTokenId::parse(&token)
+                .map_err(|_| Failure::not_found(format!("{token} is not the ID of a provisioning token.")))?;
+            api.delete(&format!("{}/{id}", tokens_path(&found))).await?;
+            output::note(&format!("Ended the provisioning token {id}."));
+            Ok(())
+        }
+    }
+}
+
+fn tokens_path(provider: &Provider) -> String {
+    format!("{}/provisioning-tokens", path(provider))
 }
 
 fn path(provider: &Provider) -> String {
@@ -143,6 +204,7 @@ fn one(provider: Provider, json: bool) -> Result<(), Failure> {
         vec!["redirect URI".to_owned(), provider.redirect_uri.clone()],
         vec!["back-channel logout URI".to_owned(), provider.back_channel_logout_uri.clone()],
         vec!["post-logout redirect URI".to_owned(), provider.post_logout_redirect_uri.clone()],
+        vec!["SCIM base URL".to_owned(), provider.scim_url.clone()],
     ];
     shown(vec![provider])?;
     output::table(&[fixed("register at the provider"), text("address")], addresses)?;

@@ -13,7 +13,7 @@ use crossfade_core::{
     roles::{Grant, Object, Permission, Role, Scope, allows},
 };
 use serde_json::{Value, json};
-use std::{fmt::Write, fs, path::Path, time::Duration};
+use std::{fmt::Write, fs, path::Path, sync::Mutex, time::Duration};
 
 on_sqlite! {
     every_operation_for_every_role_and_object,
@@ -64,6 +64,8 @@ pub struct Stage<'w> {
     places: [Place; 4],
     /// A provider that is disabled, so that nothing is asked of it.
     provider: String,
+    /// Ended by whoever may end it, so it is renewed for each of them.
+    provisioning_token: Mutex<String>,
 }
 
 impl<'w> Holder<'w> {
@@ -216,7 +218,9 @@ impl<'w> Stage<'w> {
         });
         let provider = text(&owner.post("/providers", provider).await.created()["id"]);
         owner.patch(&format!("/providers/{provider}"), json!({"enabled": false})).await.ok();
-        Self { world, owner, places, provider }
+        let tokens = format!("/providers/{provider}/provisioning-tokens");
+        let provisioning_token = Mutex::new(text(&owner.post(&tokens, json!({})).await.created()["id"]));
+        Self { world, owner, places, provider, provisioning_token }
     }
 
     pub async fn holder(&self, role: Option<Role>) -> Holder<'w> {
@@ -288,6 +292,17 @@ impl<'w> Stage<'w> {
         self.world.number("SELECT COUNT(*) FROM audit_events WHERE outcome = 'done'").await
     }
 
+    /// Replaces the provisioning token of the provider by a new one.
+    pub async fn renew_provisioning_token(&self) {
+        let tokens = format!("/providers/{}/provisioning-tokens", self.provider);
+        let owner = &self.owner;
+        for token in owner.get(&tokens).await.ok()["items"].as_array().unwrap() {
+            owner.delete(&format!("{tokens}/{}", text(&token["id"])), json!({})).await;
+        }
+        *self.provisioning_token.lock().unwrap() =
+            text(&owner.post(&tokens, json!({})).await.created()["id"]);
+    }
+
     /// Returns a path or a value with the IDs of an object as it is to this holder.
     pub fn filled(&self, template: &str, holder: &Holder<'_>, object: usize) -> String {
         let place = &self.places[object];
@@ -304,6 +319,10 @@ impl<'w> Stage<'w> {
             ("{delivery}", &place.delivery),
             ("{user}", &account.user),
             ("{grant}", &account.grant),
+            (
+                "/provisioning-tokens/{token}",
+                &*format!("/provisioning-tokens/{}", self.provisioning_token.lock().unwrap()),
+            ),
             ("{token}", &account.token),
             ("{session}", &account.session),
             ("{provider}", &self.provider),

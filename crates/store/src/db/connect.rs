@@ -327,6 +327,9 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (64, "logins", include_str!("../../migrations/0064_logins.sql")),
     (65, "last_active", include_str!("../../migrations/0065_last_active.sql")),
     (66, "passkeys", include_str!("../../migrations/0066_passkeys.sql")),
+    (68, "provisioning_tokens", include_str!("../../migrations/0068_provisioning_tokens.sql")),
+    (69, "scim", include_str!("../../migrations/0069_scim.sql")),
+    (70, "groups_from", include_str!("../../migrations/0070_groups_from.sql")),
 ];
 
 /// What migration 50 does on each engine instead of `{CLIENT_IDS}`: only PostgreSQL can drop a constraint.

@@ -95,6 +95,11 @@ const ROWS: &[(i64, i64, &str)] = &[
     (60, i64::MAX, "INSERT INTO providers (id, name, issuer, client_id, client_secret, client_authentication, scopes, domains, groups_claim, acr_values, group_grants, created_at, version)
          VALUES ('idp_1', 'Example', 'https://id.example', 'crossfade', {B}, 'client_secret_basic', '[]', '[]', 'groups', '[]', '[]', 1, 1)"),
     (60, i64::MAX, "INSERT INTO identities (provider_id, subject, user_id, created_account, created_at) VALUES ('idp_1', 'ada', 'usr_1', 1, 1)"),
+    (68, i64::MAX, "INSERT INTO provisioning_tokens (id, provider_id, digest, created_at, expires_at) VALUES ('prov_1', 'idp_1', {B}, 1, 9)"),
+    (69, i64::MAX, "INSERT INTO scim_users (id, provider_id, external_id, user_name, details, user_id, lets_in, created_at, updated_at, version)
+         VALUES ('su_1', 'idp_1', 'ada', 'ada@example.com', '{}', 'usr_1', 1, 1, 1, 1)"),
+    (69, i64::MAX, "INSERT INTO scim_groups (id, provider_id, name, name_key, created_at, updated_at, version) VALUES ('sg_1', 'idp_1', 'Staff', 'staff', 1, 1, 1)"),
+    (69, i64::MAX, "INSERT INTO scim_members (group_id, member_id, added_at) VALUES ('sg_1', 'su_1', 1)"),
     (61, i64::MAX, "INSERT INTO logout_tokens (provider_id, jti, expires_at) VALUES ('idp_1', 'jti', 9)"),
     (21, i64::MAX, "INSERT INTO unreadable_proxies (address, noted_at) VALUES ('192.0.2.9', 1)"),
 ];

@@ -481,6 +481,6 @@ mod tests {
             .filter(|(_, schema)| schema["properties"].get("value").is_some())
             .map(|(name, _)| name)
             .collect();
-        assert_eq!(with_value, ["RevealReply", "RevealedSecret"]);
+        assert_eq!(with_value, ["ProvisioningToken", "RevealReply", "RevealedSecret"]);
     }
 }

@@ -66,3 +66,36 @@ pub(super) async fn delete(Ids(provider): Ids<String>, call: Call) -> Reply {
 pub(super) fn delete_shape(_: &mut Schemas) -> Shape {
     nothing(204)
 }
+
+pub(super) async fn list_tokens(Ids(provider): Ids<String>, call: Call) -> Reply {
+    let query = call.list(&[])?;
+    let tokens = call.app.list_provisioning_tokens(&call.principal, ProviderPath(&provider), &query).await?;
+    page(&call.uri, &tokens)
+}
+
+pub(super) fn list_tokens_shape(schemas: &mut Schemas) -> Shape {
+    schemas.list::<api::ProvisioningToken>(&[])
+}
+
+pub(super) async fn create_token(Ids(provider): Ids<String>, call: Call) -> Reply {
+    let input = call.optional_input();
+    created(&call.app.create_provisioning_token(&call.request(), ProviderPath(&provider), input).await?)
+}
+
+pub(super) fn create_token_shape(schemas: &mut Schemas) -> Shape {
+    let shape = schemas.answers::<api::ProvisioningToken>(201);
+    let example = api::CreateProvisioningToken {
+        expires_days: Some(180),
+        allowed_networks: Some(vec!["192.0.2.0/24".into()]),
+    };
+    Shape { body_optional: true, ..schemas.reads(shape, &example) }
+}
+
+pub(super) async fn delete_token(Ids((provider, token)): Ids<(String, String)>, call: Call) -> Reply {
+    let path = ProviderPath(&provider);
+    done(call.app.delete_provisioning_token(&call.request(), path, &token, call.optional_input()).await?)
+}
+
+pub(super) fn delete_token_shape(_: &mut Schemas) -> Shape {
+    nothing(204)
+}

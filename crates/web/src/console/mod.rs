@@ -130,6 +130,11 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         .route("/console/providers", get(providers::list::show).post(providers::list::create))
         .route("/console/providers/{provider}", get(providers::one::show).post(providers::one::update))
         .route("/console/providers/{provider}/delete", post(providers::one::delete))
+        .route("/console/providers/{provider}/provisioning-tokens", post(providers::one::create_token))
+        .route(
+            "/console/providers/{provider}/provisioning-tokens/{token}/delete",
+            post(providers::one::delete_token),
+        )
         .route("/console/providers/{provider}/groups", post(providers::one::add_group))
         .route("/console/providers/{provider}/groups/remove", post(providers::one::remove_group))
         .route("/console/access", get(people::access::show))

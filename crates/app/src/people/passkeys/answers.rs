@@ -16,8 +16,8 @@ use crate::{
     node::throttle::Subject,
     people::{
         factors::{Checked, own_user},
-        password_policy::accepts_password,
         sessions::{Confirmed, Session, Visitor},
+        sign_in_policy::accepts_password,
     },
 };
 use crossfade_core::{

@@ -55,6 +55,8 @@ pub const FRESH: &[&str] = &[
     "/console/providers/{provider}/delete",
     "/console/providers/{provider}/groups",
     "/console/providers/{provider}/groups/remove",
+    "/console/providers/{provider}/provisioning-tokens",
+    "/console/providers/{provider}/provisioning-tokens/{token}/delete",
     "/console/mail/release",
     "/console/quarantine/release",
     "/console/sign-in-policy",
@@ -106,6 +108,21 @@ pub const NOT_FRESH: &[&str] = &[
 
 /// Paths that are routed outside the Console.
 const ELSEWHERE: &[&str] = &[
+    // Below /scim/v2/{provider}, with a provisioning token.
+    "/.search",
+    "/Bulk",
+    "/Groups",
+    "/Groups/.search",
+    "/Groups/{id}",
+    "/Me",
+    "/ResourceTypes",
+    "/ResourceTypes/{id}",
+    "/Schemas",
+    "/Schemas/{id}",
+    "/ServiceProviderConfig",
+    "/Users",
+    "/Users/.search",
+    "/Users/{id}",
     "/.well-known/oauth-authorization-server/env/{environment}",
     "/api/openapi.json",
     "/api/v1/",

@@ -491,7 +491,7 @@ async fn a_passkey_signs_in_nobody_who_cannot_use_a_password(world: World) {
     let (passkey, _) = enrol(&bob).await;
     let off = "A passkey signs in only where a password could";
     let hash = "UPDATE users SET password_hash = NULL WHERE email = 'bob@example.com'";
-    let policy = "INSERT INTO password_policy (one, passwords, break_glass, version) VALUES (1, 'break_glass', '[]', 2)";
+    let policy = "INSERT INTO sign_in_policy (one, second_factor, passwords, break_glass, version) VALUES (1, 'optional', 'break_glass', '[]', 2)";
     for change in [policy, hash] {
         world.raw(change).await;
         let browser = world.browser();
@@ -502,7 +502,7 @@ async fn a_passkey_signs_in_nobody_who_cannot_use_a_password(world: World) {
         let credential = passkey.sign(&asked, &Manner::default());
         let fields = [("passkey", &*credential), ("state", asked["state"].as_str().unwrap())];
         assert_eq!(bob.script("/console/confirm", &fields).await.status, 403, "{change}");
-        world.raw("DELETE FROM password_policy").await;
+        world.raw("DELETE FROM sign_in_policy").await;
     }
     assert_eq!(refused(&world, "passwords_off").await, 2);
     let owner = world.owner().await;

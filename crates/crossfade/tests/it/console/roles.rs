@@ -181,6 +181,8 @@ const FORMS: &[(&str, Shows)] = &[
     ("/console/providers/{provider}/delete", Operates(DeleteProvider)),
     ("/console/providers/{provider}/groups", Operates(UpdateProvider)),
     ("/console/providers/{provider}/groups/remove", Operates(UpdateProvider)),
+    ("/console/providers/{provider}/provisioning-tokens", Operates(CreateProvisioningToken)),
+    ("/console/providers/{provider}/provisioning-tokens/{token}/delete", Operates(DeleteProvisioningToken)),
     ("/console/quarantine/release", Operates(ReleaseQuarantine)),
     ("/console/sign-in-policy", Operates(UpdateSignInPolicy)),
     ("/console/theme", Anybody),
@@ -218,6 +220,7 @@ const WITHOUT_A_ROUTE: &[Operation] = &[
     ReadUpstreamCredential,
     ListGrants,
     ListTokens,
+    ListProvisioningTokens,
     ReadAuditCheckpoint,
     ListAuthenticationFailures,
     ListDeliveries,
@@ -391,6 +394,9 @@ async fn opens_and_changes_what_its_role_permits(world: &World, by: &By) {
             for object in (0..objects_of(*shows, template)).rev() {
                 if browser.cookie().is_none() || !browser.is_signed_in().await {
                     browser = by.sign_in(&stage, &holder.own).await;
+                }
+                if template.contains("/provisioning-tokens/{token}") {
+                    stage.renew_provisioning_token().await;
                 }
                 let path = stage.filled(template, &holder, object);
                 let before = stage.changes().await;

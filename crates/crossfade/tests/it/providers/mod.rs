@@ -5,6 +5,7 @@ mod identities;
 pub mod idp;
 mod logout;
 mod passwords;
+mod provisioning;
 mod settings;
 
 use self::idp::{CLIENT_ID, Idp, SECRET};

@@ -27,7 +27,8 @@ async fn a_provider_is_shown_with_what_to_register_and_without_its_secret(mut wo
         "id": id, "name": "Example", "issuer": idp.url(""), "client_id": CLIENT_ID,
         "client_authentication": "client_secret_basic", "has_client_secret": true,
         "scopes": ["openid", "email", "profile"], "domains": ["example.com"], "groups_claim": "groups",
-        "acr_values": [], "group_grants": [], "enabled": true,
+        "acr_values": [], "group_grants": [], "groups_from": "claim", "external_id_claim": "sub", "enabled": true,
+        "scim_url": format!("https://auth.example.com/scim/v2/{id}"),
         "redirect_uri": format!("https://auth.example.com/console/sign-in/callback/{id}"),
         "back_channel_logout_uri": format!("https://auth.example.com/console/sign-in/back-channel/{id}"),
         "post_logout_redirect_uri": "https://auth.example.com/console/sign-in",
@@ -178,12 +179,15 @@ async fn the_pages_add_change_and_delete_a_provider(mut world: World) {
         ("version", "3"),
         ("scopes", "openid groups"),
         ("groups_claim", "roles"),
+        ("groups_from", "provisioning"),
+        ("external_id_claim", "oid"),
         ("acr_values", ""),
         ("enabled", "true"),
     ]);
     assert_eq!(browser.post(&path, &fields).await.leads_to(), path);
     let id = path.rsplit('/').next().unwrap();
     let shown: Value = world.owner().await.get(&format!("/providers/{id}")).await.ok();
+    assert_eq!((&shown["groups_from"], &shown["external_id_claim"]), (&json!("provisioning"), &json!("oid")));
     assert_eq!((&shown["scopes"], &shown["has_client_secret"]), (&json!(["openid", "groups"]), &json!(true)));
     browser.post(&format!("{path}/delete"), &[("confirm_name", "Other")]).await.page(422);
     let deleted = browser.post(&format!("{path}/delete"), &[("confirm_name", "Example")]).await;

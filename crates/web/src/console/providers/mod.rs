@@ -34,11 +34,22 @@ fn without_secret(mut fields: Fields) -> Fields {
 mod samples {
     use crate::console::crossfade::samples::now;
     use crossfade_core::{
-        ProviderId,
-        api::{GroupGrant, Provider},
-        provider::ClientAuthentication,
+        ProviderId, ProvisioningTokenId,
+        api::{GroupGrant, Provider, ProvisioningToken},
+        provider::{ClientAuthentication, GroupsFrom},
         roles::Role,
     };
+
+    pub(super) fn token() -> ProvisioningToken {
+        ProvisioningToken {
+            id: ProvisioningTokenId::parse("prov_0000000000000000000001").unwrap(),
+            allowed_networks: Some(vec!["192.0.2.0/24".into()]),
+            created_at: now(),
+            expires_at: now(),
+            last_used_at: None,
+            value: None,
+        }
+    }
 
     pub(super) fn provider() -> Provider {
         Provider {
@@ -59,12 +70,15 @@ mod samples {
                 client_id: None,
                 environments: Some(vec!["staging".into()]),
             }],
+            groups_from: GroupsFrom::Claim,
+            external_id_claim: "sub".into(),
             enabled: true,
             redirect_uri: "https://auth.example.com/console/sign-in/callback/idp_0000000000000000000001"
                 .into(),
             back_channel_logout_uri:
                 "https://auth.example.com/console/sign-in/back-channel/idp_0000000000000000000001".into(),
             post_logout_redirect_uri: "https://auth.example.com/console/sign-in".into(),
+            scim_url: "https://auth.example.com/scim/v2/idp_0000000000000000000001".into(),
             created_at: now(),
         }
     }

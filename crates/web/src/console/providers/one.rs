@@ -17,10 +17,11 @@ use crate::{
 };
 use askama::Template;
 use axum::{extract::Path, response::Response};
-use crossfade_app::{Deletion, Input, ProviderPath, Request};
+use crossfade_app::{Deletion, Input, ListQuery, NO_INPUT, ProviderPath, Request};
 use crossfade_core::{
-    ClientId, Problem, PropertyId,
-    api::{GroupGrant, Provider, UpdateProvider},
+    ClientId, Problem, PropertyId, Timestamp,
+    api::{CreateProvisioningToken, GroupGrant, Provider, ProvisioningToken, UpdateProvider},
+    provider::GroupsFrom,
     roles::Role,
 };
 
@@ -35,7 +36,17 @@ struct OnePage {
     group: Form,
     delete: Form,
     version: i64,
+    /// Tokens with which the provider provisions.
+    tokens: Vec<ProvisioningToken>,
+    token: Form,
+    /// Value of a token that was just created, shown only this once.
+    created: Option<String>,
+    now: Timestamp,
 }
+
+/// Where the groups of people come from, on offer.
+const GROUPS_FROM: [(&str, &str); 2] =
+    [("claim", "Groups claim, at each sign-in"), ("provisioning", "Provisioning, at each change")];
 
 /// A role that a group gives.
 struct Line {
@@ -44,6 +55,11 @@ struct Line {
     role: &'static str,
     place: String,
     environments: String,
+}
+
+/// Returns the form for a provisioning token as it is offered.
+fn new_token() -> Form {
+    Form::new("token", Fields::default().with("expires_days", "365").with("allowed_networks", ""))
 }
 
 fn path(id: &str) -> String {
@@ -78,7 +94,12 @@ impl OnePage {
             .with("domains", provider.domains.join("\n"))
             .with("groups_claim", provider.groups_claim.clone())
             .with("acr_values", provider.acr_values.join(" "))
+            .with("groups_from", provider.groups_from.as_str())
+            .with("external_id_claim", provider.external_id_claim.clone())
             .with("confirm_name", "");
+        let query = ListQuery { limit: None, cursor: None };
+        let tokens =
+            signed.app.list_provisioning_tokens(signed.principal(), ProviderPath(id), &query).await?;
         if provider.enabled {
             fields = fields.with("enabled", "true");
         }
@@ -100,6 +121,10 @@ impl OnePage {
             delete: Form::new("delete", delete),
             provider,
             version,
+            tokens: tokens.items,
+            token: new_token(),
+            created: None,
+            now: signed.session.now,
         })
     }
 
@@ -128,10 +153,13 @@ pub(in crate::console) async fn show(Path(id): Path<String>, signed: SignedIn) -
     let done = match signed.said() {
         "created" => Some("The provider was added. Register the redirect URI there, then try to sign in."),
         "saved" => Some("The provider was changed."),
-        "added" => Some("The group gives the role from the next sign-in of each person."),
+        "added" => Some(
+            "The group gives the role: now if the provider provisions it, otherwise from the next sign-in of each person.",
+        ),
         "removed" => {
             Some("The group no longer gives the role. It was removed from everyone who had it by this group.")
         }
+        "token-deleted" => Some("The provisioning token was ended. Whatever uses it is refused from now on."),
         _ => None,
     };
     shown.layout = shown.layout.done(done);
@@ -155,6 +183,8 @@ pub(in crate::console) async fn update(Path(id): Path<String>, Fresh { signed, f
         groups_claim: Some(fields.text("groups_claim").to_owned()),
         acr_values: Some(list_of(&fields, "acr_values")),
         group_grants: None,
+        groups_from: GroupsFrom::parse(fields.text("groups_from")),
+        external_id_claim: Some(fields.text("external_id_claim").to_owned()),
         enabled: Some(fields.ticked("enabled")),
         confirm_name: fields.filled("confirm_name").map(str::to_owned),
     };
@@ -246,6 +276,50 @@ pub(in crate::console) async fn delete(Path(id): Path<String>, Fresh { signed, f
     }
 }
 
+pub(in crate::console) async fn create_token(
+    Path(id): Path<String>,
+    Fresh { signed, fields }: Fresh,
+) -> Reply {
+    let days = match fields.filled("expires_days").map(str::parse::<u32>) {
+        None => Ok(None),
+        Some(Ok(days)) => Ok(Some(days)),
+        Some(Err(_)) => Err(Problem::invalid("expires_days", "must be a whole number from 1 to 365")),
+    };
+    let networks = list_of(&fields, "allowed_networks");
+    let created = match days {
+        Ok(expires_days) => {
+            let body = CreateProvisioningToken {
+                expires_days,
+                allowed_networks: (!networks.is_empty()).then_some(networks),
+            };
+            let input = Input::Value(body);
+            signed.app.create_provisioning_token(&signed.request(), ProviderPath(&id), input).await
+        }
+        Err(problem) => Err(problem.into()),
+    };
+    match created {
+        Ok(created) => {
+            let mut shown = OnePage::load(&signed, &id).await?;
+            shown.created = created.value;
+            Ok(page(&shown))
+        }
+        Err(error) => {
+            again(&signed, &id, error, |shown, problem| {
+                shown.token = Form::new("token", fields).refused(problem);
+            })
+            .await
+        }
+    }
+}
+
+pub(in crate::console) async fn delete_token(
+    Path((id, token)): Path<(String, String)>,
+    Fresh { signed, .. }: Fresh,
+) -> Reply {
+    signed.app.delete_provisioning_token(&signed.request(), ProviderPath(&id), &token, NO_INPUT).await?;
+    Ok(to(&id, "token-deleted"))
+}
+
 fn to(id: &str, done: &'static str) -> Response {
     redirect_with(&path(id), done)
 }
@@ -280,8 +354,14 @@ mod tests {
             delete: Form::new("delete", Fields::default()),
             provider,
             version: 1,
+            tokens: vec![samples::token()],
+            token: new_token(),
+            created: None,
+            now: crate::console::crossfade::samples::now(),
         };
         let html = page.render().unwrap();
+        assert!(html.contains("/scim/v2/idp_0000000000000000000001"), "{html}");
+        assert!(html.contains("prov_0000000000000000000001") && html.contains("192.0.2.0/24"), "{html}");
         assert!(html.contains("/console/sign-in/callback/idp_0000000000000000000001"), "{html}");
         assert!(html.contains("/console/sign-in/back-channel/idp_0000000000000000000001"), "{html}");
         assert!(
