@@ -266,14 +266,19 @@ impl<'w> Stage<'w> {
         Account { email, user, grant, token, session: String::new() }
     }
 
-    /// An account signed in, with the password of everybody.
-    pub async fn signed_in(&self, account: &Account) -> Browser<'w> {
+    /// Gives an account the password of everybody.
+    pub async fn give_password(&self, account: &Account) {
         let (of_owner, email) =
             (format!("SELECT password_hash FROM users WHERE email = '{OWNER}'"), &account.email);
         self.world
             .raw(&format!("UPDATE users SET password_hash = ({of_owner}) WHERE email = '{email}'"))
             .await;
-        self.world.signed_in_as(email).await
+    }
+
+    /// An account signed in, with the password of everybody.
+    pub async fn signed_in(&self, account: &Account) -> Browser<'w> {
+        self.give_password(account).await;
+        self.world.signed_in_as(&account.email).await
     }
 
     /// The instance.

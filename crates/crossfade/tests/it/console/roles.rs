@@ -322,6 +322,7 @@ impl By {
     async fn sign_in<'w>(&self, stage: &Stage<'w>, account: &Account) -> Browser<'w> {
         let Self::Provider(idp, id) = self else { return stage.signed_in(account).await };
         let email = &account.email;
+        stage.give_password(account).await;
         stage
             .world()
             .raw(&format!(
@@ -334,8 +335,8 @@ impl By {
 
     /// Returns the outcome of a form that differs for this session.
     fn refuses(&self, template: &str) -> Option<&'static str> {
-        let is_for_passwords = ["/console/confirm", "/console/account/password"].contains(&template);
-        (matches!(self, Self::Provider(..)) && is_for_passwords).then_some("403")
+        // A password confirms none.
+        (matches!(self, Self::Provider(..)) && template == "/console/confirm").then_some("403")
     }
 }
 
