@@ -6,7 +6,7 @@ import { start } from "./server.mjs";
 import { validate } from "./validity.mjs";
 
 /** Each has an instance of its own. */
-const WALKS = ["rotation", "first_sight", "keyboard", "sections", "plain", "viewer", "guard", "drill", "change_over", "attacks", "bad_input", "trail", "plain_http", "history", "touch", "keys", "networks", "leaks", "webhooks", "profile", "owners", "unregistered", "command_line", "single_sign_on", "factors", "passkeys", "access"];
+const WALKS = ["rotation", "first_sight", "keyboard", "sections", "plain", "viewer", "guard", "drill", "change_over", "attacks", "bad_input", "trail", "plain_http", "history", "touch", "keys", "networks", "leaks", "webhooks", "profile", "owners", "unregistered", "command_line", "single_sign_on", "provisioning", "factors", "passkeys", "access"];
 
 for (const name of args.only ? [args.only] : WALKS) {
   const walk = await import(`./walks/${name}.mjs`);
@@ -22,7 +22,11 @@ for (const name of args.only ? [args.only] : WALKS) {
 }
 await browser.close();
 validate();
-if (!args.only) shownAsSaid();
+if (!args.only) {
+  const files = readdirSync(new URL("walks", import.meta.url)).map((file) => file.replace(".mjs", ""));
+  check("every walk is run", files.every((file) => WALKS.includes(file)), files.filter((file) => !WALKS.includes(file)).join());
+  shownAsSaid();
+}
 console.log(`console: ${counts.passed} passed, ${counts.failed} failed`);
 process.exitCode = counts.failed === 0 ? 0 : 1;
 
