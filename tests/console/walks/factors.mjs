@@ -96,7 +96,7 @@ export default async function factors(server) {
   await page.getByRole("link", { name: "Sign-in policy" }).click();
   await page.getByRole("heading", { level: 1, name: "Sign-in policy" }).waitFor();
   await look(page, "sign-in-policy");
-  await page.getByRole("radio", { name: "Everyone" }).check();
+  await page.getByRole("radio", { name: "Everyone", exact: true }).check();
   await button(page, "Save policy").click();
   await page.getByRole("status").filter({ hasText: "The policy was saved." }).waitFor();
   await look(page, "sign-in-policy-everyone");
