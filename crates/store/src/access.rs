@@ -327,6 +327,7 @@ impl Tx {
     pub async fn set_password(&mut self, id: &UserId, hash: &str) -> Result<(), StoreError> {
         self.note(Noted::Password(id.clone()));
         self.end_pending_sign_ins(id).await?;
+        self.let_no_passkey_alone(id).await?;
         self.execute(SET_PASSWORD, vec![id.as_str().into(), hash.into()]).await.map(drop)
     }
 

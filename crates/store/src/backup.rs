@@ -413,6 +413,7 @@ pub const TABLES: &[Table] = &[
             ("last_used_at", Int),
             ("last_step", Int),
             ("credential_id", Text),
+            ("signs_in_alone", Int),
         ],
     ),
     table("recovery_codes", "digest", &[("digest", Blob), ("user_id", Text), ("created_at", Int)]),

@@ -81,6 +81,9 @@ statements! {
                       ON CONFLICT (credential_id) DO NOTHING";
     PASSKEY = "SELECT id, user_id, kind, name, sealed, created_at, confirmed_at, last_used_at, last_step FROM factors WHERE credential_id = $1";
     USE_PASSKEY = "UPDATE factors SET sealed = $2, last_used_at = $3 WHERE id = $1";
+    IS_ALONE = "SELECT signs_in_alone FROM factors WHERE credential_id = $1";
+    SET_ALONE = "UPDATE factors SET signs_in_alone = 1 WHERE id = $1";
+    SET_NONE_ALONE = "UPDATE factors SET signs_in_alone = 0 WHERE user_id = $1";
     FORGET_CHALLENGES = "DELETE FROM passkey_challenges WHERE expires_at <= $1";
     INSERT_CHALLENGE = "INSERT INTO passkey_challenges (digest, expires_at) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING";
     OF_USER = "SELECT id, user_id, kind, name, sealed, created_at, confirmed_at, last_used_at, last_step FROM factors WHERE user_id = $1 ORDER BY created_at, id";
@@ -179,6 +182,22 @@ impl Tx {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         self.execute(USE_PASSKEY, vec![id.as_str().into(), sealed.into(), at.into()]).await.map(drop)
+    }
+
+    /// Whether a passkey signs in alone: it was added, or used after the password, since the password was set.
+    pub async fn is_passkey_alone(&mut self, credential_id: &str) -> Result<bool, StoreError> {
+        let row = self.optional(IS_ALONE, vec![credential_id.into()]).await?;
+        row.map_or(Ok(false), |row| Ok(row.int("signs_in_alone")? > 0))
+    }
+
+    /// Lets a passkey sign in alone, because it was used after the password.
+    pub async fn let_passkey_alone(&mut self, id: &FactorId) -> Result<(), StoreError> {
+        self.execute(SET_ALONE, vec![id.as_str().into()]).await.map(drop)
+    }
+
+    /// Lets no passkey of an account sign in alone, because it has another password.
+    pub(crate) async fn let_no_passkey_alone(&mut self, user: &UserId) -> Result<(), StoreError> {
+        self.execute(SET_NONE_ALONE, vec![user.as_str().into()]).await.map(drop)
     }
 
     /// Records a challenge of a passkey as answered, until it could not be answered any more. Returns whether it is the

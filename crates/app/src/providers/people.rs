@@ -51,6 +51,16 @@ pub(super) async fn find(
     person: &Person,
 ) -> Result<Result<Found, Refusal>, Error> {
     if let Some(identity) = tx.identity(&provider.id, &person.token.subject).await? {
+        // Who is not active at the provider, or is somebody else here, is let in by no earlier identity.
+        let known = match &person.external_id {
+            Some(id) => tx.scim_user_by_external_id(&provider.id, id).await?,
+            None => None,
+        };
+        match known.map(|row| row.user_id) {
+            Some(None) => return Ok(Err(Refusal::NotActive)),
+            Some(Some(account)) if account != identity.user_id => return Ok(Err(Refusal::OtherAccount)),
+            _ => {}
+        }
         // The identities of a deleted account are gone with it.
         let user = tx
             .user(&identity.user_id)

@@ -100,7 +100,10 @@ impl App {
                 }
                 let attached = match body.active {
                     true => Some(self.attach(act, provider, &body).await?),
-                    false => None,
+                    false => {
+                        self.end_linked_account(act, provider, &body.external_id).await?;
+                        None
+                    }
                 };
                 let row = ScimUserRow {
                     id: ScimUserId::generate(self.random.as_ref()),
@@ -207,6 +210,8 @@ impl App {
             (Some(user), true) => {
                 if body.external_id != row.body.external_id {
                     self.end_other_identity(act, provider, &user, &body.external_id).await?;
+                    // Whoever is meant now did not get the roles of this account, and links it as its person or not at all.
+                    row.lets_in = false;
                 }
                 let is_renamed = body.user_name != row.body.user_name || body.name()? != row.body.name()?;
                 if is_renamed {
@@ -226,7 +231,10 @@ impl App {
                 let Attached { user, existed } = self.attach(act, provider, &body).await?;
                 (row.user_id, row.lets_in, is_new) = (Some(user.id), !existed, true);
             }
-            (None, false) => (row.user_id, row.lets_in) = (None, false),
+            (None, false) => {
+                self.end_linked_account(act, provider, &body.external_id).await?;
+                (row.user_id, row.lets_in) = (None, false);
+            }
         }
         row.body = UserBody { active: row.user_id.is_some(), ..body };
         row.updated_at = act.now;
@@ -242,6 +250,23 @@ impl App {
         match &row.user_id {
             Some(user) if is_new => self.settle_account(act, provider, user).await,
             _ => Ok(()),
+        }
+    }
+
+    /// Deletes the account that a person has linked with the provider before it provisioned them, because they are not active
+    /// there.
+    async fn end_linked_account(
+        &self,
+        act: &mut Act<'_>,
+        provider: &Provider,
+        external_id: &str,
+    ) -> Result<(), Error> {
+        let Some(own) = act.tx.identity_by_external_id(&provider.id, external_id).await? else {
+            return Ok(());
+        };
+        match act.tx.user(&own.user_id).await? {
+            Some(user) => self.end_account_of(act, &user).await,
+            None => Ok(()),
         }
     }
 

@@ -103,8 +103,9 @@ pub fn patch_group(
             None => {
                 let mut rest = operation.clone();
                 if let Value::Object(values) = &mut rest.value {
-                    let names: Vec<String> =
-                        values.keys().filter(|name| name.eq_ignore_ascii_case("members")).cloned().collect();
+                    let is_members =
+                        |name: &&String| Resource::Group.without_urn(name).eq_ignore_ascii_case("members");
+                    let names: Vec<String> = values.keys().filter(is_members).cloned().collect();
                     for name in names {
                         let value = values.remove(&name).unwrap_or_default();
                         changes.push(match operation.verb {
@@ -173,6 +174,10 @@ mod tests {
             ),
             (
                 json!([{"op": "replace", "value": {"members": [{"value": one}]}}]),
+                vec![MemberChange::Set(vec![one.clone()])],
+            ),
+            (
+                json!([{"op": "replace", "value": {format!("{}:Members", Resource::Group.urn()): [{"value": one}]}}]),
                 vec![MemberChange::Set(vec![one.clone()])],
             ),
             (

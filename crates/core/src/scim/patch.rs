@@ -234,6 +234,15 @@ fn change_list(
         Value::Null => Vec::new(),
         value => vec![value.clone()],
     };
+    let too_many = || {
+        let text =
+            format!("{} must contain at most {MAX_VALUES} values. Nothing was changed.", attribute.name);
+        ScimType::TooMany.refuse(text)
+    };
+    // Before they are compared with one another.
+    if given.len() > MAX_VALUES {
+        return Err(too_many());
+    }
     match (&target.filter, sub) {
         (None, None) => match verb {
             Verb::Remove if given.is_empty() => list.clear(),
@@ -276,9 +285,7 @@ fn change_list(
         }
     }
     if list.len() > MAX_VALUES {
-        let text =
-            format!("{} must contain at most {MAX_VALUES} values. Nothing was changed.", attribute.name);
-        return Err(ScimType::TooMany.refuse(text));
+        return Err(too_many());
     }
     if !list.is_empty() {
         resource.insert(attribute.name.to_owned(), Value::Array(list));
@@ -368,6 +375,14 @@ mod tests {
         Value::Object(
             changed.map(|name| (name.clone(), after.get(name).cloned().unwrap_or(Value::Null))).collect(),
         )
+    }
+
+    #[test]
+    fn a_long_list_is_refused_before_its_values_are_compared() {
+        let many: Vec<String> = (0..=MAX_VALUES).map(|n| format!("a{n}@example.com")).collect();
+        let refused = patched(&json!([{"op": "add", "path": "emails", "value": many}])).unwrap_err();
+        assert!(refused.detail.contains("at most"), "{}", refused.detail);
+        patched(&json!([{"op": "add", "path": "emails", "value": many[2..]}])).unwrap();
     }
 
     #[test]

@@ -117,6 +117,13 @@ pub(super) async fn sign_in(
                 .to_owned(),
             None,
         ),
+        PasskeySignIn::NeedsPassword => (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "The password of your account was changed. Sign in with the new password, and with this passkey after it, once. Then \
+             the passkey signs in alone again."
+                .to_owned(),
+            None,
+        ),
         PasskeySignIn::Wait(until) => (
             StatusCode::TOO_MANY_REQUESTS,
             format!("Too many failed sign-ins from your network. {}", wait(&web.app, until)),

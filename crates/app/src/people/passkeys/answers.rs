@@ -217,7 +217,14 @@ impl App {
         let (Some(asked), Some(assertion)) = (asked, Assertion::parse(answer.credential)) else {
             return Ok(Checked::Wrong);
         };
-        self.accept(act, user, (&asked, &assertion, Names::Nobody), visitor).await
+        let checked = self.accept(act, user, (&asked, &assertion, Names::Nobody), visitor).await?;
+        if checked == Checked::Right
+            && matches!(purpose, Purpose::Finish(..))
+            && let Some(row) = act.tx.passkey(&assertion.passkey_id()).await?
+        {
+            act.tx.let_passkey_alone(&row.id).await?;
+        }
+        Ok(checked)
     }
 
     /// Checks a signed answer against the passkey as it is stored now, and uses the challenge up. Nothing is written for a wrong
@@ -234,7 +241,9 @@ impl App {
         let Some(row) = row else { return Ok(Checked::Wrong) };
         let mut passkey = self.open_passkey(&row)?;
         let checked = ceremonies.check(assertion, &asked.state, &mut passkey, names);
-        if matches!(checked, Err(AnswerFault::Wrong | AnswerFault::NotVerified))
+        // It can have expired while the change waited for its turn, and then it is noted as used no more.
+        if act.now >= asked.until()
+            || matches!(checked, Err(AnswerFault::Wrong | AnswerFault::NotVerified))
             || !act.tx.take_passkey_challenge(&asked.digest(), asked.until(), act.now).await?
         {
             return Ok(Checked::Wrong);

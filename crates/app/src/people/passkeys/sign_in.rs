@@ -30,6 +30,8 @@ pub enum PasskeySignIn {
     Wrong,
     /// The passkey is right, and its account cannot use a password.
     Off,
+    /// The passkey is right, and was not used with the password that the account has now.
+    NeedsPassword,
     /// The network of the address has failed too often; the next attempt is checked from this time on.
     Wait(Timestamp),
 }
@@ -101,6 +103,10 @@ impl App {
                 if !can_use_passkey(act.tx, &user).await? {
                     return Ok(PasskeySignIn::Off);
                 }
+                // Whoever was in the account before its password was replaced can have added it.
+                if !act.tx.is_passkey_alone(&assertion.passkey_id()).await? {
+                    return Ok(PasskeySignIn::NeedsPassword);
+                }
                 let new = self.begin_session(&mut act, id, &user, (visitor, Begun::Password)).await?;
                 self.tell_of_sign_in(&mut act, &user, visitor, is_stranger).await?;
                 Ok::<_, Error>(PasskeySignIn::Done(new))
@@ -114,6 +120,9 @@ impl App {
             }
             PasskeySignIn::Off => {
                 self.audit_refused_sign_in(Some(user), "passwords_off", 1, visitor, None).await?;
+            }
+            PasskeySignIn::NeedsPassword => {
+                self.audit_refused_sign_in(Some(user), "passkey", 1, visitor, None).await?;
             }
             PasskeySignIn::Wrong | PasskeySignIn::Wait(_) => {
                 self.count_wrong(counted, Some(user), visitor).await?;

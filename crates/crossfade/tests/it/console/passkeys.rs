@@ -28,6 +28,7 @@ on_both_engines! {
     a_passkey_confirms_its_session_alone,
     a_form_without_a_script_is_confirmed_with_a_passkey_too,
     a_new_password_takes_a_passkey_in_place_of_a_code,
+    a_passkey_from_before_a_new_password_signs_in_alone_after_it_was_used_with_that,
     wrong_passkeys_count_for_their_network_and_not_for_a_known_browser,
     an_owner_removes_the_passkeys_of_another_person,
     nothing_of_a_passkey_is_stored_as_it_was_sent,
@@ -587,6 +588,28 @@ async fn a_new_password_takes_a_passkey_in_place_of_a_code(world: World) {
     assert_eq!(world.browser().sign_in(OWNER, NEW).await.status, 422);
     assert_eq!(change(PASSWORD, &Manner::default()).await.leads_to(), "/console/account");
     assert!(world.browser().sign_in(OWNER, NEW).await.leads_to().starts_with("/console/sign-in/code"));
+}
+
+async fn a_passkey_from_before_a_new_password_signs_in_alone_after_it_was_used_with_that(world: World) {
+    world.owner().await;
+    let bob = world.person("bob@example.com", "viewer").await;
+    let (planted, _) = enrol(&bob).await;
+    let browser = world.browser();
+    assert_eq!(sign_in(&browser, &planted, &Manner::default()).await.leads_to(), "/console/account");
+    let id =
+        world.owner().await.get("/users?q=bob").await.ok()["items"][0]["id"].as_str().unwrap().to_owned();
+    let made = world.owner().await.post(&format!("/users/{id}/link"), json!({})).await.created();
+    let link = made["url"].as_str().unwrap().split('#').nth(1).unwrap().to_owned();
+    let fields = [("link", &*link), ("email", ""), ("password", NEW), ("repeated", NEW)];
+    world.browser().post("/console/link", &fields).await;
+    assert!(!browser.is_signed_in().await);
+    let page = sign_in(&world.browser(), &planted, &Manner::default()).await.page(422);
+    assert!(page.contains("The password of your account was changed."), "{page}");
+    let own = world.browser();
+    own.sign_in("bob@example.com", NEW).await.leads_to();
+    assert_eq!(finish(&own, &planted, &Manner::default()).await.leads_to(), "/console");
+    let again = world.browser();
+    assert_eq!(sign_in(&again, &planted, &Manner::default()).await.leads_to(), "/console/account");
 }
 
 async fn wrong_passkeys_count_for_their_network_and_not_for_a_known_browser(world: World) {

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 on_both_engines! {
     a_person_is_provisioned_read_changed_and_signs_in,
     a_person_who_signed_in_first_is_found_by_who_they_are,
+    who_is_not_active_is_let_in_by_no_earlier_identity,
     no_account_is_taken_over_by_its_address,
     what_is_not_valid_is_refused_with_its_word,
     two_requests_at_once_provision_one_person,
@@ -102,6 +103,21 @@ async fn a_person_who_signed_in_first_is_found_by_who_they_are(mut world: World)
     let answer = browser.post(&unlink, &[]).await;
     assert_eq!(answer.status.as_u16(), 409, "{}", String::from_utf8_lossy(&answer.bytes));
     assert_eq!(world.number("SELECT COUNT(*) FROM identities").await, 1);
+}
+
+async fn who_is_not_active_is_let_in_by_no_earlier_identity(mut world: World) {
+    begun(&mut world).await;
+    let idp = Idp::start().await;
+    let scim = Scim::add(&world, &idp, "Example", json!({})).await;
+    let browser = signed_in(&world, &idp, &scim.id, json!({})).await;
+    let token = world.token_of("ada@example.com", &[]).await;
+    // A first synchronisation tells of people who have gone, too.
+    let body = json!({"userName": "ada@example.com", "externalId": "ada", "active": false});
+    scim.post("/Users", body).await.created();
+    assert!(!browser.is_signed_in().await);
+    token.get("/me").await.refused(401, "unauthenticated");
+    let page = sign_in(&world.browser(), &world, &idp, &scim.id, json!({})).await.page(403);
+    assert!(page.contains("has deactivated your account"), "{page}");
 }
 
 async fn no_account_is_taken_over_by_its_address(mut world: World) {
@@ -395,11 +411,16 @@ async fn an_account_that_is_provisioned_is_linked_with_nobody_else(mut world: Wo
     assert_eq!(world.number("SELECT COUNT(*) FROM identities").await, 0);
     assert_eq!(world.number("SELECT COUNT(*) FROM sessions WHERE ended_at IS NULL").await, 0);
     sign_in(&world.browser(), &world, &idp, &scim.id, json!({})).await.page(403);
-    signed_in(&world, &idp, &scim.id, json!({"sub": "ada2"})).await;
+    // Nor is the other one, who would have the roles of the account.
+    sign_in(&world.browser(), &world, &idp, &scim.id, json!({"sub": "ada2"})).await.page(403);
+    assert_eq!(world.number("SELECT COUNT(*) FROM scim_users WHERE lets_in = 1").await, 0);
     // An account that gets another address by a manager is let in to by nobody who was there before.
-    let own = account(&world, "ada@example.com").await;
+    let again = json!({"userName": "eve@example.com", "externalId": "eve"});
+    scim.post("/Users", again).await.created();
+    let own = account(&world, "eve@example.com").await;
     let user = format!("/users/{}", own["id"].as_str().unwrap());
-    world.owner().await.patch(&user, json!({"email": "new@example.com"})).await.ok();
+    world.owner().await.patch(&user, json!({"email": "eva@example.com"})).await.ok();
+    sign_in(&world.browser(), &world, &idp, &scim.id, json!({"sub": "eve"})).await.page(403);
     assert_eq!(world.number("SELECT COUNT(*) FROM scim_users WHERE lets_in = 1").await, 0);
 }
 
