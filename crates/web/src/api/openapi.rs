@@ -136,7 +136,11 @@ fn parameters(operation: Operation, shape: &Shape) -> Vec<Value> {
     let mut all: Vec<Value> = operation
         .parameters()
         .map(|name| {
-            let schema = path_schema(name);
+            let schema = match operation {
+                // Its path says which kind of token it is.
+                Operation::DeleteProvisioningToken if name == "token" => path_schema("provisioning_token"),
+                _ => path_schema(name),
+            };
             json!({"name": name, "in": "path", "required": true, "schema": schema})
         })
         .collect();
@@ -180,6 +184,7 @@ fn path_schema(name: &str) -> Value {
         "user" => id("usr_"),
         "grant" => id("grant_"),
         "token" => id("tok_"),
+        "provisioning_token" => id("prov_"),
         "webhook" => id("wh_"),
         "provider" => id("idp_"),
         "delivery" => id("del_"),
