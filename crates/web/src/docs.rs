@@ -4,13 +4,13 @@ use crate::{
     Web,
     console::{Sheet, Theme, protected},
     document::Document,
+    routing::get,
 };
 use askama::Template;
 use axum::{
     Router,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
-    routing::get,
 };
 use crossfade_core::{
     Code, Operation,

@@ -1,12 +1,11 @@
 //! Health checks: whether this process runs, and whether it can verify secrets.
 
-use crate::Web;
+use crate::{Web, routing::get};
 use axum::{
     Router,
     extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
 };
 use crossfade_app::{Readiness, what_fails};
 

@@ -16,6 +16,7 @@ mod observe;
 #[cfg(target_os = "linux")]
 mod process;
 mod reply;
+mod routing;
 mod scim;
 mod source;
 mod transport;

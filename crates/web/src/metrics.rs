@@ -1,12 +1,11 @@
 //! Metrics for Prometheus, with its conventions for names and units. No client, user or address is a label.
 
-use crate::{Ended, Transport, Web, source::peer};
+use crate::{Ended, Transport, Web, routing::get, source::peer};
 use axum::{
     Router,
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts, uri::Authority},
     response::{IntoResponse, Response},
-    routing::get,
 };
 use crossfade_app::{Gauges, Intent, Readiness};
 use crossfade_core::Timestamp;

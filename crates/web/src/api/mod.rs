@@ -23,14 +23,19 @@ mod trail;
 mod users;
 mod webhooks;
 
-use crate::{Web, document::Document, observe};
+use crate::{
+    Web,
+    document::Document,
+    observe,
+    routing::{ResponseFuture, any, get, on},
+};
 use axum::{
     Router,
     handler::Handler,
     http::HeaderMap,
     middleware,
     response::Response,
-    routing::{MethodFilter, MethodRouter, any, get, on},
+    routing::{MethodFilter, MethodRouter},
 };
 use crossfade_core::{Code, Operation, Problem, operations::Method};
 pub(crate) use openapi::document;
@@ -171,7 +176,7 @@ fn route(operation: Operation) -> Route {
 
 fn of<T: 'static>(
     operation: Operation,
-    handler: impl Handler<T, Web>,
+    handler: impl Handler<T, Web, Future = ResponseFuture>,
     shape: fn(&mut Schemas) -> Shape,
 ) -> Route {
     let method = match operation.method() {

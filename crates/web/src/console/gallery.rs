@@ -8,13 +8,15 @@ use super::{
     page,
     theme::Theme,
 };
-use crate::Web;
+use crate::{
+    Web,
+    routing::{get, post},
+};
 use askama::Template;
 use axum::{
     Json, Router,
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
 use crossfade_core::{Code, Problem, Timestamp, environment::EnvironmentKind};
 use serde_json::json;
@@ -125,7 +127,10 @@ impl Gallery {
 
 pub(super) fn router() -> Router<Web> {
     Router::new()
-        .route("/console/gallery", get(show).post(async || axum::response::Redirect::to("/console/gallery")))
+        .route(
+            "/console/gallery",
+            get(show).merge(post(async || axum::response::Redirect::to("/console/gallery"))),
+        )
         .route(
             "/console/gallery/secret",
             post(async || {

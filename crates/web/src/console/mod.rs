@@ -48,6 +48,7 @@ use crate::{
     Web,
     document::{is_known, tag},
     reply::Refused,
+    routing::{any, get, post},
 };
 use askama::Template;
 use axum::{
@@ -55,7 +56,6 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     middleware,
     response::{IntoResponse, Redirect, Response},
-    routing::{any, get, post},
 };
 use crossfade_core::{Code, Problem};
 pub(crate) use layout::Sheet;
@@ -65,47 +65,50 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
     let pages = Router::new()
         .route("/", get(async || Redirect::to("/console")))
         .route("/console", get(home::show))
-        .route("/console/properties", get(properties::show).post(properties::create))
-        .route("/console/properties/{property}", get(limits::show).post(properties::rename))
-        .route("/console/properties/{property}/limits/{environment}", get(limits::edit).post(limits::submit))
-        .route("/console/properties/{property}/delete", get(properties::back).post(properties::delete))
-        .route("/console/environments", get(environments::list::show).post(environments::list::create))
+        .route("/console/properties", get(properties::show).merge(post(properties::create)))
+        .route("/console/properties/{property}", get(limits::show).merge(post(properties::rename)))
+        .route(
+            "/console/properties/{property}/limits/{environment}",
+            get(limits::edit).merge(post(limits::submit)),
+        )
+        .route("/console/properties/{property}/delete", get(properties::back).merge(post(properties::delete)))
+        .route("/console/environments", get(environments::list::show).merge(post(environments::list::create)))
         .route(
             "/console/environments/{environment}",
-            get(environments::one::show).post(environments::one::update),
+            get(environments::one::show).merge(post(environments::one::update)),
         )
         .route("/console/environments/{environment}/keys", post(environments::one::rotate_key))
         .route("/console/environments/{environment}/unregistered", get(environments::unregistered::show))
         .route("/console/environments/{environment}/delete", post(environments::one::delete))
         .route("/console/audit", get(audit::show))
         .route("/console/audit/export", get(audit::export))
-        .route("/console/leaks", get(leaks::show).post(leaks::identify))
+        .route("/console/leaks", get(leaks::show).merge(post(leaks::identify)))
         .route("/console/mail", get(mail::show))
         .route("/console/mail/release", post(mail::release))
         .route("/console/mail/test", post(mail::test))
         .route("/console/nodes", get(nodes::show))
         .route("/console/quarantine", get(quarantine::show))
         .route("/console/quarantine/release", post(quarantine::release))
-        .route("/console/webhooks", get(webhooks::list::show).post(webhooks::list::create))
-        .route("/console/webhooks/{webhook}", get(webhooks::one::show).post(webhooks::one::update))
+        .route("/console/webhooks", get(webhooks::list::show).merge(post(webhooks::list::create)))
+        .route("/console/webhooks/{webhook}", get(webhooks::one::show).merge(post(webhooks::one::update)))
         .route("/console/webhooks/{webhook}/secret", post(webhooks::one::rotate_secret))
         .route("/console/webhooks/{webhook}/test", post(webhooks::one::test))
         .route("/console/webhooks/{webhook}/delete", post(webhooks::one::delete))
         .route("/console/webhooks/{webhook}/deliveries/{delivery}/replay", post(webhooks::one::replay))
         .merge(clients::router())
-        .route("/console/sign-in", get(sign_in::show).post(sign_in::submit))
+        .route("/console/sign-in", get(sign_in::show).merge(post(sign_in::submit)))
         .route("/console/sign-in/{provider}", get(provider_sign_in::begin))
         .route("/console/sign-in/callback/{provider}", get(provider_sign_in::back))
         .route("/console/sign-in/out/{provider}", get(provider_sign_in::sign_out))
         .route("/console/sign-in/back-channel/{provider}", post(provider_sign_in::back_channel))
-        .route("/console/sign-in/code", get(code::show).post(code::submit))
+        .route("/console/sign-in/code", get(code::show).merge(post(code::submit)))
         .route("/console/sign-in/code/passkey", post(code::begin_passkey))
         .route("/console/sign-in/passkey", post(passkeys::sign_in))
         .route("/console/sign-in/passkey/begin", post(passkeys::begin_sign_in))
-        .route("/console/sign-in-policy", get(sign_in_policy::show).post(sign_in_policy::update))
+        .route("/console/sign-in-policy", get(sign_in_policy::show).merge(post(sign_in_policy::update)))
         .route("/console/sign-out", post(sign_in::sign_out))
-        .route("/console/link", get(link::show).post(link::submit))
-        .route("/console/command-line", get(command_line::show).post(command_line::approve))
+        .route("/console/link", get(link::show).merge(post(link::submit)))
+        .route("/console/command-line", get(command_line::show).merge(post(command_line::approve)))
         .route("/console/command-line/token", post(command_line::redeem))
         .route("/console/session", get(confirm::state))
         .route("/console/confirm", post(confirm::submit))
@@ -127,8 +130,8 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         .route("/console/account/tokens/{token}/delete", post(account::delete_token))
         .route("/console/account/providers/{provider}/link", post(provider_sign_in::link))
         .route("/console/account/providers/{provider}/unlink", post(account::unlink))
-        .route("/console/providers", get(providers::list::show).post(providers::list::create))
-        .route("/console/providers/{provider}", get(providers::one::show).post(providers::one::update))
+        .route("/console/providers", get(providers::list::show).merge(post(providers::list::create)))
+        .route("/console/providers/{provider}", get(providers::one::show).merge(post(providers::one::update)))
         .route("/console/providers/{provider}/delete", post(providers::one::delete))
         .route("/console/providers/{provider}/provisioning-tokens", post(providers::one::create_token))
         .route(
@@ -139,8 +142,8 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         .route("/console/providers/{provider}/groups/remove", post(providers::one::remove_group))
         .route("/console/access", get(people::access::show))
         .route("/console/access/export", get(people::access::export))
-        .route("/console/people", get(people::list::show).post(people::list::create))
-        .route("/console/people/{user}", get(people::user::show).post(people::user::update))
+        .route("/console/people", get(people::list::show).merge(post(people::list::create)))
+        .route("/console/people/{user}", get(people::user::show).merge(post(people::user::update)))
         .route("/console/people/{user}/link", post(people::user::create_link))
         .route("/console/people/{user}/delete", post(people::user::delete))
         .route("/console/people/{user}/factors/remove", post(people::user::remove_factors))

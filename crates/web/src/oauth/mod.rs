@@ -13,14 +13,18 @@ mod revoke;
 mod rotate_secret;
 mod token;
 
-use crate::{Web, headers, observe::observe_oauth};
+use crate::{
+    Web, headers,
+    observe::observe_oauth,
+    routing::{get, post},
+};
 use axum::{
     Router,
     body::{Body, Bytes},
     extract::{FromRequest, Request, State},
     http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header},
     middleware,
-    routing::{MethodRouter, get, post},
+    routing::MethodRouter,
 };
 use crossfade_core::{
     oauth::{CHALLENGE, OauthError},

@@ -8,13 +8,16 @@ use self::{
     reply::{Answer, created, done, not_found, ok, refused, unsupported},
     request::{Entered, Path1, Path2, Wanted},
 };
-use crate::{Web, observe};
+use crate::{
+    Web, observe,
+    routing::{any, delete, get, patch, post, put},
+};
 use axum::{
     Router,
     http::{HeaderMap, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
-    routing::{MethodRouter, any, delete, get, patch, post, put},
+    routing::MethodRouter,
 };
 use crossfade_app::ScimPage;
 use crossfade_core::{
