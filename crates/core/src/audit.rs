@@ -400,7 +400,7 @@ events! {
         /// API tokens that ended with them, if the person chose to end them.
         ended_tokens: u64,
     }
-    /// A sign-in or a confirmation with the password failed.
+    /// A sign-in or a confirmation failed.
     SessionRefused = "session.refused" {
         /// Reason: `password`, `unknown_account`, `no_password`, `passwords_off`, `code` if the code of the second factor was
         /// wrong, `passkey` if a passkey was not accepted, `verifier` if someone presented a code of the command line without its verifier, `throttled`, or `busy` if too many sign-ins were waiting; at a provider, one of the reasons in the guide to

@@ -14,8 +14,8 @@ pub const USUAL_DAYS: u32 = 30;
 /// Length of a code challenge: 256 bits in base64url (RFC 7636 §4.2).
 const CHALLENGE_CHARACTERS: usize = 43;
 
-/// Number of characters of a challenge that a person compares: 36 bits.
-const CHECKED_CHARACTERS: usize = 6;
+/// Number of characters that a person compares: 40 bits.
+const CHECKED_CHARACTERS: usize = 8;
 
 /// A one-time code that brings an API token to the command line: 60 bits.
 pub type LoginCode = TypedCode<12>;
@@ -38,9 +38,11 @@ impl CodeChallenge {
         Self(URL_SAFE_NO_PAD.encode(digest))
     }
 
-    /// Returns the characters by which a person recognises the challenge on two screens.
-    pub fn check_code(&self) -> &str {
-        self.0.get(..CHECKED_CHARACTERS).unwrap_or_default()
+    /// Returns the characters by which a person recognises the challenge on two screens: `7K4Q-9XBM`.
+    pub fn check_code(&self) -> String {
+        let digest = URL_SAFE_NO_PAD.decode(&self.0).unwrap_or_default();
+        let compared = digest.first_chunk().copied().unwrap_or_default();
+        TypedCode::<CHECKED_CHARACTERS>::of_bytes(&compared).reveal_grouped()
     }
 
     /// Returns the challenge as text.
@@ -103,6 +105,8 @@ mod tests {
     fn a_challenge_is_256_bits_in_base64url() {
         // RFC 7636, appendix B.
         assert!(CodeChallenge::parse("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM").is_some());
+        let challenge = CodeChallenge::of_digest(&[0, 1, 30, 31, 32, 255, 9, 10, 7, 7]);
+        assert_eq!(challenge.check_code(), "01YZ-0Z9A");
         for wrong in
             ["", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-c", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw+cM"]
         {

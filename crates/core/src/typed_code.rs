@@ -19,9 +19,14 @@ impl<const N: usize> TypedCode<N> {
     pub fn generate(random: &dyn Random) -> Self {
         let mut bytes = [0; N];
         random.fill(&mut bytes);
-        let code = bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 31)])).collect();
+        let code = Self::of_bytes(&bytes);
         bytes.zeroize();
-        Self(code)
+        code
+    }
+
+    /// Returns the code of the low 5 bits of each byte.
+    pub fn of_bytes(bytes: &[u8; N]) -> Self {
+        Self(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 31)])).collect())
     }
 
     /// Reads a typed code, in upper or lower case and with any hyphens and spaces. Characters that look like others count

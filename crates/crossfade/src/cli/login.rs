@@ -7,7 +7,8 @@ use crossfade_core::login::{MAX_DAYS, USUAL_DAYS};
 
 #[derive(Args)]
 pub(crate) struct Login {
-    /// Base URL of the server. Defaults to the URL of --profile, then to http://127.0.0.1:8080.
+    /// Base URL of the server. Defaults to the URL of --profile, then of the current profile, then to
+    /// http://127.0.0.1:8080.
     #[arg(long, env = "CROSSFADE_URL", hide_env_values = true)]
     pub(crate) url: Option<String>,
     /// Profile to write. Defaults to the profile of this URL, then to the host of the URL.

@@ -44,7 +44,7 @@ pub(crate) use self::{
     nodes::Node,
     operations::lacking,
     properties::{Limits, Property, PropertyPlace},
-    providers::{CreateProvider, Provider, ProvisioningToken, UpdateProvider},
+    providers::{CreateProvider, Provider, ProviderChange, ProvisioningToken, UpdateProvider},
     registrations::{Registration, RegistrationChange, UpdateRegistration},
     secrets::{End, Revoke, Rotate, Secret},
     sign_in_policy::SignInPolicy,

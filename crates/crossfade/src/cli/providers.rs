@@ -92,7 +92,7 @@ pub(crate) struct CreateProvider {
     /// How Crossfade authenticates at the token endpoint.
     #[arg(long, default_value = "client_secret_basic", value_parser = one_of(ClientAuthentication::ALL, ClientAuthentication::as_str))]
     pub(crate) client_authentication: ClientAuthentication,
-    /// Scope to request. Repeatable. Defaults to openid, email and profile.
+    /// Scope to request. Repeatable. Replaces the default scopes openid, email and profile.
     #[arg(long, value_delimiter = ',', value_parser = item)]
     pub(crate) scope: Vec<String>,
     /// Email domain for whose verified addresses accounts are created at the first sign-in. Repeatable.
@@ -124,7 +124,8 @@ pub(crate) struct UpdateProvider {
     pub(crate) provider: String,
     #[command(flatten)]
     pub(crate) change: ProviderChange,
-    /// Provider name before this change, to confirm another issuer. Prompted for on a terminal if omitted.
+    /// Provider name before this change, to confirm another issuer, --disable, or fewer roles by group. Prompted for
+    /// on a terminal if omitted.
     #[arg(long, value_name = "NAME")]
     pub(crate) confirm: Option<String>,
     #[command(flatten)]
@@ -186,7 +187,7 @@ pub(crate) struct ProviderChange {
     /// Let people sign in again.
     #[arg(long, conflicts_with = "disable")]
     pub(crate) enable: bool,
-    /// Let nobody sign in. Its sessions end, and the roles that its groups gave are removed.
+    /// Let nobody sign in. Its sessions and provisioning tokens end, and the roles that its groups gave are removed.
     #[arg(long)]
     pub(crate) disable: bool,
 }

@@ -156,6 +156,8 @@ async fn shown(api: &Api, events: Vec<AuditEvent>, json: bool) -> Result<(), Fai
             Some(id) => names.name(&id).await,
             None => "-".to_owned(),
         };
+        // Of a person, or of the program: why it was refused.
+        let reason = it.reason.or_else(|| it.details["reason"].as_str().map(str::to_owned));
         rows.push(vec![
             time(Some(it.at)),
             it.actor.name().to_owned(),
@@ -164,7 +166,7 @@ async fn shown(api: &Api, events: Vec<AuditEvent>, json: bool) -> Result<(), Fai
             it.outcome,
             or_dash(it.environment),
             about,
-            or_dash(it.reason),
+            or_dash(reason),
         ]);
     }
     output::table(

@@ -63,13 +63,17 @@ impl PlainHttp {
     }
 }
 
+/// Returns the API token in CROSSFADE_TOKEN, if it is set.
+#[expect(clippy::disallowed_methods, reason = "the CLI's one variable that must not be a flag")]
+pub(crate) fn token_variable() -> Option<String> {
+    std::env::var("CROSSFADE_TOKEN").ok().filter(|token| !token.is_empty())
+}
+
 impl Api {
     /// Returns the server that the command names, with the API token of a profile or of CROSSFADE_TOKEN.
     pub(crate) fn new(remote: &Remote) -> Result<Self, Failure> {
         let plain = PlainHttp::of_flag(remote.insecure_http);
-        #[expect(clippy::disallowed_methods, reason = "the CLI's one variable that must not be a flag")]
-        let token = std::env::var("CROSSFADE_TOKEN").ok().filter(|token| !token.is_empty());
-        match token.filter(|_| remote.profile.is_none()) {
+        match token_variable().filter(|_| remote.profile.is_none()) {
             Some(token) => {
                 let base = base_url(remote.url.as_deref().unwrap_or(DEFAULT_URL))?;
                 Self::open(&base, token, plain, Credential::Variable)
@@ -117,6 +121,14 @@ impl Api {
             has_spinner: true,
             credential,
         })
+    }
+
+    /// Returns where the API token of this command is from, as the end of a sentence.
+    pub(crate) fn origin(&self) -> String {
+        match &self.credential {
+            Credential::Variable => format!("the API token in CROSSFADE_TOKEN, at {}", self.base),
+            Credential::Profile(name) => format!("the profile {name}, at {}", self.base),
+        }
     }
 
     /// Returns the server without a spinner, for a command that shows its own progress.

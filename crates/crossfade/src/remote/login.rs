@@ -1,7 +1,9 @@
 //! `crossfade login`, `logout` and `profile`.
 
 use super::{
-    http::{Api, DEFAULT_URL, PlainHttp, base_url, http_client, not_ours, root, without_slash},
+    http::{
+        Api, DEFAULT_URL, PlainHttp, base_url, http_client, not_ours, root, token_variable, without_slash,
+    },
     loopback_code::Waiting,
 };
 use crate::{
@@ -21,7 +23,6 @@ use reqwest::Url;
 use serde::Deserialize;
 use serde_json::json;
 use std::{
-    io::IsTerminal,
     process::{Command as Program, Stdio},
     time::Duration,
 };
@@ -163,18 +164,23 @@ pub(crate) async fn login(args: Login) -> Result<(), Failure> {
         profile.url,
         output::line(&profile.account),
         output::line(&token.name),
-        token.expires_at
+        time(Some(token.expires_at))
     ));
+    warn_of_variable();
     Ok(())
 }
 
 /// Returns the profile to write, and the server of it.
 fn place(args: &Login, profiles: &Profiles) -> Result<(ProfileName, Url), Failure> {
     let named = args.profile.clone();
-    let known = match &named {
-        Some(name) if args.url.is_none() => profiles.read(name).ok().flatten().map(|profile| profile.url),
-        _ => None,
+    let known = match args.url {
+        Some(_) => None,
+        None => match &named {
+            Some(name) => profiles.read(name).ok().flatten(),
+            None => profiles.choose(None, None).ok().map(|(_, profile)| profile),
+        },
     };
+    let known = known.map(|profile| profile.url);
     let base = base_url(args.url.as_deref().or(known.as_deref()).unwrap_or(DEFAULT_URL))?;
     let url = without_slash(&base);
     let name = match named {
@@ -192,6 +198,15 @@ fn place(args: &Login, profiles: &Profiles) -> Result<(ProfileName, Url), Failur
         )));
     }
     Ok((name, base))
+}
+
+/// Warns that commands do not use the current profile.
+fn warn_of_variable() {
+    if token_variable().is_some() {
+        output::warning(
+            "CROSSFADE_TOKEN is set, so commands use its token and not the profile. Unset it, or set --profile.",
+        );
+    }
 }
 
 /// Returns the host of a URL as a name; with the port, if another server's profile has that name.
@@ -248,7 +263,7 @@ async fn by_typed_code(sign_in: &SignIn, args: &Login) -> Result<Redeemed, Failu
         sign_in.page(args, None)
     ));
     for left in (0..TYPED_CODES).rev() {
-        let is_last = left == 0 || !std::io::stdin().is_terminal();
+        let is_last = left == 0;
         let Some(code) = LoginCode::parse(&typed_code()?) else {
             if is_last {
                 return Err(Failure::failed(
@@ -361,6 +376,7 @@ pub(crate) fn profile(command: Command) -> Result<(), Failure> {
         Command::Use { profile } => {
             profiles.set_current(&profile)?;
             output::note(&format!("The profile {profile} is the current one."));
+            warn_of_variable();
             Ok(())
         }
         Command::List { json } => {

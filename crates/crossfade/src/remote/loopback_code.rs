@@ -20,6 +20,9 @@ const REQUEST_WITHIN: Duration = Duration::from_secs(10);
 /// Maximum number of connections that are read at a time. A browser opens some that it does not use.
 const MAX_CONNECTIONS: usize = 16;
 
+/// Style of the page that the browser shows at the end.
+const STYLE: &str = ":root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif } body { margin: 20vh auto 0; max-width: 32rem; padding: 0 1rem } h1 { font-size: 1.25rem }";
+
 /// A port that waits for a code.
 pub(super) struct Waiting {
     listener: TcpListener,
@@ -81,7 +84,7 @@ impl Browser {
     /// Sends a page with one sentence.
     pub(super) async fn answer(mut self, sentence: &str) {
         let page = format!(
-            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Crossfade</title><h1>Crossfade</h1><p>{sentence}</p></html>\n"
+            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>Crossfade</title><style>{STYLE}</style><h1>Crossfade</h1><p>{sentence}</p></html>\n"
         );
         // The command goes on without a reader.
         let _ = respond(&mut self.0, "200 OK", &page).await;
@@ -121,7 +124,7 @@ fn code_of(request: &[u8], state: &str) -> Option<LoginCode> {
 async fn respond(stream: &mut TcpStream, status: &str, body: &str) -> std::io::Result<()> {
     let length = body.len();
     let response = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: text/html; charset=utf-8\r\ncontent-length: {length}\r\ncache-control: no-store\r\ncontent-security-policy: default-src 'none'; frame-ancestors 'none'\r\nreferrer-policy: no-referrer\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n{body}"
+        "HTTP/1.1 {status}\r\ncontent-type: text/html; charset=utf-8\r\ncontent-length: {length}\r\ncache-control: no-store\r\ncontent-security-policy: default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'\r\nreferrer-policy: no-referrer\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n{body}"
     );
     stream.write_all(response.as_bytes()).await?;
     stream.shutdown().await

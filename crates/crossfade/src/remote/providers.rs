@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     cli::{
-        CreateProvider as Create, Provider as Command, ProvisioningToken as TokenCommand,
+        CreateProvider as Create, Provider as Command, ProviderChange, ProvisioningToken as TokenCommand,
         UpdateProvider as Update,
     },
     failure::Failure,
@@ -78,16 +78,9 @@ async fn update(args: Update) -> Result<(), Failure> {
     let Update { provider, change, confirm, remote } = args;
     let api = Api::new(&remote)?;
     let found = find(&api, &provider).await?;
-    let is_moved = change.issuer.as_ref().is_some_and(|issuer| *issuer != found.issuer);
-    let confirm_name = match confirm {
-        None if is_moved => {
-            let what = format!(
-                "sends the people of the provider {} to another issuer, and unlinks them",
-                found.name
-            );
-            Some(confirmed_name(None, &what, "the provider's name")?)
-        }
-        given => given,
+    let confirm_name = match (confirm, what_ends(&found, &change)) {
+        (None, Some(what)) => Some(confirmed_name(None, &what, "the provider's name")?),
+        (given, _) => given,
     };
     let list = |none: bool, list: Vec<String>| (none || !list.is_empty()).then_some(list);
     let body = UpdateProvider {
@@ -115,6 +108,27 @@ async fn update(args: Update) -> Result<(), Failure> {
         confirm_name,
     };
     one(api.send(Method::PATCH, &path(&found), &body).await?, remote.json)
+}
+
+/// Returns what a change takes away from people, if it does.
+fn what_ends(found: &Provider, change: &ProviderChange) -> Option<String> {
+    let name = &found.name;
+    if change.issuer.as_ref().is_some_and(|issuer| *issuer != found.issuer) {
+        return Some(format!("sends the people of the provider {name} to another issuer, and unlinks them"));
+    }
+    if change.disable && found.enabled {
+        return Some(format!(
+            "lets nobody sign in with the provider {name}, ends its sessions and its provisioning tokens for good, and removes the roles that its groups gave"
+        ));
+    }
+    if !change.no_group_roles && change.group_role.is_empty() {
+        return None;
+    }
+    let lost = found.group_grants.iter().filter(|it| !change.group_role.contains(it));
+    let lost: Vec<_> = lost.map(|it| format!("{}={}", output::line(&it.group), it.role.as_str())).collect();
+    (!lost.is_empty()).then(|| {
+        format!("removes roles by group of the provider {name}, and takes them away now: {}", lost.join(", "))
+    })
 }
 
 /// Runs a command about provisioning tokens.
@@ -200,18 +214,35 @@ fn one(provider: Provider, json: bool) -> Result<(), Failure> {
         return output::json(&provider);
     }
     let groups: Vec<Vec<String>> = provider.group_grants.iter().map(row_of_group).collect();
+    let settings = settings_of(&provider);
+    let scim_url = provider.scim_url.clone();
     let addresses = vec![
         vec!["redirect URI".to_owned(), provider.redirect_uri.clone()],
         vec!["back-channel logout URI".to_owned(), provider.back_channel_logout_uri.clone()],
         vec!["post-logout redirect URI".to_owned(), provider.post_logout_redirect_uri.clone()],
-        vec!["SCIM base URL".to_owned(), provider.scim_url.clone()],
+        vec!["SCIM base URL, for provisioning".to_owned(), scim_url],
     ];
     shown(vec![provider])?;
-    output::table(&[fixed("register at the provider"), text("address")], addresses)?;
+    output::table(&[fixed("setting"), text("value")], settings)?;
+    output::table(&[fixed("for the provider"), text("address")], addresses)?;
     match groups.is_empty() {
         true => Ok(()),
         false => output::table(&[text("group"), fixed("role"), text("scope"), text("environments")], groups),
     }
+}
+
+fn settings_of(provider: &Provider) -> Vec<Vec<String>> {
+    let or_any = |list: &[String]| if list.is_empty() { "any".to_owned() } else { list.join(", ") };
+    [
+        ("scopes", provider.scopes.join(", ")),
+        ("client authentication", provider.client_authentication.as_str().to_owned()),
+        ("acr values", or_any(&provider.acr_values)),
+        ("groups from", provider.groups_from.as_str().to_owned()),
+        ("groups claim", provider.groups_claim.clone()),
+        ("external ID claim", provider.external_id_claim.clone()),
+    ]
+    .map(|(name, value)| vec![name.to_owned(), value])
+    .into()
 }
 
 fn row_of_group(entry: &GroupGrant) -> Vec<String> {

@@ -242,6 +242,7 @@ pub(crate) async fn whoami(remote: Remote) -> Result<(), Failure> {
         return output::json(&me);
     }
     one(&api, &me.user, false).await?;
+    output::note(&format!("This is the account of {}.", api.origin()));
     let scope = me.scope.map_or_else(
         || "This token has all permissions of its owner.".to_owned(),
         |words| format!("This token is limited to: {}.", words.join(" ")),

@@ -109,7 +109,7 @@ fn facts(event: &AuditEvent, names: &HashMap<String, Named>, environments: &Badg
         ("Time", FactValue::At(event.at)),
         ("Exact time", FactValue::Code(event.at.to_string())),
         (who, FactValue::Text(event.actor.name().to_owned())),
-        ("Actor ID", FactValue::Code(event.actor.id().to_owned())),
+        ("Actor ID", code(&Some(event.actor.id().to_owned()).filter(|id| !id.is_empty()))),
         ("Via", via),
         ("Source address", code(&event.source_ip)),
         ("Request ID", code(&event.request_id)),
@@ -121,6 +121,8 @@ fn facts(event: &AuditEvent, names: &HashMap<String, Named>, environments: &Badg
         ("Event number", FactValue::Code(event.seq.to_string())),
     ]
     .into_iter()
+    // The details of a refused sign-in have a reason of their own.
+    .filter(|(label, _)| *label != "Reason" || event.details.get("reason").is_none())
     .map(|(label, value)| Fact { label: label.to_owned(), value })
     .collect();
     flatten("", &event.details, names, &mut all);

@@ -37,6 +37,8 @@ const STATE_LENGTHS: std::ops::RangeInclusive<usize> = 16..=128;
 struct CommandLinePage {
     layout: Layout,
     form: Form,
+    /// Email address of the account that the command line gets a token of.
+    account: String,
     /// Characters that the terminal shows, too.
     check_code: String,
     /// Whether the code goes back through the browser. Otherwise the person types it.
@@ -127,8 +129,8 @@ impl CommandLinePage {
         let layout = signed.layout(Section::Account, "Approve command line");
         let lives = lives(form.value("expires_days"));
         let check_code = CodeChallenge::parse(form.value("challenge"));
-        let check_code = check_code.map(|it| it.check_code().to_owned()).unwrap_or_default();
-        Self { layout, form, check_code, by_browser, lives }
+        let check_code = check_code.map(|it| it.check_code()).unwrap_or_default();
+        Self { layout, form, account: signed.session.email.clone(), check_code, by_browser, lives }
     }
 }
 
@@ -240,8 +242,8 @@ mod tests {
         let form = Form::new("", fields.with("challenge", CHALLENGE).with("name", "<laptop>"));
         let layout = Layout::sample(Section::Account, "Approve command line");
         let lives = lives(form.value("expires_days"));
-        let check_code = "E9Melh".to_owned();
-        CommandLinePage { layout, form, check_code, by_browser, lives }.render().unwrap()
+        let (account, check_code) = ("ada@example.com".to_owned(), "7K4Q-9XBM".to_owned());
+        CommandLinePage { layout, form, account, check_code, by_browser, lives }.render().unwrap()
     }
 
     #[test]
