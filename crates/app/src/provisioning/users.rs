@@ -310,7 +310,7 @@ impl App {
                 {
                     self.end_account_of(act, &user).await?;
                 }
-                act.tx.delete_scim_user(&row.id).await?;
+                act.tx.delete_scim_user(&row.id, act.now).await?;
                 let user = facts(&row.body, row.user_id.is_some());
                 let event = Event::ScimUserDeleted { provider_id: provider.id.clone(), user };
                 act.audit(&event, About::target(&row.id)).await
