@@ -213,9 +213,10 @@ impl App {
                 // Who is recognised by the other claim as somebody else would have two accounts, and keep one when they leave. With
                 // another issuer, all are forgotten.
                 if has_other_claim && !is_moved && act.tx.has_linked_scim_users(&provider.id).await? {
-                    let text = "external_id_claim cannot change while people whom the provider provisions have signed in with it. \
-                        Nothing was changed. Add another provider, or delete these people there first.";
-                    return Err(Problem::new(Code::InUse, text).with_field("external_id_claim").into());
+                    let what =
+                        "cannot change while people whom the provider provisions have signed in with it";
+                    let advice = "Add another provider, or delete these people there first.";
+                    return Err(Problem::invalid("external_id_claim", what).advise(advice).into());
                 }
                 let list = body.group_grants.as_deref();
                 let before_grants = provider.group_grants.clone();

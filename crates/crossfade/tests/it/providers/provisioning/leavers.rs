@@ -171,7 +171,7 @@ async fn a_claim_stays_while_people_are_linked_by_it(mut world: World) {
     owner.patch(&path, json!({"external_id_claim": "oid"})).await.ok();
     owner.patch(&path, json!({"external_id_claim": "sub"})).await.ok();
     signed_in(&world, &idp, &scim.id, json!({})).await;
-    owner.patch(&path, json!({"external_id_claim": "oid"})).await.refused(409, "in_use");
+    owner.patch(&path, json!({"external_id_claim": "oid"})).await.refused(422, "invalid_body");
     assert_eq!(owner.get(&path).await.ok()["external_id_claim"], "sub");
     assert_eq!(scim.delete(&format!("/Users/{ada}")).await.status, 204);
     owner.patch(&path, json!({"external_id_claim": "oid"})).await.ok();
