@@ -7,6 +7,7 @@ pub mod instance;
 pub mod journal;
 pub mod oauth;
 pub mod pem;
+pub mod scim;
 pub mod token;
 pub mod trail;
 pub mod words;

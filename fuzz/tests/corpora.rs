@@ -22,4 +22,4 @@ macro_rules! corpora {
     )+};
 }
 
-corpora!(api, backup, console, journal, oauth, pem, token, trail, words);
+corpora!(api, backup, console, journal, oauth, pem, scim, token, trail, words);

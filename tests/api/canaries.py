@@ -102,6 +102,7 @@ def flows(suite):
     suite.canaries.add("client secret at a provider", "canary-secret-at-the-provider")
     body = {"name": "Canary", "issuer": "https://id.invalid", "client_id": "a", "client_secret": "canary-secret-at-the-provider"}
     provider = suite.api("POST", "/providers", owner, body).json()["id"]
+    provisioning(suite, provider, owner)
     grant = server.api("GET", f"/users/{person}")["grants"]
     grant = (grant or [{"id": "grant_" + "0" * 22}])[0]["id"]
     token = server.pages("/tokens")[0]["id"]
@@ -111,6 +112,26 @@ def flows(suite):
         "webhook": webhook, "delivery": delivery, "provider": provider,
     }
     return tokens
+
+
+def provisioning(suite, provider, owner):
+    """A provisioning token: used, and put by mistake where a provider names people, groups, filters and its own ID."""
+    path, base = f"/providers/{provider}/provisioning-tokens", f"/scim/v2/{provider}"
+    value = suite.api("POST", path, owner, {}, lambda it: {"provisioning token": it["value"]}).json()["value"]
+    require(suite.ask("GET", f"{base}/Users", value).ok, "the provisioning token is refused")
+    operations = [{"op": "replace", "path": value, "value": value}, {"op": "add", "value": {value: value}}]
+    for method, where, body in [
+        ("POST", "/Users", {"userName": value, "externalId": value}), ("POST", "/Groups", {"displayName": value}),
+        ("PUT", f"/Users/{value}", {"userName": value}), ("GET", f"/Users/{value}", None), ("DELETE", f"/Groups/{value}", None),
+        ("GET", f"/Groups?filter={value}", None), ("GET", f'/Users?filter=userName%20{value}%20"{value}"', None),
+        *[("PATCH", "/Users/su_" + "0" * 22, {"Operations": [operation]}) for operation in operations],
+    ]:
+        answer = suite.ask(method, base + where, value, json=body)
+        require(not answer.ok, f"{method} {where} takes a secret: {answer.status_code}")
+    require(not suite.ask("GET", f"/scim/v2/{value}/Users", value).ok, "a token is the ID of a provider")
+    for header in ["If-Match", "Accept"]:
+        suite.ask("GET", f"{base}/Users", value, headers={header: value})
+    require(not suite.api("GET", "/me", value).ok, "a provisioning token is an API token")
 
 
 def rotations(suite, path, owner):

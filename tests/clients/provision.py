@@ -14,8 +14,8 @@ DOMAIN = "example.com"
 ACCEPTED = (Status.SUCCESS, Status.COMPLIANT, Status.ACCEPTABLE, Status.DEVIATION, Status.SKIPPED)
 
 
-# What the checks cannot know from the schema: without externalId nobody is recognised, and who is not said to be inactive is active.
-OWN_RULES = ("Failed to remove attribute 'externalId'", "did not remove attribute 'active'")
+# What the checks cannot know from the schema: without externalId nobody is recognised, and without active nobody says who left.
+OWN_RULES = ("Failed to remove attribute 'externalId'", "Failed to remove attribute 'active'")
 
 
 def provisioning(suite):

@@ -32,6 +32,7 @@ use crate::{
         password::PasswordCost,
     },
     providers::state::SignInStates,
+    provisioning::list::Searches,
     secrets::security::Security,
     trail::{shipping::Shipping, statements::open_chain},
     upstream::{learning::Learnings, outcomes::Outcomes, unregistered::Unregistered},
@@ -56,10 +57,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{
-    sync::{Semaphore, watch},
-    time::Instant,
-};
+use tokio::{sync::watch, time::Instant};
 
 /// The application.
 pub struct App {
@@ -110,8 +108,8 @@ pub struct App {
     pub(crate) provider_logouts: Paces<String>,
     /// Requests with which each provider provisions.
     pub(crate) provisioning_requests: Paces<ProviderId>,
-    /// Lists of providers that are filtered without an index, one at a time.
-    pub(crate) provisioning_searches: Semaphore,
+    /// Lists of providers that are filtered without an index.
+    pub(crate) provisioning_searches: Searches,
     /// Whether the process is about to stop, so that load balancers send requests elsewhere.
     is_leaving: AtomicBool,
     /// Whether the process ends, so that no further message is sent.
@@ -280,7 +278,7 @@ impl App {
             provider_sign_ins: Paces::new(RATE_OF_PROVIDER_SIGN_INS),
             provider_logouts: Paces::new(RATE_OF_PROVIDER_LOGOUTS),
             provisioning_requests: Paces::new(RATE_OF_PROVISIONING),
-            provisioning_searches: Semaphore::new(1),
+            provisioning_searches: Searches::default(),
             posting: Posting::new(options.poster),
             upstream_outcomes: Outcomes::default(),
             unregistered: Unregistered::default(),

@@ -468,6 +468,7 @@ pub const TABLES: &[Table] = &[
             ("version", Int),
             ("external_id_claim", Text),
             ("groups_from", Text),
+            ("person_deleted_at", Int),
         ],
     ),
     table(

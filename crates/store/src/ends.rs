@@ -395,6 +395,7 @@ impl Tx {
             End::Provider { id, at } => self.disable_provider(id, *at).await?,
             End::Identity { provider_id, user_id, at } => {
                 self.delete_identity_until(user_id, provider_id, *at).await?
+                    + self.disown_scim_user_until(user_id, provider_id, *at).await?
             }
             End::ProvisioningToken { id, at } => u64::from(self.delete_provisioning_token(id, *at).await?),
             End::ScimMember { group_id, member_id, at } => {

@@ -80,6 +80,8 @@ statements! {
                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1)";
     UPDATE_USER = "UPDATE scim_users SET external_id = $2, user_name = $3, details = $4, user_id = $5, lets_in = $6, updated_at = $7,
                    version = version + 1 WHERE id = $1";
+    NOTE_DELETED = "UPDATE providers SET person_deleted_at = $2 WHERE id = (SELECT provider_id FROM scim_users WHERE id = $1)";
+    PERSON_DELETED_AT = "SELECT person_deleted_at FROM providers WHERE id = $1";
     DELETE_USER = "DELETE FROM scim_users WHERE id = $1";
     USER = concat!("SELECT ", user_columns!(), " FROM scim_users WHERE provider_id = $1 AND id = $2");
     BY_EXTERNAL_ID = concat!("SELECT ", user_columns!(), " FROM scim_users WHERE provider_id = $1 AND external_id = $2");
@@ -87,13 +89,20 @@ statements! {
     BY_ACCOUNT = concat!("SELECT ", user_columns!(), " FROM scim_users WHERE provider_id = $1 AND user_id = $2");
     USERS = concat!("SELECT ", user_columns!(), " FROM scim_users WHERE provider_id = $1 ORDER BY created_at, id LIMIT $2 OFFSET $3");
     COUNT_USERS = "SELECT CAST(COUNT(*) AS BIGINT) AS n FROM scim_users WHERE provider_id = $1";
+    LINKED = "SELECT u.id FROM scim_users u JOIN identities i ON i.user_id = u.user_id AND i.provider_id = u.provider_id
+              WHERE u.provider_id = $1 LIMIT 1";
     DETACH = "UPDATE scim_users SET user_id = NULL, lets_in = 0, version = version + 1 WHERE user_id = $1";
+    LET_IN = "SELECT provider_id FROM scim_users WHERE user_id = $1 AND lets_in = 1 AND (CAST($2 AS TEXT) IS NULL OR provider_id <> $2)
+              AND NOT EXISTS (SELECT 1 FROM identities i WHERE i.user_id = scim_users.user_id AND i.provider_id = scim_users.provider_id)";
+    DISOWN_UNTIL = "UPDATE scim_users SET lets_in = 0 WHERE user_id = $1 AND provider_id = $2 AND updated_at <= $3 AND lets_in = 1";
     DISOWN = "UPDATE scim_users SET lets_in = 0 WHERE user_id = $1 AND (CAST($2 AS TEXT) IS NULL OR provider_id <> $2)";
     INSERT_GROUP = "INSERT INTO scim_groups (id, provider_id, external_id, name, name_key, created_at, updated_at, version) VALUES ($1, $2, $3, $4, $5, $6, $7, 1)";
     UPDATE_GROUP = "UPDATE scim_groups SET external_id = $2, name = $3, name_key = $4, updated_at = $5, version = version + 1 WHERE id = $1";
+    TOUCH_GROUP = "UPDATE scim_groups SET updated_at = $2, version = version + 1 WHERE id = $1";
     DELETE_GROUP = "DELETE FROM scim_groups WHERE id = $1";
     GROUP = concat!("SELECT ", group_columns!(), " FROM scim_groups WHERE provider_id = $1 AND id = $2");
     GROUP_BY_NAME = concat!("SELECT ", group_columns!(), " FROM scim_groups WHERE provider_id = $1 AND name_key = $2");
+    GROUPS_BY_EXTERNAL_ID = concat!("SELECT ", group_columns!(), " FROM scim_groups WHERE provider_id = $1 AND external_id = $2 ORDER BY created_at, id");
     GROUPS = concat!("SELECT ", group_columns!(), " FROM scim_groups WHERE provider_id = $1 ORDER BY created_at, id LIMIT $2 OFFSET $3");
     COUNT_GROUPS = "SELECT CAST(COUNT(*) AS BIGINT) AS n FROM scim_groups WHERE provider_id = $1";
     MEMBERS = "SELECT m.group_id, u.id, u.user_id FROM scim_members m JOIN scim_users u ON u.id = m.member_id
@@ -187,11 +196,14 @@ impl Tx {
         self.execute(UPDATE_USER, args).await.map(drop)
     }
 
-    /// Deletes a person, whose account and groups stay. The person leaves the groups.
-    pub async fn delete_scim_user(&mut self, id: &ScimUserId) -> Result<(), StoreError> {
+    /// Deletes a person, whose account and groups stay. The person leaves the groups, which are other ones from then on.
+    pub async fn delete_scim_user(&mut self, id: &ScimUserId, now: Timestamp) -> Result<(), StoreError> {
         for row in self.rows(MEMBERSHIPS, vec![id.as_str().into()]).await? {
-            self.remove_scim_member(&group_id(&row, "group_id")?, id).await?;
+            let group = group_id(&row, "group_id")?;
+            self.remove_scim_member(&group, id).await?;
+            self.execute(TOUCH_GROUP, vec![group.as_str().into(), now.into()]).await?;
         }
+        self.execute(NOTE_DELETED, vec![id.as_str().into(), now.into()]).await?;
         self.execute(DELETE_USER, vec![id.as_str().into()]).await.map(drop)
     }
 
@@ -250,6 +262,19 @@ impl Tx {
         self.one(COUNT_USERS, vec![provider.as_str().into()]).await?.int("n")
     }
 
+    /// Returns when the provider last deleted a person.
+    pub async fn scim_user_deleted_at(
+        &mut self,
+        provider: &ProviderId,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        self.one(PERSON_DELETED_AT, vec![provider.as_str().into()]).await?.opt_time("person_deleted_at")
+    }
+
+    /// Whether an account of a person of a provider is linked with an identity there.
+    pub async fn has_linked_scim_users(&mut self, provider: &ProviderId) -> Result<bool, StoreError> {
+        Ok(self.optional(LINKED, vec![provider.as_str().into()]).await?.is_some())
+    }
+
     /// Makes the people of a deleted account inactive.
     pub(crate) async fn detach_scim_users(&mut self, account: &UserId) -> Result<(), StoreError> {
         self.execute(DETACH, vec![account.as_str().into()]).await.map(drop)
@@ -261,8 +286,24 @@ impl Tx {
         account: &UserId,
         except: Option<&ProviderId>,
     ) -> Result<(), StoreError> {
-        let args = vec![account.as_str().into(), except.map(ProviderId::as_str).into()];
-        self.execute(DISOWN, args).await.map(drop)
+        let args = || vec![account.as_str().into(), except.map(ProviderId::as_str).into()];
+        for row in self.rows(LET_IN, args()).await? {
+            let provider = row.parsed("provider_id", |text| ProviderId::parse(text).ok())?;
+            // It ends like an identity, also where nobody has signed in with it: no copy of the database may undo it.
+            self.note(Noted::Identity(provider, account.clone()));
+        }
+        self.execute(DISOWN, args()).await.map(drop)
+    }
+
+    /// Lets no sign-in lead to the account by an `externalId` that a copy of the database still contains, as the journal says.
+    pub(crate) async fn disown_scim_user_until(
+        &mut self,
+        account: &UserId,
+        provider: &ProviderId,
+        at: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let args = vec![account.as_str().into(), provider.as_str().into(), at.into()];
+        self.execute(DISOWN_UNTIL, args).await
     }
 
     /// Stores a new group.
@@ -314,6 +355,16 @@ impl Tx {
     ) -> Result<Option<ScimGroupRow>, StoreError> {
         let args = vec![provider.as_str().into(), folded(name).into()];
         self.optional(GROUP_BY_NAME, args).await?.as_ref().map(group).transpose()
+    }
+
+    /// Returns the groups with this `externalId`, oldest first. Several can have it.
+    pub async fn scim_groups_by_external_id(
+        &mut self,
+        provider: &ProviderId,
+        external_id: &str,
+    ) -> Result<Vec<ScimGroupRow>, StoreError> {
+        let args = vec![provider.as_str().into(), external_id.into()];
+        self.rows(GROUPS_BY_EXTERNAL_ID, args).await?.iter().map(group).collect()
     }
 
     /// Returns a part of the groups of a provider, oldest first.
@@ -417,6 +468,14 @@ impl Tx {
     ) -> Result<(), StoreError> {
         self.note(Noted::ScimMember(group.clone(), member.clone()));
         self.execute(REMOVE_MEMBER, vec![group.as_str().into(), member.as_str().into()]).await.map(drop)
+    }
+
+    /// Notes that these people are not in a group of the name that it had. A copy of the database that has the name would give
+    /// them its roles again.
+    pub fn end_members_by_name(&mut self, group: &ScimGroupId, members: &[ScimMemberRow]) {
+        for member in members {
+            self.note(Noted::ScimMember(group.clone(), member.id.clone()));
+        }
     }
 
     /// Removes a person from a group whom a copy of the database still contains there, as the journal says.

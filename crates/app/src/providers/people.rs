@@ -7,7 +7,7 @@ use crate::{
     frame::{act::Act, entry::About},
 };
 use crossfade_core::{
-    UserId,
+    Timestamp, UserId,
     api::UserKind,
     audit::Event,
     provider::{IdToken, is_in_domains},
@@ -44,11 +44,13 @@ pub(super) enum Found {
     New(String),
 }
 
-/// Finds the account of a person: only by the subject, never by the email address alone, which two providers can both claim.
+/// Finds the account of a person whose sign-in began at this time: only by the subject, never by the email address alone, which two
+/// providers can both claim.
 pub(super) async fn find(
     tx: &mut Tx,
     provider: &Provider,
     person: &Person,
+    begun_at: Timestamp,
 ) -> Result<Result<Found, Refusal>, Error> {
     if let Some(identity) = tx.identity(&provider.id, &person.token.subject).await? {
         // Who is not active at the provider, or is somebody else here, is let in by no earlier identity.
@@ -83,6 +85,14 @@ pub(super) async fn find(
     }
     if !person.email_verified {
         return Ok(Err(Refusal::Unverified));
+    }
+    // An ID token without the claim, or a wrong mapping, makes no second account for somebody whom provisioning knows.
+    if let Some(row) = tx.scim_user_by_name(&provider.id, &email).await? {
+        return Ok(Err(if row.user_id.is_none() { Refusal::NotActive } else { Refusal::OtherAccount }));
+    }
+    // Whom the provider has deleted since the sign-in began is not known any more.
+    if tx.scim_user_deleted_at(&provider.id).await?.is_some_and(|at| begun_at <= at) {
+        return Ok(Err(Refusal::State));
     }
     Ok(Ok(Found::New(email)))
 }

@@ -210,6 +210,14 @@ impl App {
                 }
                 let has_other_source = provider.groups_from != before.groups_from;
                 let has_other_claim = provider.external_id_claim != before.external_id_claim;
+                // Who is recognised by the other claim as somebody else would have two accounts, and keep one when they leave. With
+                // another issuer, all are forgotten.
+                if has_other_claim && !is_moved && act.tx.has_linked_scim_users(&provider.id).await? {
+                    let what =
+                        "cannot change while people whom the provider provisions have signed in with it";
+                    let advice = "Add another provider, or delete these people there first.";
+                    return Err(Problem::invalid("external_id_claim", what).advise(advice).into());
+                }
                 let list = body.group_grants.as_deref();
                 let before_grants = provider.group_grants.clone();
                 let has_other_grants = list.is_some_and(|list| *list != before_grants);

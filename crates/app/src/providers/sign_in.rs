@@ -365,7 +365,7 @@ impl App {
                 let Some(provider) = same_provider(tx, provider).await? else {
                     return Ok(Err(Refusal::State));
                 };
-                let found = match find(tx, &provider, person).await? {
+                let found = match find(tx, &provider, person, pending.at).await? {
                     Ok(found) => found,
                     Err(refusal) => return Ok(Err(refusal)),
                 };

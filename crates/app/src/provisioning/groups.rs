@@ -167,7 +167,10 @@ impl App {
                 for change in changes {
                     match change {
                         MemberChange::Add(ids) => after.extend(ids),
-                        MemberChange::Remove(ids) => after.retain(|id| !ids.contains(id)),
+                        MemberChange::Remove(ids) => {
+                            let ids: BTreeSet<_> = ids.into_iter().collect();
+                            after.retain(|id| !ids.contains(id));
+                        }
                         MemberChange::Set(ids) => after = ids.into_iter().collect(),
                     }
                 }
@@ -201,6 +204,9 @@ impl App {
                 act.audit(&event, About::target(&id)).await?;
                 let now = members(act.tx, &id).await?;
                 let is_renamed = name_before != row.body.name;
+                if is_renamed && provider.group_grants.iter().any(|it| it.group == name_before) {
+                    act.tx.end_members_by_name(&id, &present);
+                }
                 let is_affected =
                     |it: &&ScimMemberRow| is_renamed || added.contains(&it.id) || removed.contains(&it.id);
                 let affected: Vec<_> = now.iter().chain(&present).filter(is_affected).cloned().collect();

@@ -3,19 +3,56 @@
 use super::{caller::Provisioner, shown::ScimResource};
 use crate::{app::App, error::Error};
 use crossfade_core::{
-    Code, Problem, ScimGroupId, ScimUserId,
-    scim::{Equal, Filter, LIST_SCHEMA, MAX_RESULTS, Resource},
+    Code, Problem, ProviderId, ScimGroupId, ScimUserId,
+    scim::{Equal, Filter, LIST_SCHEMA, MAX_MEMBERS, MAX_RESULTS, Resource},
 };
 use crossfade_store::{Provider, ScimGroupRow, ScimUserRow, Slice, Tx};
 use serde_json::{Value, json};
-use std::time::Duration;
-use tokio::time::timeout;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit},
+    time::timeout,
+};
 
 /// Number of rows that a filter reads at a time.
 const AT_A_TIME: i64 = 500;
 
 /// How long a list waits for another one that is filtered.
 const SEARCHED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Number of lists of all providers that are filtered at once.
+const SEARCHES_AT_ONCE: usize = 2;
+
+/// Lists that are filtered without an index: one of each provider at a time, so that none waits for the lists of another, and few
+/// of all.
+pub(crate) struct Searches {
+    all: Semaphore,
+    of_providers: Mutex<HashMap<ProviderId, Arc<Semaphore>>>,
+}
+
+impl Default for Searches {
+    fn default() -> Self {
+        Self { all: Semaphore::new(SEARCHES_AT_ONCE), of_providers: Mutex::default() }
+    }
+}
+
+impl Searches {
+    /// Waits until the provider may filter a list, for as long as it holds what is returned; `None`: for too long.
+    async fn turn(&self, provider: &ProviderId) -> Option<(OwnedSemaphorePermit, SemaphorePermit<'_>)> {
+        let own = {
+            let mut of_providers = self.of_providers.lock().unwrap_or_else(PoisonError::into_inner);
+            // Nobody waits for those that only the map has.
+            of_providers.retain(|_, own| Arc::strong_count(own) > 1);
+            of_providers.entry(provider.clone()).or_insert_with(|| Arc::new(Semaphore::new(1))).clone()
+        };
+        let both = async { Some((own.acquire_owned().await.ok()?, self.all.acquire().await.ok()?)) };
+        timeout(SEARCHED_WITHIN, both).await.ok().flatten()
+    }
+}
 
 /// What a list is asked for.
 #[derive(Clone, Debug)]
@@ -55,7 +92,7 @@ impl ScimPage {
 fn is_indexed(filter: &Filter, of: Resource) -> bool {
     let names = match of {
         Resource::User => &["id", "externalId", "userName"][..],
-        Resource::Group => &["id", "displayName"],
+        Resource::Group => &["id", "externalId", "displayName"],
     };
     filter.equal().is_some_and(|equal| names.contains(&equal.attribute))
 }
@@ -86,12 +123,10 @@ impl App {
 
     async fn list(&self, by: &Provisioner, query: &ScimQuery, of: Resource) -> Result<ScimPage, Error> {
         let _turn = match query.filter.as_ref().is_some_and(|filter| !is_indexed(filter, of)) {
-            true => {
-                Some(timeout(SEARCHED_WITHIN, self.provisioning_searches.acquire()).await.map_err(|_| {
-                    let text = "Too many lists are being filtered. Try again in 5 seconds.";
-                    Problem::new(Code::TooManyRequests, text).retry_after(5)
-                })?)
-            }
+            true => Some(self.provisioning_searches.turn(&by.id).await.ok_or_else(|| {
+                let text = "Too many lists are being filtered. Try again in 5 seconds.";
+                Problem::new(Code::TooManyRequests, text).retry_after(5)
+            })?),
             false => None,
         };
         self.provisioned(by, async |tx, provider| {
@@ -116,10 +151,11 @@ impl App {
                     start_index,
                 });
             };
-            let (mut total, mut resources) = (0, Vec::new());
+            let (mut total, mut members, mut resources) = (0, 0, Vec::new());
             let mut take = |found: Vec<ScimResource>| {
                 for found in found.into_iter().filter(|found| filter.matches(&found.shown)) {
-                    if total >= part.skipped && resources.len() < part.count {
+                    if total >= part.skipped && resources.len() < part.count && members < MAX_MEMBERS {
+                        members += members_of(&found);
                         resources.push(found.shown);
                     }
                     total += 1;
@@ -149,9 +185,26 @@ impl App {
     ) -> Result<(), Error> {
         let mut skipped = 0;
         loop {
-            let found = self.rows(tx, provider, of, Slice { skipped, limit: AT_A_TIME }, query).await?;
-            let is_last = (found.len() as i64) < AT_A_TIME;
-            take(found);
+            let slice = Slice { skipped, limit: AT_A_TIME };
+            let read = match of {
+                Resource::User => {
+                    let rows = tx.scim_users(&provider.id, slice).await?;
+                    let read = rows.len();
+                    take(self.shown_users(tx, rows).await?);
+                    read
+                }
+                Resource::Group => {
+                    let rows = tx.scim_groups(&provider.id, slice).await?;
+                    let read = rows.len();
+                    // The members of one group at a time, because each can have thousands.
+                    let at_a_time = if query.with_members { 1 } else { rows.len().max(1) };
+                    for rows in rows.chunks(at_a_time) {
+                        take(self.shown_groups(tx, rows, query).await?);
+                    }
+                    read
+                }
+            };
+            let is_last = (read as i64) < AT_A_TIME;
             if is_last {
                 return Ok(());
             }
@@ -188,9 +241,13 @@ impl App {
                         Err(_) => None,
                     },
                     "displayName" => tx.scim_group_by_name(&provider.id, value).await?,
+                    "externalId" => {
+                        let found = tx.scim_groups_by_external_id(&provider.id, value).await?;
+                        return Ok(Some(self.shown_groups(tx, &found, query).await?));
+                    }
                     _ => return Ok(None),
                 };
-                Ok(Some(self.shown_groups(tx, found.into_iter().collect(), query).await?))
+                Ok(Some(self.shown_groups(tx, found.as_slice(), query).await?))
             }
         }
     }
@@ -210,7 +267,7 @@ impl App {
             }
             Resource::Group => {
                 let rows = tx.scim_groups(&provider.id, slice).await?;
-                self.shown_groups(tx, rows, query).await
+                self.shown_groups(tx, &rows, query).await
             }
         }
     }
@@ -222,18 +279,53 @@ impl App {
         Ok(rows.iter().map(shown).collect())
     }
 
+    /// Returns groups as they are shown. With members, it ends where they are enough for one answer, whatever was asked for.
     async fn shown_groups(
         &self,
         tx: &mut Tx,
-        rows: Vec<ScimGroupRow>,
+        rows: &[ScimGroupRow],
         query: &ScimQuery,
     ) -> Result<Vec<ScimResource>, Error> {
-        let mut members = match query.with_members {
-            true => tx.scim_members(&rows.iter().map(|row| &row.id).collect::<Vec<_>>()).await?,
-            false => Default::default(),
-        };
-        let shown =
-            |row: &ScimGroupRow| self.scim_group_shown(row, &members.remove(&row.id).unwrap_or_default());
-        Ok(rows.iter().map(shown).collect())
+        let (mut shown, mut held) = (Vec::new(), 0);
+        for row in rows {
+            if held >= MAX_MEMBERS {
+                break;
+            }
+            let mut members = match query.with_members {
+                true => tx.scim_members(&[&row.id]).await?,
+                false => Default::default(),
+            };
+            let found = self.scim_group_shown(row, &members.remove(&row.id).unwrap_or_default());
+            held += members_of(&found);
+            shown.push(found);
+        }
+        Ok(shown)
+    }
+}
+
+/// Returns the number of members of a group that are shown.
+fn members_of(found: &ScimResource) -> usize {
+    found.shown.get("members").and_then(Value::as_array).map_or(0, Vec::len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_provider_waits_for_the_lists_of_another() {
+        let id = |n: u32| ProviderId::parse(&format!("idp_{n:022}")).unwrap();
+        let (searches, soon) = (Searches::default(), Duration::from_millis(50));
+        let first = searches.turn(&id(1)).await;
+        assert!(first.is_some());
+        assert!(timeout(soon, searches.turn(&id(1))).await.is_err(), "two lists of one provider");
+        let second = searches.turn(&id(2)).await;
+        assert!(second.is_some());
+        assert!(timeout(soon, searches.turn(&id(3))).await.is_err(), "more lists than are filtered at once");
+        drop(first);
+        assert!(searches.turn(&id(1)).await.is_some());
+        drop(second);
+        drop(searches.turn(&id(3)).await);
+        assert_eq!(searches.of_providers.lock().unwrap().len(), 1, "only who asked last is remembered");
     }
 }

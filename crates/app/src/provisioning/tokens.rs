@@ -76,6 +76,10 @@ impl App {
         self.change(operation, request, path, async |act, principal, provider: Provider| {
             act.matches_list()?;
             let body = input.read()?;
+            if provider.disabled_at.is_some() {
+                let text = "The provider is disabled, which ends its provisioning tokens. Nothing was changed. Enable it first.";
+                return Err(Problem::new(Code::InUse, text).into());
+            }
             let days = body.expires_days.unwrap_or(MAX_PROVISIONING_TOKEN_DAYS);
             if !(1..=MAX_PROVISIONING_TOKEN_DAYS).contains(&days) {
                 let what = format!("must be a whole number from 1 to {MAX_PROVISIONING_TOKEN_DAYS}");

@@ -89,7 +89,7 @@ impl App {
         self.node.unless_quarantined()?;
         let created = self
             .provision(by, async |act, provider| {
-                let body = UserBody::read(body, &provider.external_id_claim)?;
+                let body = UserBody::read(body, &provider.external_id_claim, true)?;
                 check_domain(provider, &body)?;
                 check_unique(act.tx, provider, &body, None).await?;
                 if act.tx.count_scim_users(&provider.id).await? >= MAX_RESOURCES {
@@ -168,7 +168,7 @@ impl App {
                 unless_overtaken(if_match, row.version)?;
                 let claim = &provider.external_id_claim;
                 let body = match change {
-                    Change::Replace(body) => UserBody::read(body, claim)?,
+                    Change::Replace(body) => UserBody::read(body, claim, row.body.active)?,
                     Change::Patch(operations) => patch_user(&row.body, operations, claim)?,
                 };
                 if body != row.body {
@@ -310,7 +310,7 @@ impl App {
                 {
                     self.end_account_of(act, &user).await?;
                 }
-                act.tx.delete_scim_user(&row.id).await?;
+                act.tx.delete_scim_user(&row.id, act.now).await?;
                 let user = facts(&row.body, row.user_id.is_some());
                 let event = Event::ScimUserDeleted { provider_id: provider.id.clone(), user };
                 act.audit(&event, About::target(&row.id)).await

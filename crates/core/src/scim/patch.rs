@@ -2,7 +2,7 @@
 //! names are paths.
 
 use super::{
-    Filter, Path, ScimType, boolean, member,
+    Filter, Path, ScimType, boolean, invalid, member,
     schema::{Attribute, Kind, Resource},
 };
 use crate::Problem;
@@ -146,8 +146,8 @@ impl Operation {
         }
         let Value::Object(values) = &self.value else { return Ok(()) };
         for (name, value) in values {
-            // Unknown and read-only attributes of an object are ignored (RFC 7644 §3.5.2).
-            let Ok(Some(target)) = target(of, name) else { continue };
+            // Read-only attributes of an object are ignored. An unknown one can be a slip that leaves a leaver active.
+            let Some(target) = target(of, name)? else { continue };
             if target.path.attribute.is_writable && target.path.last().is_writable {
                 change(resource, &target, self.verb, value)?;
             }
@@ -163,6 +163,9 @@ fn change(
     value: &Value,
 ) -> Result<(), Problem> {
     let Path { attribute, sub } = target.path;
+    if attribute.name == "active" && (verb == Verb::Remove || value.is_null()) {
+        return Err(invalid("active", "must be true or false, and cannot be removed"));
+    }
     if verb != Verb::Remove && value.is_null() {
         // Setting nothing is removing (RFC 7643 §2.5).
         return change(resource, target, Verb::Remove, value);
@@ -442,6 +445,16 @@ mod tests {
                 json!({}),
             ),
             (json!([{"op": "replace", "value": {"password": "canary", "id": "su_2"}}]), json!({})),
+            (
+                json!([{"op": "replace", "value": {"urn:ietf:params:scim:schemas:extension:enterprise:2.0:User": {"department": "x"}}}]),
+                json!({}),
+            ),
+            (
+                json!([{"op": "replace", "value": {"schemas": [], "Name.HonorificPrefix": "Lady", "title": "Countess"}}]),
+                json!({}),
+            ),
+            // Names have no case (RFC 7643 §2.1).
+            (json!([{"op": "replace", "value": {"Active": false}}]), json!({"active": false})),
             (json!([]), json!({})),
         ] {
             assert_eq!(difference(operations.clone()), expected, "{operations}");
@@ -458,6 +471,24 @@ mod tests {
             (json!([{"op": "replace", "value": true}]), "invalidValue"),
             // A slip that would leave a leaver active.
             (json!([{"op": "replace", "path": "activ", "value": false}]), "invalidPath"),
+            (json!([{"op": "replace", "value": {"actve": false}}]), "invalidPath"),
+            (json!([{"op": "add", "value": {"displayName": "A", "": false}}]), "invalidPath"),
+            (
+                json!([{"op": "replace", "value": {"urn:ietf:params:scim:schemas:core:2.0:User": {"active": false}}}]),
+                "invalidPath",
+            ),
+            (
+                json!([{"op": "replace", "path": "urn:ietf:params:scim:schemas:core:2.0:Usr:active", "value": false}]),
+                "invalidPath",
+            ),
+            (
+                json!([{"op": "replace", "path": "urn:ietf:params:scim:schemas:core:2.0:User:actve", "value": false}]),
+                "invalidPath",
+            ),
+            // It is no unassigned value that would mean anything.
+            (json!([{"op": "remove", "path": "active"}]), "invalidValue"),
+            (json!([{"op": "replace", "path": "active"}]), "invalidValue"),
+            (json!([{"op": "replace", "value": {"active": null}}]), "invalidValue"),
             (json!([{"op": "replace", "path": "active[value eq true]", "value": false}]), "invalidPath"),
             (json!([{"op": "replace", "path": "emails[type eq \"work\"", "value": "a"}]), "invalidPath"),
             (json!([{"op": "replace", "path": 1, "value": "a"}]), "invalidPath"),

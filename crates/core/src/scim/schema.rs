@@ -200,8 +200,9 @@ static GROUP: &[Attribute] = &[
     META,
 ];
 
-/// Attributes of people that the standard knows and Crossfade does not keep. A change of them is no mistake.
+/// Names that RFC 7643 knows and Crossfade does not keep. A change of them is no mistake.
 const NOT_KEPT: &[&str] = &[
+    "schemas",
     "nickName",
     "profileUrl",
     "title",
@@ -217,6 +218,14 @@ const NOT_KEPT: &[&str] = &[
     "entitlements",
     "roles",
     "x509Certificates",
+    "name.middleName",
+    "name.honorificPrefix",
+    "name.honorificSuffix",
+    "emails.display",
+    "groups.type",
+    "members.display",
+    "members.type",
+    "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User",
 ];
 
 impl Resource {
@@ -266,12 +275,15 @@ impl Resource {
         }
     }
 
-    /// Whether the name is that of an attribute that the standard, or an extension, knows and that is not kept.
+    /// Whether the name is one of those that RFC 7643 knows and that are not kept, or begins with one.
     pub fn keeps_not(self, name: &str) -> bool {
         let name = self.without_urn(name);
-        let first = name.split(['.', '[']).next().unwrap_or(name);
-        let is_extension = name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("urn:"));
-        is_extension || NOT_KEPT.iter().any(|own| own.eq_ignore_ascii_case(first))
+        NOT_KEPT.iter().any(|own| match name.get(..own.len()) {
+            Some(start) if start.eq_ignore_ascii_case(own) => {
+                name[own.len()..].is_empty() || name[own.len()..].starts_with(['.', '[', ':'])
+            }
+            _ => false,
+        })
     }
 }
 
@@ -327,6 +339,12 @@ mod tests {
         assert_eq!(user.without_urn("userName"), "userName");
         assert!(user.keeps_not("urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department"));
         assert!(user.keeps_not("phoneNumbers[type eq \"work\"].value") && user.keeps_not("Title"));
-        assert!(!user.keeps_not("activ") && !user.keeps_not("userName"));
+        assert!(user.keeps_not("URN:ietf:params:scim:schemas:extension:enterprise:2.0:User"));
+        assert!(user.keeps_not("name.honorificPrefix") && user.keeps_not("schemas"));
+        for slip in
+            ["activ", "userName", "titles", "urn:ietf:params:scim:schemas:core:2.0:Usr:active", user.urn()]
+        {
+            assert!(!user.keeps_not(slip), "{slip}");
+        }
     }
 }

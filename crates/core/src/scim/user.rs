@@ -44,8 +44,9 @@ pub struct UserDetails {
 }
 
 impl UserBody {
-    /// Reads a person. `claim` is the claim of the ID token whose value is expected as `externalId`.
-    pub fn read(body: &Map<String, Value>, claim: &str) -> Result<Self, Problem> {
+    /// Reads a person. `claim` is the claim of the ID token whose value is expected as `externalId`, and `active` holds where the
+    /// body does not say it, so that nobody comes back by omission.
+    pub fn read(body: &Map<String, Value>, claim: &str, active: bool) -> Result<Self, Problem> {
         let Some(external_id) = member(body, "externalId") else {
             return Err(invalid(
                 "externalId",
@@ -63,9 +64,10 @@ impl UserBody {
         let user_name = line("userName", user_name, 254)?;
         let user_name = text::email("userName", &user_name)
             .map_err(|_| invalid("userName", "must be an email address such as ada@example.com"))?;
-        let active = match member(body, "active") {
-            None => true,
-            Some(value) => boolean(value).ok_or_else(|| invalid("active", "must be true or false"))?,
+        let said = body.iter().find(|(name, _)| name.eq_ignore_ascii_case("active"));
+        let active = match said {
+            None => active,
+            Some((_, value)) => boolean(value).ok_or_else(|| invalid("active", "must be true or false"))?,
         };
         let details = UserDetails {
             display_name: optional_line("displayName", member(body, "displayName"))?,
@@ -172,7 +174,7 @@ pub fn patch_user(body: &UserBody, operations: &[Operation], claim: &str) -> Res
     for operation in operations {
         operation.apply(Resource::User, &mut shown)?;
     }
-    UserBody::read(&shown, claim)
+    UserBody::read(&shown, claim, body.active)
 }
 
 #[cfg(test)]
@@ -180,7 +182,7 @@ mod tests {
     use super::*;
 
     fn read(body: Value) -> Result<UserBody, Problem> {
-        UserBody::read(body.as_object().unwrap(), "oid")
+        UserBody::read(body.as_object().unwrap(), "oid", true)
     }
 
     #[test]
@@ -209,6 +211,15 @@ mod tests {
     }
 
     #[test]
+    fn what_a_body_does_not_say_of_activity_stays() {
+        let body = json!({"userName": "ada@example.com", "externalId": "a1"});
+        for active in [true, false] {
+            let read = UserBody::read(body.as_object().unwrap(), "oid", active).unwrap();
+            assert_eq!(read.active, active);
+        }
+    }
+
+    #[test]
     fn a_person_who_cannot_be_stored_is_refused_with_the_attribute() {
         let secret = "crossfade_live_0123456789abcdef";
         for (changes, attribute) in [
@@ -225,6 +236,8 @@ mod tests {
             (json!({"name": "Ada"}), "name"),
             (json!({"name": {"givenName": "x".repeat(150), "familyName": "y".repeat(150)}}), "displayName"),
             (json!({"active": "maybe"}), "active"),
+            (json!({"active": null}), "active"),
+            (json!({"Active": null}), "active"),
             (json!({"emails": ["ada@example.com"]}), "emails"),
             (json!({"emails": [{"value": "a", "primary": true}, {"value": "b", "primary": true}]}), "emails"),
             (json!({"emails": vec![json!({"value": "a"}); 21]}), "emails"),

@@ -330,6 +330,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (68, "provisioning_tokens", include_str!("../../migrations/0068_provisioning_tokens.sql")),
     (69, "scim", include_str!("../../migrations/0069_scim.sql")),
     (70, "groups_from", include_str!("../../migrations/0070_groups_from.sql")),
+    (71, "person_deleted_at", include_str!("../../migrations/0071_person_deleted_at.sql")),
 ];
 
 /// What migration 50 does on each engine instead of `{CLIENT_IDS}`: only PostgreSQL can drop a constraint.

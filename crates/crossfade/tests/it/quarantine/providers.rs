@@ -121,7 +121,18 @@ async fn a_restore_revives_no_provisioning_token_no_leaver_and_no_member(world: 
     let members: Vec<Value> = people.iter().map(|id| json!({"value": id})).collect();
     let body = json!({"displayName": "Staff", "members": members});
     let group = text(&provision(&world, by, (Method::POST, "/Groups"), body).await.created()["id"]);
+    let grants = json!({"group_grants": [{"group": "Admins", "role": "viewer"}]});
+    world.owner().await.patch(&format!("/providers/{provider}"), grants).await.ok();
+    let body = json!({"displayName": "Admins", "members": [{"value": people[1]}]});
+    let admins = text(&provision(&world, by, (Method::POST, "/Groups"), body).await.created()["id"]);
     let saved = Saved::of(&world).await;
+    // Another person, and a group of another name, which gives nothing.
+    let other = json!({"Operations": [{"op": "replace", "path": "externalId", "value": "eve"}]});
+    provision(&world, by, (Method::PATCH, &format!("/Users/{}", people[1])), other).await.ok();
+    let rename = json!({"Operations": [{"op": "replace", "path": "displayName", "value": "Guests"}]});
+    let renamed = provision(&world, by, (Method::PATCH, &format!("/Groups/{admins}")), rename).await;
+    assert_eq!(renamed.status, 204);
+    assert_eq!(world.number("SELECT COUNT(*) FROM scim_members").await, 3);
     let leave = json!({"Operations": [{"op": "replace", "path": "active", "value": false}]});
     let ada = format!("/Users/{}", people[0]);
     provision(&world, by, (Method::PATCH, &ada), leave).await.ok();
@@ -142,5 +153,6 @@ async fn a_restore_revives_no_provisioning_token_no_leaver_and_no_member(world: 
         people["Resources"].as_array().unwrap().iter().map(|it| it["active"].as_bool().unwrap()).collect();
     assert_eq!(active.iter().filter(|active| **active).count(), 1, "{people}");
     assert_eq!(after.number("SELECT COUNT(*) FROM scim_members").await, 1);
+    assert_eq!(after.number("SELECT COUNT(*) FROM scim_users WHERE lets_in = 1").await, 0);
     assert_eq!(after.number("SELECT COUNT(*) FROM users WHERE email = 'ada@example.com'").await, 0);
 }

@@ -11,6 +11,10 @@ use serde_json::{Value, json};
 on_both_engines! {
     everything_of_a_leaver_ends_at_the_next_request,
     a_leaver_who_can_still_sign_in_at_the_provider_is_not_let_in,
+    nobody_comes_back_by_omission_or_by_a_slip,
+    a_leaver_without_the_claim_gets_no_account,
+    a_sign_in_that_began_before_a_person_was_deleted_creates_no_account,
+    a_claim_stays_while_people_are_linked_by_it,
     a_person_who_comes_back_gets_an_account_without_the_past,
     the_last_owner_and_the_emergency_owner_are_kept,
     a_person_who_is_deleted_is_forgotten_and_can_come_back,
@@ -85,6 +89,92 @@ async fn a_leaver_who_can_still_sign_in_at_the_provider_is_not_let_in(mut world:
     let page = sign_in(&world.browser(), &world, &idp, &scim.id, json!({})).await.page(403);
     assert!(page.contains("has deactivated your account"), "{page}");
     assert_eq!(world.number("SELECT COUNT(*) FROM users WHERE deleted_at IS NULL").await, 1);
+}
+
+async fn nobody_comes_back_by_omission_or_by_a_slip(mut world: World) {
+    begun(&mut world).await;
+    let scim = Scim::without_idp(&world, "Example", json!({})).await;
+    let path = format!("/Users/{}", scim.person("ada").await);
+    let body = json!({"userName": "ada@example.com", "externalId": "ada", "displayName": "A."});
+    assert_eq!(scim.put(&path, body.clone()).await.ok()["active"], true);
+    let own = "urn:ietf:params:scim:schemas:core:2.0:User";
+    for (operations, word) in [
+        (json!([{"op": "remove", "path": "active"}]), "invalidValue"),
+        (json!([{"op": "replace", "path": "active", "value": null}]), "invalidValue"),
+        (json!([{"op": "replace", "value": {"active": null}}]), "invalidValue"),
+        (json!([{"op": "replace", "value": {"actve": false}}]), "invalidPath"),
+        (json!([{"op": "replace", "value": {own: {"active": false}}}]), "invalidPath"),
+        (json!([{"op": "replace", "path": format!("{own}:actve"), "value": false}]), "invalidPath"),
+    ] {
+        refused(&scim.patch(&path, operations).await, 400, Some(word));
+    }
+    let mut null = body.clone();
+    null["active"] = Value::Null;
+    refused(&scim.put(&path, null).await, 400, Some("invalidValue"));
+    assert_eq!(scim.get(&path).await.ok()["active"], true);
+    let extension = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+    let known =
+        json!([{"op": "replace", "value": {"Active": false, "title": "x", extension: {"department": "x"}}}]);
+    assert_eq!(scim.patch(&path, known).await.ok()["active"], false);
+    let mut other = body;
+    other["displayName"] = "B.".into();
+    assert_eq!(scim.put(&path, other).await.ok()["active"], false);
+    assert_eq!(world.number("SELECT COUNT(*) FROM users WHERE deleted_at IS NULL").await, 1);
+}
+
+async fn a_leaver_without_the_claim_gets_no_account(mut world: World) {
+    begun(&mut world).await;
+    let idp = Idp::start().await;
+    let scim = Scim::add(&world, &idp, "Example", json!({"external_id_claim": "oid"})).await;
+    let path = format!("/Users/{}", scim.person("ada").await);
+    scim.patch(&path, activity(false)).await.ok();
+    for claims in [json!({}), json!({"oid": "another"})] {
+        let page = sign_in(&world.browser(), &world, &idp, &scim.id, claims).await.page(403);
+        assert!(page.contains("has deactivated your account"), "{page}");
+    }
+    // Also where a manager gave the account of an active person another address.
+    scim.patch(&path, activity(true)).await.ok();
+    let own = account(&world, "ada@example.com").await;
+    let own = format!("/users/{}", own["id"].as_str().unwrap());
+    world.owner().await.patch(&own, json!({"email": "lovelace@example.com"})).await.ok();
+    let page = sign_in(&world.browser(), &world, &idp, &scim.id, json!({})).await.page(403);
+    assert!(page.contains("linked with another account"), "{page}");
+    assert_eq!(world.number("SELECT COUNT(*) FROM users WHERE deleted_at IS NULL").await, 2);
+}
+
+async fn a_sign_in_that_began_before_a_person_was_deleted_creates_no_account(mut world: World) {
+    begun(&mut world).await;
+    let idp = Idp::start().await;
+    let scim = Scim::add(&world, &idp, "Example", json!({})).await;
+    let ada = scim.person("ada").await;
+    // Ada is at the provider when it deletes her; her sign-in would have begun before, or at this moment.
+    assert_eq!(scim.delete(&format!("/Users/{ada}")).await.status, 204);
+    let later = "UPDATE providers SET person_deleted_at = person_deleted_at + 60000000";
+    world.raw(later).await;
+    let answer = sign_in(&world.browser(), &world, &idp, &scim.id, json!({})).await;
+    assert!(answer.status.is_client_error(), "{}", answer.status);
+    assert_eq!(world.number("SELECT COUNT(*) FROM users WHERE deleted_at IS NULL").await, 1);
+    // Whoever begins later is not known any more.
+    world.raw("UPDATE providers SET person_deleted_at = person_deleted_at - 120000000").await;
+    signed_in(&world, &idp, &scim.id, json!({})).await;
+    assert_eq!(world.number("SELECT COUNT(*) FROM users WHERE deleted_at IS NULL").await, 2);
+}
+
+async fn a_claim_stays_while_people_are_linked_by_it(mut world: World) {
+    begun(&mut world).await;
+    let idp = Idp::start().await;
+    let scim = Scim::add(&world, &idp, "Example", json!({})).await;
+    let path = format!("/providers/{}", scim.id);
+    let owner = world.owner().await;
+    let ada = scim.person("ada").await;
+    // Nobody has signed in with it: a wrong claim can be corrected.
+    owner.patch(&path, json!({"external_id_claim": "oid"})).await.ok();
+    owner.patch(&path, json!({"external_id_claim": "sub"})).await.ok();
+    signed_in(&world, &idp, &scim.id, json!({})).await;
+    owner.patch(&path, json!({"external_id_claim": "oid"})).await.refused(422, "invalid_body");
+    assert_eq!(owner.get(&path).await.ok()["external_id_claim"], "sub");
+    assert_eq!(scim.delete(&format!("/Users/{ada}")).await.status, 204);
+    owner.patch(&path, json!({"external_id_claim": "oid"})).await.ok();
 }
 
 async fn a_person_who_comes_back_gets_an_account_without_the_past(mut world: World) {
@@ -162,10 +252,12 @@ async fn a_person_who_is_deleted_is_forgotten_and_can_come_back(mut world: World
     let scim = Scim::without_idp(&world, "Example", json!({})).await;
     let ada = scim.person("ada").await;
     let group = scim.group("Staff", &[&ada]).await;
+    let tag_before = scim.get(&format!("/Groups/{group}")).await.ok()["meta"]["version"].clone();
     assert_eq!(scim.delete(&format!("/Users/{ada}")).await.status, 204);
     refused(&scim.get(&format!("/Users/{ada}")).await, 404, None);
     refused(&scim.delete(&format!("/Users/{ada}")).await, 404, None);
-    assert!(scim.get(&format!("/Groups/{group}")).await.ok().get("members").is_none());
+    let left = scim.get(&format!("/Groups/{group}")).await.ok();
+    assert!(left.get("members").is_none() && left["meta"]["version"] != tag_before, "{left}");
     assert_eq!(world.number("SELECT COUNT(*) FROM users WHERE deleted_at IS NULL").await, 1);
     assert_ne!(scim.person("ada").await, ada);
     // An account that a manager deletes leaves an inactive person.

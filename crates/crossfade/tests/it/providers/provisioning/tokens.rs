@@ -77,6 +77,8 @@ async fn an_ended_or_expired_token_and_one_of_a_disabled_provider_are_refused(mu
     let owner = world.owner().await;
     owner.patch(&format!("/providers/{}", scim.id), json!({"enabled": false})).await.ok();
     refused(&third.get("/Users").await, 401, None);
+    // It would be valid as soon as somebody enables the provider.
+    owner.post(&tokens, json!({})).await.refused(409, "in_use");
     owner.patch(&format!("/providers/{}", scim.id), json!({"enabled": true})).await.ok();
     refused(&third.get("/Users").await, 401, None);
     assert_eq!(owner.get(&tokens).await.ok()["items"], json!([]), "disabling has ended them");
