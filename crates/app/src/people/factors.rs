@@ -387,12 +387,7 @@ impl App {
         let id = FactorId::generate(self.random.as_ref());
         self.change_own(&session.principal, async |act, principal| {
             let user = own_user(act.tx, principal).await?;
-            let factors = act.tx.factors(&user.id).await?;
-            unless_full(&factors)?;
-            let mut confirmed = factors.iter().filter(|it| it.confirmed_at.is_some());
-            if confirmed.any(|factor| factor.name == name.to_string()) {
-                return Err(Problem::invalid("name", "is the name of another factor of yours").into());
-            }
+            unless_full(&act.tx.factors(&user.id).await?, name.as_str())?;
             let place = SealPlace::Factor { user: &user.id, factor: &id };
             let row = FactorRow {
                 id: id.clone(),
@@ -466,6 +461,8 @@ impl App {
         self.change_own(&session.principal, async |act, principal| {
             let user = own_user(act.tx, principal).await?;
             let factor = self.unconfirmed(act.tx, principal, &id, act.now).await?;
+            // Others may have been added since this one was begun.
+            unless_full(&act.tx.factors(&user.id).await?, &factor.name)?;
             let step = match EnteredCode::parse(code) {
                 Some(EnteredCode::Generated(code)) => {
                     self.open_factor(&factor)?.step_of(&code, self.code_time(), factor.last_step)
@@ -511,8 +508,8 @@ impl App {
         Ok(Added::First { codes, devices })
     }
 
-    /// Removes a factor of the signed-in person; with the last one, the recovery codes. Refused for the last one while
-    /// the policy asks for it.
+    /// Removes a factor of the signed-in person; with the last one, the recovery codes. Every other session of the account
+    /// ends, because whoever had the factor may have begun it. Refused for the last one while the policy asks for it.
     pub async fn remove_factor(&self, session: &Session, id: &str) -> Result<(), Error> {
         self.node.unless_quarantined()?;
         let id = FactorId::parse(id).map_err(|_| Problem::not_found())?;
@@ -531,8 +528,9 @@ impl App {
                 1 => drop(act.tx.remove_factors(&user.id).await?),
                 _ => drop(act.tx.remove_factor(&id).await?),
             }
+            let ended_sessions = act.tx.end_sessions(&user.id, principal.session(), act.now).await?;
             let event =
-                Event::FactorRemoved { user_id: user.id.clone(), names, ended_sessions: 0, ended_tokens: 0 };
+                Event::FactorRemoved { user_id: user.id.clone(), names, ended_sessions, ended_tokens: 0 };
             act.audit(&event, About::target(&user.id)).await?;
             self.tell_of_factor(act, &event, &user).await
         })

@@ -220,13 +220,25 @@ impl App {
         visitor: &Visitor,
         via: Option<Via>,
     ) -> Result<(), Error> {
-        let Some(count) = self.node.throttle.tell(count, self.clock.now()) else { return Ok(()) };
         let id = user.and_then(|user| user.email.clone()).unwrap_or_default();
         let name = user.map_or_else(|| "somebody unknown".to_owned(), |user| user.name.clone());
-        let about = About { target: user.map(|user| user.id.to_string()), ..About::default() };
+        let target = user.map(|user| user.id.to_string());
+        self.audit_refused_arrival((Actor::Unknown { id, name }, target), (reason, count), visitor, via).await
+    }
+
+    /// Records a failed sign-in by an actor about a target.
+    pub(crate) async fn audit_refused_arrival(
+        &self,
+        (actor, target): (Actor, Option<String>),
+        (reason, count): (&str, u64),
+        visitor: &Visitor,
+        via: Option<Via>,
+    ) -> Result<(), Error> {
+        let Some(count) = self.node.throttle.tell(count, self.clock.now()) else { return Ok(()) };
+        let about = About { target, ..About::default() };
         let event = Event::SessionRefused { reason: reason.to_owned(), count };
         let _turn = self.node.background_turn().await;
-        let author = Author { via, ..Author::from(Actor::Unknown { id, name }).at(&visitor.origin) };
+        let author = Author { via, ..Author::from(actor).at(&visitor.origin) };
         self.change_as(author, async |act| act.audit_refused(&event, about).await).await
     }
 

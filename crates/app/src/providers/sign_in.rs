@@ -222,7 +222,9 @@ impl App {
         if refusal.is_of_provider() {
             tracing::warn!(provider = %provider.id, reason = refusal.word(), cause = refusal.cause(), "a sign-in with a provider failed");
         }
-        self.audit_refused_sign_in(None, refusal.word(), 1, visitor, None).await?;
+        let actor = Actor::Unknown { id: String::new(), name: format!("somebody from {}", provider.name) };
+        let who = (actor, Some(provider.id.to_string()));
+        self.audit_refused_arrival(who, (refusal.word(), 1), visitor, None).await?;
         let sentence = refusal.sentence(provider.name.as_str());
         Ok(RefusedSignIn { sentence, status: refusal.status(), to: to.to_owned() })
     }

@@ -389,6 +389,30 @@ fn tables_have_reasons_and_names_in_place_of_ids() {
 }
 
 #[test]
+fn a_change_of_a_provider_that_takes_access_away_needs_its_name() {
+    let site = Site::new();
+    let (issuer, grant) = ("https://id.example.com", "--group-role");
+    let made = ["provider", "create", "Example", "--issuer", issuer, "--client-id", "x"];
+    let public = ["--client-authentication", "none", grant, "staff=viewer", grant, "admins=owner"];
+    site.does(&[&made[..], &public].concat());
+    let update = |more: &[&'static str]| [&["provider", "update", "Example"], more].concat();
+    let roles = || site.json(&["provider", "show", "Example"])["group_grants"].as_array().unwrap().len();
+    site.refuses(&update(&[grant, "staff=viewer"]), 2, "--confirm");
+    site.refuses(&update(&["--no-group-roles"]), 2, "--confirm");
+    site.refuses(&update(&["--disable"]), 2, "--confirm");
+    assert_eq!(roles(), 2, "nothing was changed");
+    // What adds a role takes none away.
+    site.does(&update(&[grant, "staff=viewer", grant, "admins=owner", grant, "ops=auditor"]));
+    site.does(&update(&[grant, "staff=viewer", "--confirm", "Example"]));
+    assert_eq!(roles(), 1);
+    let shown = site.does(&["provider", "show", "Example"]);
+    assert!(shown.contains("external ID claim") && shown.contains("openid, email, profile"), "{shown}");
+    site.does(&update(&["--disable", "--confirm", "Example"]));
+    // Nothing is left to end.
+    site.does(&update(&["--disable"]));
+}
+
+#[test]
 fn webhooks_are_listed_with_the_names_of_what_they_are_about() {
     let site = Site::new();
     let client = site.client("Billing");

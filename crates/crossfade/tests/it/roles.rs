@@ -62,8 +62,9 @@ pub struct Stage<'w> {
     owner: Principal<'w>,
     /// In the order of [`OBJECTS`].
     places: [Place; 4],
-    /// A provider that is disabled, so that nothing is asked of it.
     provider: String,
+    /// A provider to sign in with that is disabled, so that nothing is asked of it.
+    sign_in_provider: String,
     /// Ended by whoever may end it, so it is renewed for each of them.
     provisioning_token: Mutex<String>,
 }
@@ -213,14 +214,18 @@ impl<'w> Stage<'w> {
             place(0, "production").await,
             place(2, "staging").await,
         ];
-        let provider = json!({
-            "name": "Example", "issuer": "https://id.example.com", "client_id": "crossfade", "client_secret": "x",
-        });
-        let provider = text(&owner.post("/providers", provider).await.created()["id"]);
-        owner.patch(&format!("/providers/{provider}"), json!({"enabled": false})).await.ok();
+        let provider = async |name: &str| {
+            let body = json!({
+                "name": name, "issuer": "https://id.example.com", "client_id": "crossfade", "client_secret": "x",
+            });
+            text(&owner.post("/providers", body).await.created()["id"])
+        };
+        let (provider, sign_in_provider) = (provider("Example").await, provider("Disabled").await);
+        let off = json!({"enabled": false});
+        owner.patch(&format!("/providers/{sign_in_provider}"), off).await.ok();
         let tokens = format!("/providers/{provider}/provisioning-tokens");
         let provisioning_token = Mutex::new(text(&owner.post(&tokens, json!({})).await.created()["id"]));
-        Self { world, owner, places, provider, provisioning_token }
+        Self { world, owner, places, provider, sign_in_provider, provisioning_token }
     }
 
     pub async fn holder(&self, role: Option<Role>) -> Holder<'w> {
@@ -330,7 +335,13 @@ impl<'w> Stage<'w> {
             ),
             ("{token}", &account.token),
             ("{session}", &account.session),
-            ("{provider}", &self.provider),
+            (
+                "{provider}",
+                match template.contains("/sign-in/") || template.ends_with("{provider}/link") {
+                    true => &self.sign_in_provider,
+                    false => &self.provider,
+                },
+            ),
         ];
         values.iter().fold(template.to_owned(), |path, (name, value)| path.replace(name, value))
     }

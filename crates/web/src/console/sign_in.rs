@@ -41,10 +41,17 @@ struct SignInPage {
     providers: Vec<(String, String)>,
     /// Whether browsers offer passkeys here.
     offers_passkeys: bool,
-    /// Whether only Owners that are kept for emergencies can sign in with a password.
+    /// Whether only Owners who keep a password for emergencies can sign in with one.
     passwords_off: bool,
     /// The provider that the person is still signed in at: name and address to sign out there.
     elsewhere: Option<(String, String)>,
+}
+
+impl SignInPage {
+    /// Whether the email address is typed next. After a wrong password, it is filled in.
+    fn begins_with_email(&self) -> bool {
+        self.form.value("email").is_empty()
+    }
 }
 
 #[derive(Deserialize)]

@@ -89,7 +89,7 @@ pub(super) fn letter(message: &Notification, base: &str, zone: &TimeZone) -> Opt
         Action::FactorSuspected => Said::new(
             "A passkey of your account may have been copied",
             "It was refused, because its counter went back. A copy of the passkey does that. Remove the passkey on your \
-            account page now, and add another one.",
+            account page now, which also ends your other sessions, and add another one.",
         )
         .fact("Passkey", quoted(text(&facts, "name")?))
         .button("Open your account", "/console/account"),

@@ -1,7 +1,7 @@
 //! Adding a passkey to the own account.
 
 use super::{
-    answers::{PasskeyAnswer, PasskeyRequest, not_offered},
+    answers::{PasskeyAnswer, PasskeyRequest, can_use_passkey, not_offered},
     ceremony::{AnswerFault, Holder},
     state::{AskedFor, Purpose},
 };
@@ -36,10 +36,14 @@ impl App {
                 let principal = session.principal.refreshed(tx, now).await?;
                 let user = own_user(tx, &principal).await?;
                 let factors = tx.factors(&user.id).await?;
+                if !can_use_passkey(tx, &user).await? {
+                    let text = "A passkey signs in only where a password could, and your account cannot use one. Nothing was changed. Sign in with your provider.";
+                    return Err(Problem::new(Code::Forbidden, text).into());
+                }
                 Ok((user, factors))
             })
             .await?;
-        unless_full(&factors)?;
+        unless_full(&factors, "")?;
         let known = self.open_passkeys(&factors)?;
         let handle = match known.first() {
             // A device that makes another one replaces the one that it has for the same handle.
@@ -73,11 +77,7 @@ impl App {
         self.change_own(&session.principal, async |act, principal| {
             let user = own_user(act.tx, principal).await?;
             let factors = act.tx.factors(&user.id).await?;
-            unless_full(&factors)?;
-            let mut confirmed = factors.iter().filter(|it| it.confirmed_at.is_some());
-            if confirmed.any(|factor| factor.name == name.to_string()) {
-                return Err(Problem::invalid("name", "is the name of another factor of yours").into());
-            }
+            unless_full(&factors, name.as_str())?;
             let purpose = Purpose::Add(&session.id);
             let asked = self.passkey_states.open(purpose, answer.state, act.now);
             let asked = asked.ok_or_else(|| refused("The passkey took longer than 5 minutes."))?;
@@ -113,9 +113,13 @@ impl App {
     }
 }
 
-/// Refuses one factor too many.
-pub(crate) fn unless_full(factors: &[FactorRow]) -> Result<(), Problem> {
-    if factors.iter().filter(|it| it.confirmed_at.is_some()).count() < MAX_FACTORS {
+/// Refuses one factor too many, and the name of another.
+pub(crate) fn unless_full(factors: &[FactorRow], name: &str) -> Result<(), Problem> {
+    let confirmed: Vec<_> = factors.iter().filter(|it| it.confirmed_at.is_some()).collect();
+    if confirmed.iter().any(|factor| factor.name == name) {
+        return Err(Problem::invalid("name", "is the name of another factor of yours"));
+    }
+    if confirmed.len() < MAX_FACTORS {
         return Ok(());
     }
     let text = format!(

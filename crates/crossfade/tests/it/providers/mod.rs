@@ -254,6 +254,9 @@ async fn every_wrong_id_token_is_refused_with_its_reason(mut world: World) {
     let told = events(&world, 50).await;
     let reasons: Vec<_> = told.iter().filter_map(|(_, details)| details["reason"].as_str()).collect();
     assert!(reasons.iter().any(|reason| refused.contains(reason)), "{reasons:?}");
+    let trail = world.owner().await.get("/audit-events?action=session.refused").await.ok();
+    let last = &trail["items"][0];
+    assert_eq!((&last["target"], &last["actor"]["name"]), (&json!(id), &json!("somebody from Example")));
 }
 
 /// A sentence as a page escapes it.
