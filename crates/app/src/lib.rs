@@ -67,7 +67,7 @@ pub use options::{Creation, Options};
 pub use people::abilities::{Abilities, AccountAbilities};
 pub use people::access::AccessQuery;
 pub use people::devices::{KNOWN_FOR, join_devices, parse_devices};
-pub use people::factors::{Added, CODE_WITHIN, CodeEntered, Enrolment, FactorSummary, OwnFactors};
+pub use people::factors::{Added, CODE_WITHIN, CodeEntered, Enrolment, FactorSummary, OwnFactors, WaitsFor};
 pub use people::login::{NewLogin, code_challenge};
 pub use people::owners::{LinkKind, OneTimeLink, OwnerFactors};
 pub use people::passkeys::{ANSWER_WITHIN, PasskeyAnswer, PasskeyRequest, PasskeySignIn, Proof};

@@ -35,7 +35,13 @@ pub(crate) async fn recover_owner(args: RecoverOwner) -> Result<(), Failure> {
     let factors = if args.remove_factors { OwnerFactors::Remove } else { OwnerFactors::Keep };
     let recovered = async { app.recover_owner(&args.email, factors).await.map_err(Failure::from) };
     let (sink, link) = Sink::around(args.output.as_deref(), recovered).await?;
+    let passwords_are_off = app.are_passwords_off().await.unwrap_or_default();
     app.close().await;
+    if passwords_are_off {
+        output::note(
+            "Passwords are switched off: the password signs in only with this link, unless the Owner is kept for emergencies. In that session, name the Owner under People, Sign-in policy, or link a provider.",
+        );
+    }
     output::note(&format!("The link works once and expires at {}.", time(Some(link.expires_at))));
     if args.json && sink.shows() {
         let content = serde_json::json!({"url": link.url, "expires_at": link.expires_at});

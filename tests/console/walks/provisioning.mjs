@@ -39,6 +39,11 @@ export default async function walk(server) {
   check("the value is not shown again", !(await page.content()).includes(value));
   await card.getByRole("row").nth(1).waitFor();
   await card.getByRole("button", { name: /^End prov_/ }).click();
+  const ending = page.getByRole("dialog", { name: "End provisioning token" });
+  await ending.waitFor();
+  check("a token is not ended by one click", (await scim("/Users")).status === 200);
+  await look(page, "provisioning-end");
+  await ending.getByRole("button", { name: "End token" }).click();
   await page.getByText("The provisioning token was ended.").waitFor();
   check("an ended token is refused", (await scim("/Users")).status === 401);
   await page.goto(`${server.url}/console/audit?action=scim_user.updated`);

@@ -193,6 +193,7 @@ async function walk(server, idp, second) {
   check("the provider asks again, although it knows the person", new URL(page.url()).origin === idp.issuer, page.url());
   await authenticate(page, server, "grace");
   check("a confirmed person is back on the page", new URL(page.url()).pathname === "/console/account", page.url());
+  await page.getByText("You have confirmed that it is you. Nothing was changed yet: do it again.").waitFor();
   await button(page, "Create token").first().click();
   dialog = page.getByRole("dialog", { name: "Create token" });
   await dialog.getByLabel("Name", { exact: true }).fill("laptop");

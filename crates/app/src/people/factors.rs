@@ -62,6 +62,15 @@ pub struct OwnFactors {
     pub is_asked: bool,
 }
 
+/// What a sign-in after the password waits for, besides a recovery code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitsFor {
+    /// The code of an authenticator app.
+    pub app: bool,
+    /// A passkey.
+    pub passkey: bool,
+}
+
 /// A factor that is being added. Its shared secret is shown until it is confirmed.
 pub struct Enrolment {
     /// ID.
@@ -265,18 +274,20 @@ impl App {
         Ok(SignIn::NeedsCode(value))
     }
 
-    /// Whether a sign-in with this cookie waits for a code.
-    pub async fn waits_for_code(&self, value: &str, visitor: &Visitor) -> Result<bool, Error> {
-        let Some(value) = SecretValue::parse(SecretKind::SignIn, value) else { return Ok(false) };
+    /// Returns what a sign-in with this cookie waits for; `None` if it does not wait.
+    pub async fn waits_for(&self, value: &str, visitor: &Visitor) -> Result<Option<WaitsFor>, Error> {
+        let Some(value) = SecretValue::parse(SecretKind::SignIn, value) else { return Ok(None) };
         let (digest, now) = (self.digests.sign_in(value.reveal()), self.clock.now());
-        let look = async |tx: &mut Tx| match tx.pending_sign_in(&digest, now).await? {
-            Some(_) => Ok(()),
-            None => Err(signed_out()),
+        let look = async |tx: &mut Tx| {
+            let pending = tx.pending_sign_in(&digest, now).await?.ok_or_else(signed_out)?;
+            let factors = tx.factors(&pending.user_id).await?;
+            let has = |kind| factors.iter().any(|it| it.kind == kind && it.confirmed_at.is_some());
+            Ok(WaitsFor { app: has(FactorKind::Totp), passkey: has(FactorKind::Passkey) })
         };
         // Known since the password was right, so that no queue of strangers holds it up.
         match self.look_up(&digest, visitor.origin.ip, Intent::Change, look).await {
-            Ok(()) => Ok(true),
-            Err(error) if error.problem.code == Code::Unauthenticated => Ok(false),
+            Ok(waits) => Ok(Some(waits)),
+            Err(error) if error.problem.code == Code::Unauthenticated => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -289,7 +300,7 @@ impl App {
         visitor: &Visitor,
     ) -> Result<CodeEntered, Error> {
         // Looked up before anything is written, in the queue of strangers.
-        if !self.waits_for_code(value, visitor).await? {
+        if self.waits_for(value, visitor).await?.is_none() {
             return Ok(CodeEntered::Over);
         }
         let digest = self.digests.sign_in(value);

@@ -182,7 +182,8 @@ fn shown(row: TokenRow) -> api::Token {
         scope: row.scope,
         created_at: row.created_at,
         expires_at: row.expires_at,
-        last_used_at: row.last_used_at,
+        // Noted to the minute.
+        last_used_at: row.last_used_at.map(|at| at.max(row.created_at)),
     }
 }
 

@@ -111,7 +111,11 @@ impl App {
         is_own: bool,
     ) -> Result<User, Error> {
         let before = facts(&user);
-        let name = body.name()?.to_string();
+        // A provider that says no name keeps the one that the account has.
+        let name = match body.details.said_name() {
+            Some(_) => body.name()?.to_string(),
+            None => user.name.clone(),
+        };
         let has_other_address = user.email.as_ref() != Some(&body.user_name);
         if user.name == name && !has_other_address {
             return Ok(user);

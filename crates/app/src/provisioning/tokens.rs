@@ -40,7 +40,8 @@ fn shown(row: &ProvisioningTokenRow) -> api::ProvisioningToken {
         allowed_networks: row.allowed_networks.as_ref().map(Networks::list),
         created_at: row.created_at,
         expires_at: row.expires_at,
-        last_used_at: row.last_used_at,
+        // Noted to the minute.
+        last_used_at: row.last_used_at.map(|at| at.max(row.created_at)),
         value: None,
     }
 }

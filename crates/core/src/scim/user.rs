@@ -96,14 +96,18 @@ impl UserBody {
 }
 
 impl UserDetails {
-    /// Returns the name of the account of the person with this address.
-    pub fn name_of(&self, address: &str) -> Result<Name, Problem> {
+    /// Returns the name that the provider says; `None` if it says none.
+    pub fn said_name(&self) -> Option<String> {
         let part = |name: &str| self.name.get(name).and_then(Value::as_str).unwrap_or_default();
         let parts = format!("{} {}", part("givenName"), part("familyName"));
-        let local = address.split('@').next().unwrap_or(address);
-        let all = [self.display_name.as_deref().unwrap_or_default(), part("formatted"), parts.trim(), local];
-        let first = all.into_iter().find(|text| !text.trim().is_empty()).unwrap_or(address);
-        Name::parse("displayName", first)
+        let all = [self.display_name.as_deref().unwrap_or_default(), part("formatted"), parts.trim()];
+        all.into_iter().find(|text| !text.trim().is_empty()).map(str::to_owned)
+    }
+
+    /// Returns the name of the account of the person with this address.
+    pub fn name_of(&self, address: &str) -> Result<Name, Problem> {
+        let local = address.split('@').next().filter(|local| !local.trim().is_empty()).unwrap_or(address);
+        Name::parse("displayName", &self.said_name().unwrap_or_else(|| local.to_owned()))
     }
 }
 

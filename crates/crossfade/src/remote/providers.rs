@@ -10,7 +10,7 @@ use crate::{
         UpdateProvider as Update,
     },
     failure::Failure,
-    output::{self, fixed, text},
+    output::{self, fixed, text, time},
 };
 use crossfade_core::{
     ProviderId, ProvisioningTokenId,
@@ -143,8 +143,8 @@ async fn token(command: TokenCommand) -> Result<(), Failure> {
             }
             let row = |it: ProvisioningToken| {
                 let networks = it.allowed_networks.map_or_else(|| "any".to_owned(), |list| list.join(", "));
-                let used = it.last_used_at.map_or_else(|| "never".to_owned(), |at| at.to_string());
-                vec![it.id.to_string(), networks, it.created_at.to_string(), used, it.expires_at.to_string()]
+                let used = it.last_used_at.map_or_else(|| "never".to_owned(), |at| time(Some(at)));
+                vec![it.id.to_string(), networks, time(Some(it.created_at)), used, time(Some(it.expires_at))]
             };
             let columns =
                 [fixed("id"), text("networks"), fixed("created"), fixed("last used"), fixed("expires")];
@@ -159,7 +159,7 @@ async fn token(command: TokenCommand) -> Result<(), Failure> {
             if remote.json {
                 return output::json(&created);
             }
-            let until = created.expires_at;
+            let until = time(Some(created.expires_at));
             output::note(&format!(
                 "Created a provisioning token for {}, which expires {until}. It is not shown again.",
                 found.name

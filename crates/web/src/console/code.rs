@@ -23,7 +23,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Redirect, Response},
 };
-use crossfade_app::{CodeEntered, Proof, Visitor};
+use crossfade_app::{CodeEntered, Proof, Visitor, WaitsFor};
 use crossfade_core::{Code, Problem, secret::SecretValue};
 use serde::Deserialize;
 
@@ -41,8 +41,21 @@ struct CodePage {
     form: Form,
     /// Where to go after the sign-in.
     to: String,
-    /// Whether browsers offer passkeys here.
-    offers_passkeys: bool,
+    /// Whether an authenticator app shows codes.
+    has_app: bool,
+    /// Whether a passkey of the account can be used here.
+    takes_passkey: bool,
+}
+
+impl CodePage {
+    fn new(web: &Web, theme: Theme, form: Form, to: String, waits: WaitsFor) -> Self {
+        let takes_passkey = waits.passkey && web.app.offers_passkeys();
+        Self { sheet: sheet(theme), form, to, has_app: waits.app, takes_passkey }
+    }
+
+    fn hint(&self) -> &'static str {
+        if self.has_app { "6 digits, or a recovery code." } else { "A recovery code." }
+    }
 }
 
 #[derive(Deserialize)]
@@ -82,12 +95,11 @@ pub(super) async fn show(
         return Ok(Redirect::to(to).into_response());
     }
     let value = cookies::sign_in(&web.app, &headers).unwrap_or_default();
-    if !web.app.waits_for_code(&value, &visitor).await? {
+    let Some(waits) = web.app.waits_for(&value, &visitor).await? else {
         return Ok(Redirect::to("/console/sign-in").into_response());
-    }
+    };
     let form = Form::new("", Fields::default());
-    let offers_passkeys = web.app.offers_passkeys();
-    Ok(page(&CodePage { sheet: sheet(theme), form, to: to.to_owned(), offers_passkeys }))
+    Ok(page(&CodePage::new(&web, theme, form, to.to_owned(), waits)))
 }
 
 /// Asks for a passkey that finishes the sign-in.
@@ -139,8 +151,8 @@ pub(super) async fn submit(
     let problem = Problem::new(Code::InvalidBody, why);
     let problem = if passkey.is_some() { problem } else { problem.with_field("code") };
     let form = Form::new("", Fields::default().with("code", "")).refused(problem);
-    let offers_passkeys = web.app.offers_passkeys();
-    let mut response = page_with(status, &CodePage { sheet: sheet(theme), form, to, offers_passkeys });
+    let Some(waits) = web.app.waits_for(&value, &visitor).await? else { return over(&web, "code-over") };
+    let mut response = page_with(status, &CodePage::new(&web, theme, form, to, waits));
     retry_after(&mut response, until.map(|until| seconds_until(&web.app, until)));
     Ok(response)
 }
@@ -166,13 +178,22 @@ mod tests {
             sheet: sheet(Theme::System),
             form: Form::new("", Fields::default()),
             to: "/console/clients?q=\"".into(),
-            offers_passkeys: true,
+            has_app: true,
+            takes_passkey: true,
         };
         let html = shown.render().unwrap();
         assert!(html.contains("autocomplete=\"one-time-code\"") && html.contains("q=&#34;\""), "{html}");
         let problem = Problem::new(Code::InvalidBody, WRONG_CODE).with_field("code");
         let form = Form::new("", Fields::default().with("code", "")).refused(problem);
-        let html = CodePage { form, ..shown }.render().unwrap();
+        let shown = CodePage { form, ..shown };
+        let html = shown.render().unwrap();
         assert!(html.contains("id=\"code-error\" role=\"alert\""), "{html}");
+        let shown = CodePage { has_app: false, ..shown };
+        assert!(shown.render().unwrap().contains("Use your passkey, or enter a recovery code."));
+        let html = CodePage { takes_passkey: false, ..shown }.render().unwrap();
+        assert!(
+            html.contains("Enter a recovery code: your passkeys") && !html.contains("<pass-key"),
+            "{html}"
+        );
     }
 }

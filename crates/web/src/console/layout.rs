@@ -203,7 +203,7 @@ impl Layout {
 
     /// Sets the sentence about the previous request.
     pub(crate) fn done(mut self, sentence: Option<impl Into<String>>) -> Self {
-        self.done = sentence.map(Into::into);
+        self.done = sentence.map(Into::into).or(self.done);
         self
     }
 

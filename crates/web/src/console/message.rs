@@ -20,6 +20,9 @@ use std::convert::Infallible;
 const SECRET_IN_ADDRESS: &str = "secret-in-address";
 const SECRET_IN_ADDRESS_SENTENCE: &str = "The address of this page contained a secret. The browser history and the \
     logs of proxies may still contain it. Rotate or revoke that secret.";
+/// Word of the message that the session was confirmed at a provider.
+pub(super) const CONFIRMED: &str = "confirmed";
+const CONFIRMED_SENTENCE: &str = "You have confirmed that it is you. Nothing was changed yet: do it again.";
 /// Page for people who are not signed in.
 const SIGN_IN: &str = "/console/sign-in";
 
@@ -51,6 +54,11 @@ impl Said {
     /// Returns the warning for any page.
     pub(super) fn warning(&self) -> Option<&'static str> {
         (self.word() == SECRET_IN_ADDRESS).then_some(SECRET_IN_ADDRESS_SENTENCE)
+    }
+
+    /// Returns the message about the previous request that any page shows.
+    pub(super) fn done(&self) -> Option<&'static str> {
+        (self.word() == CONFIRMED).then_some(CONFIRMED_SENTENCE)
     }
 
     /// Returns the message for this page and reader. A request of a script or in advance leaves it for the page.

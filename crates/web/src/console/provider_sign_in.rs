@@ -5,6 +5,7 @@ use super::{
     cookies::{self, signed_in},
     form::{Fields, Form},
     layout::{Layout, Section},
+    message::{self, redirect_with},
     page_with,
     paths::own_page,
     session::{Fresh, Sent, SignedIn, Visiting},
@@ -164,7 +165,7 @@ pub(super) async fn back(
             signed_in(&web.app, &session, &to)?
         }
         Arrival::Confirmed { value, to } => {
-            let mut response = Redirect::to(&to).into_response();
+            let mut response = redirect_with(&to, message::CONFIRMED);
             response.headers_mut().append(header::SET_COOKIE, cookies::of_session(&web.app, &value)?);
             response
         }

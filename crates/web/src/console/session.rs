@@ -89,7 +89,7 @@ impl SignedIn {
             crumbs: Vec::new(),
             environment: None,
             names_environment: false,
-            done: None,
+            done: self.said.done().map(str::to_owned),
             warning: self.said.warning(),
             quarantine: self.app.quarantine().map(|(cause, _)| cause.sentence()),
             may_release: self.session.principal.may_somewhere(Permission::QuarantineManage),

@@ -115,7 +115,7 @@ impl App {
         visitor: &Visitor,
     ) -> Result<Option<PasskeyRequest>, Error> {
         let ceremonies = self.passkeys.as_ref().ok_or_else(not_offered)?;
-        if !self.waits_for_code(value, visitor).await? {
+        if self.waits_for(value, visitor).await?.is_none() {
             return Ok(None);
         }
         let (digest, now) = (self.digests.sign_in(value), self.clock.now());

@@ -479,7 +479,12 @@ async fn a_removed_passkey_signs_nobody_in(world: World) {
     let path = page[at..].split('"').next().unwrap().to_owned();
     let waiting = world.browser();
     let asked = request(&waiting, "/console/sign-in/passkey/begin").await;
+    let there = world.browser();
+    assert_eq!(sign_in(&there, &passkey, &Manner::default()).await.status, 303);
     assert_eq!(here.post(&path, &[]).await.leads_to(), "/console/account");
+    // Whoever had the passkey may have begun that session.
+    assert!(here.is_signed_in().await && !there.is_signed_in().await);
+    assert_eq!(details(&world, "factor.removed").await[0]["ended_sessions"], 1);
     assert_eq!(enter(&waiting, &passkey.sign(&asked, &Manner::default())).await.status, 422);
     assert_eq!(details(&world, "factor.removed").await[0]["names"], json!(["laptop"]));
     assert_eq!(world.number("SELECT COUNT(*) FROM recovery_codes").await, 0, "{codes:?}");
@@ -503,6 +508,9 @@ async fn a_passkey_signs_in_nobody_who_cannot_use_a_password(world: World) {
         let credential = passkey.sign(&asked, &Manner::default());
         let fields = [("passkey", &*credential), ("state", asked["state"].as_str().unwrap())];
         assert_eq!(bob.script("/console/confirm", &fields).await.status, 403, "{change}");
+        // Nor is another one asked for, which could never be used.
+        let more = bob.script("/console/account/passkeys/begin", &[]).await;
+        assert_eq!(more.status, 403, "{change}");
         world.raw("DELETE FROM sign_in_policy").await;
     }
     assert_eq!(refused(&world, "passwords_off").await, 2);

@@ -89,10 +89,15 @@ async fn a_person_who_signed_in_first_is_found_by_who_they_are(mut world: World)
     let browser = signed_in(&world, &idp, &scim.id, json!({})).await;
     let own = account(&world, "ada@example.com").await;
     assert!(scim.find("Users", r#"externalId eq "ada""#).await.is_empty());
-    scim.person("ada").await;
+    let nameless = json!({"userName": "ada@example.com", "externalId": "ada"});
+    let id = id_of(&scim.post("/Users", nameless).await.created());
+    assert_eq!(account(&world, "ada@example.com").await["name"], own["name"], "no name was said");
     let told = events(&world, 5).await;
     let created = told.iter().find(|(action, _)| action == "scim_user.created").unwrap();
     assert_eq!((&created.1["user_id"], &created.1["account_existed"]), (&own["id"], &json!(true)));
+    let name = json!([{"op": "replace", "path": "displayName", "value": "Ada K."}]);
+    scim.patch(&format!("/Users/{id}"), name).await.ok();
+    assert_eq!(account(&world, "ada@example.com").await["name"], "Ada K.");
     assert!(browser.is_signed_in().await);
     // Another person with the same account would be two people in one.
     let body = json!({"userName": "bob@example.com", "externalId": "ada"});
