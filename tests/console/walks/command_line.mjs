@@ -42,6 +42,15 @@ export default async function commandLine(server) {
     const me = JSON.parse((await run(["whoami", "--json"]).ended).out);
     check("the command line has the permissions that were approved", me.scope.join() === "client:read", JSON.stringify(me));
 
+    rmSync(opened);
+    const refused = run(["login", "--url", server.url, "--profile", "refused"], { BROWSER: opener });
+    await page.goto(await until(() => existsSync(opened) && readFileSync(opened, "utf8"), "the command opens the browser again"));
+    page.alsoAt = `http://127.0.0.1:${new URL(page.url()).searchParams.get("port")}/`;
+    await page.getByRole("link", { name: "Cancel" }).click();
+    await page.getByText("The command line was not approved.").waitFor();
+    const cancelled = await refused.ended;
+    check("a command that was not approved waits no longer", cancelled.status === 1 && /was not approved. Nothing was changed/.test(cancelled.err), JSON.stringify(cancelled));
+
     const typed = run(["login", "--url", server.url, "--profile", "typed", "--no-browser"]);
     const typedAt = await until(() => /^http.*$/m.exec(typed.said.err)?.[0], "the command prints the address");
     const still = await (await browser.newContext({ javaScriptEnabled: false, storageState: await context.storageState() })).newPage();

@@ -4,7 +4,7 @@ use super::{
     http::{
         Api, DEFAULT_URL, PlainHttp, base_url, http_client, not_ours, root, token_variable, without_slash,
     },
-    loopback_code::Waiting,
+    loopback_code::{Brought, Waiting},
 };
 use crate::{
     cli::{Login, Logout, Profile as Command},
@@ -23,6 +23,7 @@ use reqwest::Url;
 use serde::Deserialize;
 use serde_json::json;
 use std::{
+    io::IsTerminal,
     process::{Command as Program, Stdio},
     time::Duration,
 };
@@ -246,7 +247,11 @@ async fn by_browser(sign_in: &SignIn, args: &Login) -> Result<Redeemed, Failure>
         )),
     }
     let received = while_waiting("Waiting for the browser", waiting.receive(BROWSER_WITHIN));
-    let (code, browser) = received.await?;
+    let (brought, browser) = received.await?;
+    let Brought::Code(code) = brought else {
+        browser.answer("The command line was not approved. You can close this page.").await;
+        return Err(Failure::failed("The command line was not approved. Nothing was changed."));
+    };
     let redeemed = sign_in.redeem(&code).await;
     browser
         .answer(match &redeemed {
@@ -263,7 +268,8 @@ async fn by_typed_code(sign_in: &SignIn, args: &Login) -> Result<Redeemed, Failu
         sign_in.page(args, None)
     ));
     for left in (0..TYPED_CODES).rev() {
-        let is_last = left == 0;
+        // A pipe brings one code.
+        let is_last = left == 0 || !std::io::stdin().is_terminal();
         let Some(code) = LoginCode::parse(&typed_code()?) else {
             if is_last {
                 return Err(Failure::failed(

@@ -23,6 +23,14 @@ const MAX_CONNECTIONS: usize = 16;
 /// Style of the page that the browser shows at the end.
 const STYLE: &str = ":root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif } body { margin: 20vh auto 0; max-width: 32rem; padding: 0 1rem } h1 { font-size: 1.25rem }";
 
+/// What a browser brings.
+pub(super) enum Brought {
+    /// The code: the person approved.
+    Code(LoginCode),
+    /// The person cancelled.
+    Refusal,
+}
+
 /// A port that waits for a code.
 pub(super) struct Waiting {
     listener: TcpListener,
@@ -48,8 +56,8 @@ impl Waiting {
             .map_err(|error| Failure::failed(format!("Cannot read the port: {error}.")))
     }
 
-    /// Waits for a request with a code and the right state. Everything else gets 404.
-    pub(super) async fn receive(self, within: Duration) -> Result<(LoginCode, Browser), Failure> {
+    /// Waits for a request with a code or a refusal, and the right state. Everything else gets 404.
+    pub(super) async fn receive(self, within: Duration) -> Result<(Brought, Browser), Failure> {
         let state: std::sync::Arc<str> = self.state.into();
         let mut connections = JoinSet::new();
         let received = async {
@@ -59,7 +67,7 @@ impl Waiting {
                         let Ok((stream, _)) = accepted else { continue };
                         let state = state.clone();
                         connections.spawn(async move {
-                            timeout(REQUEST_WITHIN, read_code(stream, &state)).await.ok().flatten()
+                            timeout(REQUEST_WITHIN, read(stream, &state)).await.ok().flatten()
                         });
                     }
                     ended = connections.join_next(), if !connections.is_empty() => {
@@ -91,16 +99,16 @@ impl Browser {
     }
 }
 
-/// Reads a request; `None` unless it brings a code with the right state.
-async fn read_code(mut stream: TcpStream, state: &str) -> Option<(LoginCode, Browser)> {
+/// Reads a request; `None` unless it brings something with the right state.
+async fn read(mut stream: TcpStream, state: &str) -> Option<(Brought, Browser)> {
     let mut request = Vec::new();
     while !request.windows(4).any(|end| end == b"\r\n\r\n") {
         if request.len() >= MAX_REQUEST || stream.read_buf(&mut request).await.ok()? == 0 {
             return None;
         }
     }
-    match code_of(&request, state) {
-        Some(code) => Some((code, Browser(stream))),
+    match brought(&request, state) {
+        Some(brought) => Some((brought, Browser(stream))),
         None => {
             let _ = respond(&mut stream, "404 Not Found", "Not found.\n").await;
             None
@@ -108,7 +116,7 @@ async fn read_code(mut stream: TcpStream, state: &str) -> Option<(LoginCode, Bro
     }
 }
 
-fn code_of(request: &[u8], state: &str) -> Option<LoginCode> {
+fn brought(request: &[u8], state: &str) -> Option<Brought> {
     let line = request.split(|byte| *byte == b'\r').next()?;
     let path = std::str::from_utf8(line).ok()?.strip_prefix("GET ")?.strip_suffix(" HTTP/1.1")?;
     let url = Url::parse("http://127.0.0.1/").ok()?.join(path).ok()?;
@@ -118,7 +126,13 @@ fn code_of(request: &[u8], state: &str) -> Option<LoginCode> {
     };
     // By their digests, so that the time it takes tells another program of this machine nothing.
     let is_own = code_challenge(&member("state")?) == code_challenge(state);
-    LoginCode::parse(&member("code")?).filter(|_| is_own && url.path() == "/")
+    if !is_own || url.path() != "/" {
+        return None;
+    }
+    match member("error") {
+        Some(_) => Some(Brought::Refusal),
+        None => LoginCode::parse(&member("code")?).map(Brought::Code),
+    }
 }
 
 async fn respond(stream: &mut TcpStream, status: &str, body: &str) -> std::io::Result<()> {
@@ -138,11 +152,14 @@ mod tests {
 
     #[test]
     fn only_a_request_with_the_own_state_brings_a_code() {
-        let code = |line: &str| code_of(format!("{line}\r\nHost: x\r\n\r\n").as_bytes(), STATE);
+        let code = |line: &str| brought(format!("{line}\r\nHost: x\r\n\r\n").as_bytes(), STATE);
         let good = format!("GET /?code=23456789BCDF&state={STATE} HTTP/1.1");
-        assert_eq!(code(&good).unwrap().reveal(), "23456789BCDF");
+        assert!(matches!(code(&good), Some(Brought::Code(code)) if code.reveal() == "23456789BCDF"));
+        let cancelled = format!("GET /?error=access_denied&state={STATE} HTTP/1.1");
+        assert!(matches!(code(&cancelled), Some(Brought::Refusal)));
         for wrong in [
             "GET / HTTP/1.1".to_owned(),
+            "GET /?error=access_denied&state=abcdefghijklmnopqrstuw HTTP/1.1".to_owned(),
             "GET /?code=23456789BCDF&state=abcdefghijklmnopqrstuw HTTP/1.1".to_owned(),
             "GET /?code=23456789BCDF HTTP/1.1".to_owned(),
             format!("GET /?code=23456789BCD&state={STATE} HTTP/1.1"),
@@ -175,12 +192,12 @@ mod tests {
             answer
         };
         let command = async {
-            let (code, browser) = waiting.receive(Duration::from_secs(60)).await.ok().unwrap();
+            let (brought, browser) = waiting.receive(Duration::from_secs(60)).await.ok().unwrap();
             browser.answer("Done.").await;
-            code
+            brought
         };
-        let (answer, code) = tokio::join!(browser, command);
+        let (answer, brought) = tokio::join!(browser, command);
         assert!(answer.contains("<p>Done.</p>") && answer.contains("no-store"), "{answer}");
-        assert_eq!(code.reveal(), "23456789BCDF");
+        assert!(matches!(brought, Brought::Code(code) if code.reveal() == "23456789BCDF"));
     }
 }

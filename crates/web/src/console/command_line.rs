@@ -43,7 +43,11 @@ struct CommandLinePage {
     check_code: String,
     /// Whether the code goes back through the browser. Otherwise the person types it.
     by_browser: bool,
+    /// Where a person goes who does not approve: to the command line, which then waits no longer.
+    cancel: String,
     lives: Vec<(String, String)>,
+    /// Permissions that the account has, or that the command line asks for.
+    permissions: Vec<Permission>,
 }
 
 /// The answer to an approval.
@@ -91,6 +95,11 @@ impl Loopback {
     fn address(&self, code: &LoginCode) -> String {
         format!("http://127.0.0.1:{}/?code={}&state={}", self.port, code.reveal(), self.state)
     }
+
+    /// Returns the address that tells that program that it was not approved.
+    fn refusal(&self) -> String {
+        format!("http://127.0.0.1:{}/?error=access_denied&state={}", self.port, self.state)
+    }
 }
 
 /// Returns the refusal of an address that `crossfade login` did not make.
@@ -125,12 +134,23 @@ impl Asked {
 }
 
 impl CommandLinePage {
-    fn new(signed: &SignedIn, form: Form, by_browser: bool) -> Self {
+    fn new(signed: &SignedIn, form: Form, loopback: Option<&Loopback>) -> Self {
         let layout = signed.layout(Section::Account, "Approve command line");
         let lives = lives(form.value("expires_days"));
         let check_code = CodeChallenge::parse(form.value("challenge"));
         let check_code = check_code.map(|it| it.check_code()).unwrap_or_default();
-        Self { layout, form, account: signed.session.email.clone(), check_code, by_browser, lives }
+        let is_offered =
+            |it: &Permission| signed.principal().may_somewhere(*it) || form.has("scope", it.as_str());
+        Self {
+            layout,
+            permissions: Permission::ALL.iter().copied().filter(is_offered).collect(),
+            form,
+            account: signed.session.email.clone(),
+            check_code,
+            by_browser: loopback.is_some(),
+            cancel: loopback.map_or_else(|| "/console".to_owned(), Loopback::refusal),
+            lives,
+        }
     }
 }
 
@@ -150,8 +170,8 @@ fn lives(asked: &str) -> Vec<(String, String)> {
 pub(super) async fn show(signed: SignedIn, Query(asked): Query<Asked>) -> Reply {
     let fields = asked.into_fields();
     challenge(&fields)?;
-    let by_browser = Loopback::parse(&fields)?.is_some();
-    Ok(page(&CommandLinePage::new(&signed, Form::new("", fields), by_browser)))
+    let loopback = Loopback::parse(&fields)?;
+    Ok(page(&CommandLinePage::new(&signed, Form::new("", fields), loopback.as_ref())))
 }
 
 fn challenge(fields: &Fields) -> Result<CodeChallenge, Problem> {
@@ -176,7 +196,7 @@ pub(super) async fn approve(Fresh { signed, fields }: Fresh) -> Reply {
         Err(error) if error.is_about_input() || error.problem.code == Code::TooManyRequests => {
             let (answer, seconds) = (status(&error.problem), error.problem.retry_seconds());
             let form = Form::new("", fields).refused(error.problem);
-            let mut response = page_with(answer, &CommandLinePage::new(&signed, form, loopback.is_some()));
+            let mut response = page_with(answer, &CommandLinePage::new(&signed, form, loopback.as_ref()));
             retry_after(&mut response, seconds);
             return Ok(response);
         }
@@ -243,7 +263,10 @@ mod tests {
         let layout = Layout::sample(Section::Account, "Approve command line");
         let lives = lives(form.value("expires_days"));
         let (account, check_code) = ("ada@example.com".to_owned(), "7K4Q-9XBM".to_owned());
-        CommandLinePage { layout, form, account, check_code, by_browser, lives }.render().unwrap()
+        let (cancel, permissions) = ("/console".to_owned(), Permission::ALL.to_vec());
+        CommandLinePage { layout, form, account, check_code, by_browser, cancel, lives, permissions }
+            .render()
+            .unwrap()
     }
 
     #[test]
