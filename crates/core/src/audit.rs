@@ -385,6 +385,8 @@ events! {
     SessionCreated = "session.created" {
         /// Provider that the person signed in with; `null`: with a password or a one-time link.
         provider_id: Option<ProviderId>,
+        /// Passkey that signed in alone; `null`: otherwise.
+        passkey_id: Option<FactorId>,
     }
     /// A provider ended sessions by back-channel logout.
     SessionLoggedOut = "session.logged_out" {

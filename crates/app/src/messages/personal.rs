@@ -177,7 +177,7 @@ impl App {
             "new_browser": is_new_browser,
         });
         let random = self.random.as_ref();
-        let event = Event::SessionCreated { provider_id: None };
+        let event = Event::SessionCreated { provider_id: None, passkey_id: None };
         let told = act.tell_person(random, &event, user.email.as_deref(), (facts, None)).await?;
         if let Some(id) = told {
             act.tx.tell_once_about(&subject, &format!("{subject} {id}"), act.now).await?;

@@ -20,7 +20,7 @@ use crate::{
     providers::provider::OfferedProvider,
 };
 use crossfade_core::{
-    Code, Problem, ProviderId, SessionId, Timestamp,
+    Code, FactorId, Problem, ProviderId, SessionId, Timestamp,
     audit::{Actor, Event, Origin, Via},
     secret::{SecretKind, SecretValue},
     text,
@@ -123,8 +123,10 @@ pub enum Confirmed {
 
 /// What a session begins with.
 pub(crate) enum Begun {
-    /// A password, a passkey in its place, or a one-time link.
+    /// A password or a one-time link.
     Password,
+    /// A passkey alone.
+    Passkey(FactorId),
     /// A provider.
     Provider {
         id: ProviderId,
@@ -199,11 +201,12 @@ impl App {
         user: &User,
         (visitor, begun): (&Visitor, Begun),
     ) -> Result<NewSession, Error> {
-        let (provider_id, authenticated_at) = match begun {
-            Begun::Password => (None, act.now),
+        let (provider_id, passkey_id, authenticated_at) = match begun {
+            Begun::Password => (None, None, act.now),
+            Begun::Passkey(id) => (None, Some(id), act.now),
             // A provider that does not say when may have known the person for weeks.
             Begun::Provider { id, authenticated_at } => {
-                (Some(id), authenticated_at.unwrap_or(Timestamp::from_micros(0)))
+                (Some(id), None, authenticated_at.unwrap_or(Timestamp::from_micros(0)))
             }
         };
         let value = SecretValue::generate(SecretKind::Session, self.random.as_ref());
@@ -221,7 +224,7 @@ impl App {
         let digest = self.digests.session(value.reveal());
         act.tx.insert_session(&row, &digest, act.now.before(KEPT)).await?;
         self.node.strangers.know(&digest);
-        act.audit(&Event::SessionCreated { provider_id }, About::target(&row.id)).await?;
+        act.audit(&Event::SessionCreated { provider_id, passkey_id }, About::target(&row.id)).await?;
         let devices = self.know_browser(act.tx, &user.id, visitor, act.now).await?;
         Ok(NewSession { value, devices, user: user.id.clone() })
     }

@@ -43,8 +43,8 @@ fn the_details_of_an_event_are_its_facts_alone() {
     assert_eq!(event.action().as_str(), "property.updated");
     assert_eq!(event.details(), serde_json::json!({"name": "New", "name_before": "Old"}));
     assert_eq!(
-        Event::SessionCreated { provider_id: None }.details(),
-        serde_json::json!({"provider_id": null})
+        Event::SessionCreated { provider_id: None, passkey_id: None }.details(),
+        serde_json::json!({"provider_id": null, "passkey_id": null})
     );
 }
 

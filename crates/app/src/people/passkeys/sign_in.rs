@@ -81,11 +81,11 @@ impl App {
         // Before a transaction that changes something begins, so that no stranger takes the turn of a change.
         let right = match (&asked, &assertion, &found) {
             (Some(asked), Some(assertion), Some((row, user))) if self.is_signed(row, asked, assertion)? => {
-                Some((asked, assertion, user))
+                Some((asked, assertion, row, user))
             }
             _ => None,
         };
-        let Some((asked, assertion, user)) = right else {
+        let Some((asked, assertion, row, user)) = right else {
             self.count_wrong(counted, user, visitor).await?;
             return Ok(PasskeySignIn::Wrong);
         };
@@ -107,7 +107,9 @@ impl App {
                 if !act.tx.is_passkey_alone(&assertion.passkey_id()).await? {
                     return Ok(PasskeySignIn::NeedsPassword);
                 }
-                let new = self.begin_session(&mut act, id, &user, (visitor, Begun::Password)).await?;
+                let new = self
+                    .begin_session(&mut act, id, &user, (visitor, Begun::Passkey(row.id.clone())))
+                    .await?;
                 self.tell_of_sign_in(&mut act, &user, visitor, is_stranger).await?;
                 Ok::<_, Error>(PasskeySignIn::Done(new))
             })

@@ -123,6 +123,8 @@ async fn a_passkey_signs_in_alone_and_no_code_is_asked_for(world: World) {
         "/console/account"
     );
     assert!(browser.is_signed_in().await && !browser.jar().contains_key(&browser.name_of("passkey")));
+    let signed_in = &details(&world, "session.created").await[0];
+    assert_eq!(signed_in["passkey_id"], added[0]["factor_id"], "{signed_in}");
     assert_eq!(world.number("SELECT COUNT(*) FROM factors WHERE last_used_at IS NOT NULL").await, 1);
     // The session is as fresh as one of a password and a code.
     assert_eq!(browser.post("/console/account/recovery-codes", &[]).await.status, 200);
