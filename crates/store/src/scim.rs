@@ -89,8 +89,8 @@ statements! {
     BY_ACCOUNT = concat!("SELECT ", user_columns!(), " FROM scim_users WHERE provider_id = $1 AND user_id = $2");
     USERS = concat!("SELECT ", user_columns!(), " FROM scim_users WHERE provider_id = $1 ORDER BY created_at, id LIMIT $2 OFFSET $3");
     COUNT_USERS = "SELECT CAST(COUNT(*) AS BIGINT) AS n FROM scim_users WHERE provider_id = $1";
-    LINKED = "SELECT u.id FROM scim_users u JOIN identities i ON i.user_id = u.user_id AND i.provider_id = u.provider_id
-              WHERE u.provider_id = $1 LIMIT 1";
+    LINKED = "SELECT u.id FROM scim_users u LEFT JOIN identities i ON i.user_id = u.user_id AND i.provider_id = u.provider_id
+              WHERE u.provider_id = $1 AND (u.user_id IS NULL OR i.user_id IS NOT NULL) LIMIT 1";
     DETACH = "UPDATE scim_users SET user_id = NULL, lets_in = 0, version = version + 1 WHERE user_id = $1";
     LET_IN = "SELECT provider_id FROM scim_users WHERE user_id = $1 AND lets_in = 1 AND (CAST($2 AS TEXT) IS NULL OR provider_id <> $2)
               AND NOT EXISTS (SELECT 1 FROM identities i WHERE i.user_id = scim_users.user_id AND i.provider_id = scim_users.provider_id)";

@@ -520,8 +520,14 @@ impl App {
     }
 
     /// Removes a factor of the signed-in person; with the last one, the recovery codes. Every other session of the account
-    /// ends, because whoever had the factor may have begun it. Refused for the last one while the policy asks for it.
-    pub async fn remove_factor(&self, session: &Session, id: &str) -> Result<(), Error> {
+    /// ends, because whoever had the factor may have begun it, and every browser but this one is no longer known. Returns what
+    /// this browser is known by. Refused for the last one while the policy asks for it.
+    pub async fn remove_factor(
+        &self,
+        session: &Session,
+        id: &str,
+        visitor: &Visitor,
+    ) -> Result<Vec<SecretValue>, Error> {
         self.node.unless_quarantined()?;
         let id = FactorId::parse(id).map_err(|_| Problem::not_found())?;
         self.change_own(&session.principal, async |act, principal| {
@@ -543,7 +549,8 @@ impl App {
             let event =
                 Event::FactorRemoved { user_id: user.id.clone(), names, ended_sessions, ended_tokens: 0 };
             act.audit(&event, About::target(&user.id)).await?;
-            self.tell_of_factor(act, &event, &user).await
+            self.tell_of_factor(act, &event, &user).await?;
+            self.know_browser(act.tx, &user.id, visitor, act.now).await
         })
         .await
     }

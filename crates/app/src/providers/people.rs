@@ -14,6 +14,10 @@ use crossfade_core::{
     text::{self, Name},
 };
 use crossfade_store::{IdentityRow, Provider, Tx, User};
+use std::time::Duration;
+
+/// By how much the clocks of two nodes can differ for the order of a deletion and a sign-in.
+const CLOCKS_DIFFER_BY: Duration = Duration::from_secs(10);
 
 /// What a provider says of a person.
 #[derive(Clone, Debug)]
@@ -90,8 +94,8 @@ pub(super) async fn find(
     if let Some(row) = tx.scim_user_by_name(&provider.id, &email).await? {
         return Ok(Err(if row.user_id.is_none() { Refusal::NotActive } else { Refusal::OtherAccount }));
     }
-    // Whom the provider has deleted since the sign-in began is not known any more.
-    if tx.scim_user_deleted_at(&provider.id).await?.is_some_and(|at| begun_at <= at) {
+    // Whom the provider has deleted since the sign-in began is not known any more. Another node may have begun it.
+    if tx.scim_user_deleted_at(&provider.id).await?.is_some_and(|at| begun_at <= at.after(CLOCKS_DIFFER_BY)) {
         return Ok(Err(Refusal::State));
     }
     Ok(Ok(Found::New(email)))

@@ -214,8 +214,9 @@ impl App {
                 // another issuer, all are forgotten.
                 if has_other_claim && !is_moved && act.tx.has_linked_scim_users(&provider.id).await? {
                     let what =
-                        "cannot change while people whom the provider provisions have signed in with it";
-                    let advice = "Add another provider, or delete these people there first.";
+                        "cannot change while people whom the provider provisions have signed in with it or are deactivated";
+                    let advice =
+                        "Add another provider, or delete these people there first, which deletes their accounts.";
                     return Err(Problem::invalid("external_id_claim", what).advise(advice).into());
                 }
                 let list = body.group_grants.as_deref();

@@ -469,7 +469,10 @@ impl App {
                     return Ok(Err(refusal));
                 }
                 match act.tx.identity(&provider.id, &person.token.subject).await? {
-                    Some(identity) if identity.user_id == principal.user => return Ok(Ok(())),
+                    Some(identity) if identity.user_id == principal.user => {
+                        act.tx.touch_identity(&provider.id, person.known_as(), act.now).await?;
+                        return Ok(Ok(()));
+                    }
                     Some(_) => return Ok(Err(Refusal::OtherAccount)),
                     None => {}
                 }

@@ -204,7 +204,8 @@ impl App {
                 act.audit(&event, About::target(&id)).await?;
                 let now = members(act.tx, &id).await?;
                 let is_renamed = name_before != row.body.name;
-                if is_renamed && provider.group_grants.iter().any(|it| it.group == name_before) {
+                // A restore may bring back a role that this name gave.
+                if is_renamed {
                     act.tx.end_members_by_name(&id, &present);
                 }
                 let is_affected =

@@ -101,7 +101,7 @@ impl App {
                 let attached = match body.active {
                     true => Some(self.attach(act, provider, &body).await?),
                     false => {
-                        self.end_linked_account(act, provider, &body.external_id).await?;
+                        self.end_linked_account(act, provider, &body).await?;
                         None
                     }
                 };
@@ -232,7 +232,7 @@ impl App {
                 (row.user_id, row.lets_in, is_new) = (Some(user.id), !existed, true);
             }
             (None, false) => {
-                self.end_linked_account(act, provider, &body.external_id).await?;
+                self.end_linked_account(act, provider, &body).await?;
                 (row.user_id, row.lets_in) = (None, false);
             }
         }
@@ -254,15 +254,21 @@ impl App {
     }
 
     /// Deletes the account that a person has linked with the provider before it provisioned them, because they are not active
-    /// there.
+    /// there. If only the address is known, whose account it is cannot be told, and the provider must not take it for deleted.
     async fn end_linked_account(
         &self,
         act: &mut Act<'_>,
         provider: &Provider,
-        external_id: &str,
+        body: &UserBody,
     ) -> Result<(), Error> {
-        let Some(own) = act.tx.identity_by_external_id(&provider.id, external_id).await? else {
-            return Ok(());
+        let Some(own) = act.tx.identity_by_external_id(&provider.id, &body.external_id).await? else {
+            return match act.tx.user_by_email(&body.user_name).await? {
+                Some(_) => {
+                    let text = "An account has this userName as its address, and is not known by this externalId. Nothing was changed. If the person has left, delete the account here.";
+                    Err(ScimType::Uniqueness.refuse(text).with_field("userName").into())
+                }
+                None => Ok(()),
+            };
         };
         match act.tx.user(&own.user_id).await? {
             Some(user) => self.end_account_of(act, &user).await,

@@ -64,10 +64,13 @@ impl UserBody {
         let user_name = line("userName", user_name, 254)?;
         let user_name = text::email("userName", &user_name)
             .map_err(|_| invalid("userName", "must be an email address such as ada@example.com"))?;
-        let said = body.iter().find(|(name, _)| name.eq_ignore_ascii_case("active"));
-        let active = match said {
-            None => active,
-            Some((_, value)) => boolean(value).ok_or_else(|| invalid("active", "must be true or false"))?,
+        let mut said = body.iter().filter(|(name, _)| name.eq_ignore_ascii_case("active"));
+        let active = match (said.next(), said.next()) {
+            (None, _) => active,
+            (Some((_, value)), None) => {
+                boolean(value).ok_or_else(|| invalid("active", "must be true or false"))?
+            }
+            (Some(_), Some(_)) => return Err(invalid("active", "must be given once")),
         };
         let details = UserDetails {
             display_name: optional_line("displayName", member(body, "displayName"))?,
@@ -234,6 +237,7 @@ mod tests {
             (json!({"userName": null}), "userName"),
             (json!({"userName": "ada"}), "userName"),
             (json!({"userName": "a b@example.com"}), "userName"),
+            (json!({"Active": true, "active": false}), "active"),
             (json!({"displayName": secret}), "displayName"),
             (json!({"displayName": "a\u{0}b"}), "displayName"),
             (json!({"displayName": "x".repeat(201)}), "displayName"),

@@ -124,8 +124,8 @@ pub(crate) struct UpdateProvider {
     pub(crate) provider: String,
     #[command(flatten)]
     pub(crate) change: ProviderChange,
-    /// Provider name before this change, to confirm another issuer, --disable, or fewer roles by group. Prompted for
-    /// on a terminal if omitted.
+    /// Provider name before this change, to confirm another issuer, --disable, --groups-from or fewer roles by group.
+    /// Prompted for on a terminal if omitted.
     #[arg(long, value_name = "NAME")]
     pub(crate) confirm: Option<String>,
     #[command(flatten)]

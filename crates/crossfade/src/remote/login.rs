@@ -174,14 +174,12 @@ pub(crate) async fn login(args: Login) -> Result<(), Failure> {
 /// Returns the profile to write, and the server of it.
 fn place(args: &Login, profiles: &Profiles) -> Result<(ProfileName, Url), Failure> {
     let named = args.profile.clone();
+    let of_name = named.as_ref().and_then(|name| profiles.read(name).ok().flatten());
+    let current = || profiles.choose(None, None).ok().map(|(_, profile)| profile);
     let known = match args.url {
         Some(_) => None,
-        None => match &named {
-            Some(name) => profiles.read(name).ok().flatten(),
-            None => profiles.choose(None, None).ok().map(|(_, profile)| profile),
-        },
+        None => of_name.or_else(current).map(|profile| profile.url),
     };
-    let known = known.map(|profile| profile.url);
     let base = base_url(args.url.as_deref().or(known.as_deref()).unwrap_or(DEFAULT_URL))?;
     let url = without_slash(&base);
     let name = match named {

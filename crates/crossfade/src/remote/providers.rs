@@ -78,9 +78,15 @@ async fn update(args: Update) -> Result<(), Failure> {
     let Update { provider, change, confirm, remote } = args;
     let api = Api::new(&remote)?;
     let found = find(&api, &provider).await?;
-    let confirm_name = match (confirm, what_ends(&found, &change)) {
-        (None, Some(what)) => Some(confirmed_name(None, &what, "the provider's name")?),
-        (given, _) => given,
+    let is_moved = change.issuer.as_ref().is_some_and(|issuer| *issuer != found.issuer);
+    let confirm = match (confirm, what_ends(&found, &change)) {
+        // The server compares the name.
+        (given, Some(what)) if is_moved => Some(confirmed_name(given, &what, "the provider's name")?),
+        (given, Some(what)) => {
+            confirm_name(given, &found.name, &format!("This {what}."), "the provider's name")?;
+            None
+        }
+        (given, None) => given,
     };
     let list = |none: bool, list: Vec<String>| (none || !list.is_empty()).then_some(list);
     let body = UpdateProvider {
@@ -105,7 +111,7 @@ async fn update(args: Update) -> Result<(), Failure> {
             (_, true) => Some(false),
             _ => None,
         },
-        confirm_name,
+        confirm_name: confirm,
     };
     one(api.send(Method::PATCH, &path(&found), &body).await?, remote.json)
 }
@@ -119,6 +125,11 @@ fn what_ends(found: &Provider, change: &ProviderChange) -> Option<String> {
     if change.disable && found.enabled {
         return Some(format!(
             "lets nobody sign in with the provider {name}, ends its sessions and its provisioning tokens for good, and removes the roles that its groups gave"
+        ));
+    }
+    if change.groups_from.is_some_and(|from| from != found.groups_from) && !found.group_grants.is_empty() {
+        return Some(format!(
+            "takes the roles that groups of the provider {name} gave away from everyone who is not in such a group by the other source"
         ));
     }
     if !change.no_group_roles && change.group_role.is_empty() {

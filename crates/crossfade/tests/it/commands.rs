@@ -400,6 +400,8 @@ fn a_change_of_a_provider_that_takes_access_away_needs_its_name() {
     site.refuses(&update(&[grant, "staff=viewer"]), 2, "--confirm");
     site.refuses(&update(&["--no-group-roles"]), 2, "--confirm");
     site.refuses(&update(&["--disable"]), 2, "--confirm");
+    site.refuses(&update(&["--disable", "--confirm", "Exampel"]), 1, "must match");
+    site.refuses(&update(&["--groups-from", "provisioning"]), 2, "--confirm");
     assert_eq!(roles(), 2, "nothing was changed");
     // What adds a role takes none away.
     site.does(&update(&[grant, "staff=viewer", grant, "admins=owner", grant, "ops=auditor"]));

@@ -132,8 +132,11 @@ pub(super) fn added(mut signed: SignedIn, added: Added) -> Reply {
 }
 
 pub(super) async fn remove(Path(id): Path<String>, Fresh { signed, .. }: Fresh) -> Reply {
-    match signed.app.remove_factor(&signed.session, &id).await {
-        Ok(()) => Ok(to("factor-removed")),
+    match signed.app.remove_factor(&signed.session, &id, &signed.visitor).await {
+        Ok(devices) => {
+            signed.know_browser(&devices)?;
+            Ok(to("factor-removed"))
+        }
         Err(error) => account::refused(&signed, error).await,
     }
 }

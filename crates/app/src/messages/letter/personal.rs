@@ -89,7 +89,8 @@ pub(super) fn letter(message: &Notification, base: &str, zone: &TimeZone) -> Opt
         Action::FactorSuspected => Said::new(
             "A passkey of your account may have been copied",
             "It was refused, because its counter went back. A copy of the passkey does that. Remove the passkey on your \
-            account page now, which also ends your other sessions, and add another one.",
+            account page now, which also ends your other sessions. Then look there for API tokens, providers and other factors that you \
+            did not add, and create new recovery codes.",
         )
         .fact("Passkey", quoted(text(&facts, "name")?))
         .button("Open your account", "/console/account"),

@@ -120,6 +120,10 @@ async fn nobody_comes_back_by_omission_or_by_a_slip(mut world: World) {
     other["displayName"] = "B.".into();
     assert_eq!(scim.put(&path, other).await.ok()["active"], false);
     assert_eq!(world.number("SELECT COUNT(*) FROM users WHERE deleted_at IS NULL").await, 1);
+    // The provider is not told that an account is gone that only its address connects with the person.
+    world.user("bob@example.com", "viewer").await;
+    let gone = json!({"userName": "bob@example.com", "externalId": "bob", "active": false});
+    refused(&scim.post("/Users", gone).await, 409, Some("uniqueness"));
 }
 
 async fn a_leaver_without_the_claim_gets_no_account(mut world: World) {
@@ -173,6 +177,9 @@ async fn a_claim_stays_while_people_are_linked_by_it(mut world: World) {
     signed_in(&world, &idp, &scim.id, json!({})).await;
     owner.patch(&path, json!({"external_id_claim": "oid"})).await.refused(422, "invalid_body");
     assert_eq!(owner.get(&path).await.ok()["external_id_claim"], "sub");
+    // Who was deactivated would not be recognised either.
+    scim.patch(&format!("/Users/{ada}"), activity(false)).await.ok();
+    owner.patch(&path, json!({"external_id_claim": "oid"})).await.refused(422, "invalid_body");
     assert_eq!(scim.delete(&format!("/Users/{ada}")).await.status, 204);
     owner.patch(&path, json!({"external_id_claim": "oid"})).await.ok();
 }
