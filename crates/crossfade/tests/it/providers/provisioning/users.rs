@@ -134,9 +134,12 @@ async fn no_account_is_taken_over_by_its_address(mut world: World) {
         |active: bool| json!({"userName": "victim@example.com", "externalId": "mallory", "active": active});
     let detail = refused(&scim.post("/Users", body(true)).await, 409, Some("uniqueness"));
     assert!(detail.contains("links it with Example"), "{detail}");
-    // Inactive first, and active later.
-    let made = scim.post("/Users", body(false)).await.created();
-    let path = format!("/Users/{}", id_of(&made));
+    // Nor as inactive: the provider would take the account for deleted.
+    refused(&scim.post("/Users", body(false)).await, 409, Some("uniqueness"));
+    // Inactive first, and active once somebody has the address.
+    let early = json!({"userName": "early@example.com", "externalId": "early", "active": false});
+    let path = format!("/Users/{}", id_of(&scim.post("/Users", early).await.created()));
+    world.user("early@example.com", "viewer").await;
     let activate = json!([{"op": "replace", "path": "active", "value": true}]);
     refused(&scim.patch(&path, activate).await, 409, Some("uniqueness"));
     // Under another address first, and renamed later.
